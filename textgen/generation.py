@@ -133,7 +133,7 @@ def continuation(
     before, whole = codec.decode(prompt_ids), codec.decode([*prompt_ids, *ids], partial=True)
     return whole[len(before):] if whole.startswith(before) else codec.decode(ids, partial=True)
 
-# %% ../nbs/31_generation.ipynb #1b0dd5c9
+# %% ../nbs/31_generation.ipynb #e3f92ef6
 def generate(
     model, # a model behind the four methods
     codec, # its `Codec`
@@ -143,6 +143,7 @@ def generate(
     progress=None, # called with the number of texts that are done
 )->Samples:
     "Write `settings.n` texts that go on from `prompt`."
+    if not isinstance(prompt, str): raise GenerateError(f"prompt must be text, got {type(prompt).__name__}")
     s = settings or GenerateSettings()
     prompt_ids, size, out = codec.prompt_ids(prompt), s.batch_size or min(s.n, 32), []
     for first in range(0, s.n, size):

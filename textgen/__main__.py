@@ -1,0 +1,10 @@
+"`python -m textgen` and the command `textgen`."
+
+
+def main():
+    "Run the command line."
+    from textgen.cli import main
+    main()
+
+
+if __name__ == "__main__": main()
