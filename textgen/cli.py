@@ -175,11 +175,11 @@ def info(path: Annotated[str, typer.Argument(help="a model, a tokenizer, a token
     "Say what a file or folder of textgen holds."
     for k,v in _info(path).items(): print(f"{k:>20}  {v if isinstance(v, (str,int,float)) or v is None else json.dumps(v, ensure_ascii=False)}")
 
-# %% ../nbs/80_cli.ipynb #c8869a15
+# %% ../nbs/80_cli.ipynb #3bae2b05
 @app.command()
 def demo(
     out: Annotated[str, typer.Option(help="folder for the model")] = "demo-model",
-    steps: Annotated[int, typer.Option(help="updates of the weights")] = 500,
+    steps: Annotated[int, typer.Option(help="updates of the weights")] = 300,
 ):
     "The whole job on the bundled poems, in about two minutes."
     from textgen.corpus import bundled
