@@ -45,11 +45,11 @@ class Samples:
     def __str__(self): return f"\n{RULE}\n".join(map(str, self))
     def __repr__(self): return f"{self}\n{RULE}\n{len(self)} {'text' if len(self)==1 else 'texts'}, seed {self.seed}"
 
-# %% ../nbs/31_generation.ipynb #bcabb06d
+# %% ../nbs/31_generation.ipynb #7b13bc7e
 @patch
 def _repr_html_(self:Samples):
     "A box a text: the prompt bold, line breaks kept."
-    box = "white-space:pre-wrap;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
+    box = "white-space:pre-wrap;line-height:1.4;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
     rows = "".join(f'<div style="{box}"><b>{html.escape(s.prompt)}</b>{html.escape(s.text)}</div>' for s in self)
     return f'{rows}<small>seed {self.seed}</small>'
 

@@ -91,7 +91,7 @@ def model_hash(
     items = sorted((n,t) for n,t in model.state_dict().items() if n not in tied)
     with ThreadPoolExecutor() as pool: return sha256("\n".join(pool.map(_tensor_hash, items)))
 
-# %% ../nbs/20_model.ipynb #34eb4e8c
+# %% ../nbs/20_model.ipynb #7435c772
 RECEIPT = "textgen.json"
 _ours = ("*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin*", RECEIPT, "resume")
 
@@ -115,6 +115,7 @@ def save_model(
     with atomic_folder(folder, drop=old, error=ModelError) as tmp, _quiet():
         model.save_pretrained(tmp)
         codec.tokenizer.save_pretrained(tmp)
+        for o in tmp.glob("*.safetensors"): o.chmod((tmp/"config.json").stat().st_mode)  # else only its owner could read it
         if receipt: receipt.save(tmp/RECEIPT, ModelError)
     return folder
 

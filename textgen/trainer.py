@@ -49,17 +49,16 @@ class Run:
         where = f", saved in {self.folder}" if self.folder else ""
         return f"{self.steps:,} steps in {self.seconds:.0f} s{' (stopped)' if self.stopped else ''}, loss {first:.2f} → {last:.2f}, {self.tokens_per_second:,.0f} tokens/s{where}"
 
-# %% ../nbs/42_trainer.ipynb #9d2d39a5
+# %% ../nbs/42_trainer.ipynb #e4886dd9
 @patch
 def plot(self:Run, ax=None):
     "The loss curve: every step faint, the running average strong."
     import matplotlib.pyplot as plt
-    from textgen.callback import running_average
+    from textgen.callback import RunningAverage
     ax = ax or plt.subplots(figsize=(6,3))[1]
-    x, average = range(1, len(self.losses)+1), []
-    for y in self.losses: average.append(running_average([y], average[-1] if average else None, 0.95))
+    x, average = range(1, len(self.losses)+1), RunningAverage(0.95)
     ax.plot(x, self.losses, alpha=.25, lw=1)
-    ax.plot(x, average, color="C0", lw=2)
+    ax.plot(x, [average.update([y]) for y in self.losses], color="C0", lw=2)
     ax.set(xlabel="step", ylabel="loss (nats per token)")
     ax.grid(alpha=.2)
     return ax
