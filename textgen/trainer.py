@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['LR', 'pick_lr', 'pick_precision', 'Run', 'Batches', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #f1412f55
-import logging,time,warnings
-from contextlib import contextmanager
+# %% ../nbs/42_trainer.ipynb #7ac2e77d
+import time
 from dataclasses import dataclass, asdict
 from datetime import datetime, timezone
 import numpy as np
@@ -18,7 +17,7 @@ from .callback import EveryCallback, LineView, StopCallback, WatchCallback
 from .core import TrainError, sha256
 from .generation import generate
 from .model import check_folder, model_hash, save_model
-from .module import TrainModule, pl
+from .module import TrainModule, pl, quiet_lightning
 from .receipt import Receipt, versions
 from .settings import GenerateSettings, TrainSettings
 
@@ -72,25 +71,13 @@ class Batches:
         for k in range(self.first, self.steps):
             yield {n: torch.from_numpy(np.ascontiguousarray(v)) for n,v in causal_batch(self.windows[k]).items()}
 
-# %% ../nbs/42_trainer.ipynb #c12a7b69
+# %% ../nbs/42_trainer.ipynb #24acb37f
 def _windows(model, codec, data, s):
     "The windows of this run, or why there cannot be any."
     data.check_tokenizer(codec)
     window = s.window or min(model.context, 1024)
     if window>model.context: raise TrainError(f"window={window} is longer than the model's context of {model.context} tokens")
     return Windows(data, window, s.batch_size, s.seed)
-
-@contextmanager
-def _quiet_lightning():
-    "Lightning without its notices."
-    log = logging.getLogger("pytorch_lightning")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally: log.setLevel(level)
 
 # %% ../nbs/42_trainer.ipynb #4a3c87bd
 def _receipt(model, codec, data, s, module, losses, seconds):
@@ -145,12 +132,12 @@ def fit(
     n = len(watch.losses)
     return Run(watch.losses, n, seconds, n*s.batch_size*s.window/seconds, n<s.steps, s.save_to), receipt()
 
-# %% ../nbs/42_trainer.ipynb #ffcba761
+# %% ../nbs/42_trainer.ipynb #dcd6ff17
 def _go(model, module, batches, device, callbacks, stop):
     "Let Lightning run, and leave the model where and as it was."
     home = model.device
     model.model.train()
     try:
-        with _quiet_lightning(), stop:
+        with quiet_lightning(), stop:
             _trainer(device, len(batches), callbacks).fit(module, batches)
     finally: model.model.to(home).eval()

@@ -1,0 +1,32 @@
+"""Run notebooks and store what they show: `python tools/outputs.py nbs/42_trainer.ipynb …`.
+
+Cells marked `#| eval: false` are left as they are. Widgets and standard error are not stored: neither says anything to a reader of the page.
+"""
+import subprocess
+import sys
+from pathlib import Path
+import nbformat
+from nbclient import NotebookClient
+
+
+def shown(o):
+    "Whether an output is for the reader."
+    return o.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
+
+
+def run(path):
+    nb = nbformat.read(path, as_version=4)
+    skipped = {c.id: c.source for c in nb.cells if c.cell_type == "code" and "#| eval: false" in c.source}
+    for c in nb.cells:
+        if c.id in skipped: c.source = ""
+    NotebookClient(nb, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    nb.metadata.pop("widgets", None)
+    for c in nb.cells:
+        c.source = skipped.get(c.get("id"), c.source)
+        if c.cell_type == "code": c.outputs = [o for o in c.outputs if shown(o)]
+    nbformat.write(nb, path)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]: run(Path(name).resolve()); print(name, flush=True)
+    subprocess.run([str(Path(sys.executable).parent/"nbdev_clean")], check=True)
