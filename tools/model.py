@@ -18,7 +18,7 @@ def main():
     config = make_config("mini", Codec(tokenizer))
     config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.1
     tg = TextGen.new(config, tokenizer)
-    run = tg.train(data, steps=3000, sample_every=1000)
+    run = tg.train(data, steps=1200, sample_every=300)
     print(run)
     print(tg.generate("", n=3, seed=42))
     tg.save(Path(textgen.__file__).parent/"data"/"model")
