@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #2f83db75
+# %% ../nbs/70_api.ipynb #7bd65106
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import GenerateError, ModelError, Progress, VerifyError, recover
 from .dataset import TokenDataset, open_data
-from .generation import Comparison, Samples, compare, generate, write_samples
+from .generation import Comparison, Samples, check_output, compare, generate, write_samples
 from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings
 from .tokenizer import Codec
 from .trainer import Run, fit
 
-# %% ../nbs/70_api.ipynb #1307e6f7
+# %% ../nbs/70_api.ipynb #25cdce0f
 class TextGen:
     "A model that writes, and its tokenizer."
     def __init__(self,
@@ -34,7 +34,7 @@ class TextGen:
         made = hasattr(source, "state_dict")
         if made and tokenizer is None: raise ModelError("a transformers model needs its tokenizer: TextGen(model, tokenizer)")
         self.model = source.to(pick_device(device)).eval() if made else load_model(source, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code)
-        self.codec = Codec(source if tokenizer is None else tokenizer)
+        self.codec = Codec(source if tokenizer is None else tokenizer, revision=revision, trust_remote_code=trust_remote_code)
         self.found, self.scratch, self.receipt = None if made else str(source), False, None if made else _training_receipt(source)
         self._setup()
 
@@ -158,7 +158,7 @@ def generate_one(self:TextGen,
     "Write one text and return it, prompt included, as a plain string."
     return str(self.generate(prompt, n=1, **kwargs)[0])
 
-# %% ../nbs/70_api.ipynb #e26eaf50
+# %% ../nbs/70_api.ipynb #d90920c7
 @patch
 @delegates(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
@@ -178,6 +178,7 @@ def generate_to_file(self:TextGen,
     **kwargs)->Path:
     "Write texts to a file, and their receipt to <path>.receipt.json."
     settings = GenerateSettings(n=n, **kwargs)
+    if path: check_output(path)
     with Progress(n, "generating", "texts") as bar:
         out = generate(self.wrapped, self.codec, prompt, settings, self._origin(), progress=lambda done: bar.update(done-bar.n))
     return write_samples(out, path)

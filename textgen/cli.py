@@ -63,7 +63,7 @@ def tokenizer(
     print(f"{out}: {len(tok):,} tokens")
     if len(tok)<vocab_size: print(f"(the text gave no more than {len(tok):,} of the {vocab_size:,} asked for)")
 
-# %% ../nbs/80_cli.ipynb #4f4aa5d7
+# %% ../nbs/80_cli.ipynb #a1ca3e07
 @app.command()
 def encode(
     files: Files,
@@ -77,8 +77,7 @@ def encode(
     from textgen.dataset import COMPRESSION, TokenDataset
     compress = None if compress=="none" else compress
     if compress not in COMPRESSION: raise unknown("compression", compress, ["zstd", "gzip", "none"], CacheError)
-    data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, **_reading(by, column, template, encoding))
-    data.save(out, compress)
+    data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, save=out, compress=compress, **_reading(by, column, template, encoding))
     print(f"{out}: {len(data):,} documents, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
 
 # %% ../nbs/80_cli.ipynb #7cdaeb69
@@ -134,12 +133,13 @@ def generate(
     print(_to_json(texts) if as_json else texts)
     print(f"seed {settings.seed}", file=sys.stderr)
 
-# %% ../nbs/80_cli.ipynb #7feceee1
+# %% ../nbs/80_cli.ipynb #c76914e1
 def _info_model(p):
     from textgen.core import VerifyError
     from textgen.receipt import Receipt
     from textgen.tokenizer import fingerprint, load_tokenizer
-    config = json.loads((p/"config.json").read_text())
+    try: config = dict(json.loads((p/"config.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as e: raise ModelError(f"{p}/config.json: not a model's configuration ({e})") from e
     info = dict(model=config.get("model_type"), vocabulary=config.get("vocab_size"), context=config.get("max_position_embeddings") or config.get("n_positions"))
     try: info["tokenizer"] = fingerprint(load_tokenizer(p))[:12]
     except TextGenError: info["tokenizer"] = "none"
@@ -204,12 +204,13 @@ def _demo_train(tok, poems, out, steps):
     print(tg.generate("", n=3, max_new_tokens=120, seed=42))
     print(f"\nThe model is in {out}/. More poems:\n\n   textgen generate {out} -n 3 --max-new-tokens 150\n   textgen generate {out} --prompt 'The sea' --temperature 1.0")
 
-# %% ../nbs/80_cli.ipynb #10ed35fd
+# %% ../nbs/80_cli.ipynb #1fe416c7
 def main(args=None):
     "Run the command line and exit."
     args = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in args
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for f in (sys.stdout, sys.stderr):
+        if hasattr(f, "reconfigure"): f.reconfigure(errors="replace")  # a terminal that lacks a character shows a sign in its place
     try: app([a for a in args if a!="--debug"], prog_name="textgen")
     except (TextGenError, OSError) as e:
         if debug: raise

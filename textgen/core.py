@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError', 'TrainError',
-           'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'optional', 'fsync', 'atomic_path', 'recover',
-           'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
+           'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'optional', 'fsync', 'check_place',
+           'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed',
+           'Progress']
 
-# %% ../nbs/00_core.ipynb #3d719e75
-import ctypes,errno,hashlib,importlib,os,shutil,sys,tempfile,time
+# %% ../nbs/00_core.ipynb #51cad731
+import ctypes,errno,hashlib,importlib,os,re,shutil,sys,tempfile,time
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -41,6 +42,12 @@ def unknown(
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names) or 'none'}"
     return error(f"unknown {what} {name!r}; {hint}")
 
+# %% ../nbs/00_core.ipynb #7ce7a6f2
+def first_line(e:Exception, most=160)->str:
+    "What an exception says, in short; its class where it says nothing."
+    lines = str(e).strip().splitlines()
+    return lines[0][:most] if lines else type(e).__name__
+
 # %% ../nbs/00_core.ipynb #6d36f6db
 def optional(
     module:str, # the module to import, such as "peft"
@@ -67,23 +74,38 @@ def _sibling(path, mark):
     "A hidden name beside `path`, which no other process uses."
     return path.parent/f".{path.name}.{mark}-{os.getpid()}-{time.monotonic_ns():x}"
 
-# %% ../nbs/00_core.ipynb #26363a10
+# %% ../nbs/00_core.ipynb #6ab7623b
 @contextmanager
 def _os_errors(path, error):
     "Turn what the operating system says about `path` into one clear line."
     try: yield
-    except OSError as e:
-        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    except Exception as e:
+        code = e.errno if isinstance(e, OSError) else int(m[1]) if (m:=re.search(r"os error (\d+)", str(e))) else None  # Rust libraries say it so
+        if code is None: raise
+        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = "free some space or choose another place" if full else "choose another place"
-        raise error(f"cannot write {path}: {e.strerror or e}; {hint} (what was there before is unchanged)") from e
+        raise error(f"cannot write {path}: {os.strerror(code)}; {hint} (what was there before is unchanged)") from e
 
+def check_place(
+    path, # a file or folder that is to be written
+    error=TextGenError, # class of the error when it cannot be
+)->Path:
+    "Raise now what writing `path` would raise later."
+    path = Path(path).expanduser()
+    with _os_errors(path, error):
+        near = next(p for p in path.absolute().parents if p.exists())
+        tmp = _sibling(near/"x", "tmp")
+        tmp.mkdir(); tmp.rmdir()
+    return path
+
+# %% ../nbs/00_core.ipynb #417b09b2
 @contextmanager
 def atomic_path(
     path, # the final name of the file
     error=TextGenError, # class of the error when it cannot be written
 ):
     "Gives a temporary name to write to; the file appears as `path` when the block ends well, else not at all."
-    path = Path(path).expanduser()
+    path = Path(os.path.realpath(Path(path).expanduser()))  # through a link, to what it points to
     tmp = _sibling(path, "tmp")
     try:
         with _os_errors(path, error):
@@ -93,7 +115,9 @@ def atomic_path(
             fsync(tmp)
             os.replace(tmp, path)
             fsync(path.parent)
-    finally: tmp.unlink(missing_ok=True)
+    finally:
+        try: tmp.unlink()
+        except OSError: pass
 
 # %% ../nbs/00_core.ipynb #bc7a9934
 def _exchange(a, b):
@@ -103,7 +127,7 @@ def _exchange(a, b):
     if hasattr(libc, "renameat2"): return libc.renameat2(-100, a, -100, b, 2)==0
     return False
 
-# %% ../nbs/00_core.ipynb #0677d22f
+# %% ../nbs/00_core.ipynb #8037016f
 def _aside(path): return path.parent/f".{path.name}.previous"
 
 def recover(
@@ -111,20 +135,22 @@ def recover(
 )->Path:
     "Put back the previous state of a folder whose replacement was killed half way."
     path = Path(path).expanduser()
-    if not path.exists() and _aside(path).exists(): os.replace(_aside(path), path)
+    if path.name and not os.path.exists(path) and _aside(path).exists(): os.replace(_aside(path), path)
     return path
 
 def _replace_folder(tmp, path):
     "Put the folder `tmp` in the place of `path`; a kill at any moment leaves one of the two findable."
-    if not path.exists(): return os.replace(tmp, path)
-    if _exchange(tmp, path): return shutil.rmtree(tmp, ignore_errors=True)
-    shutil.rmtree(_aside(path), ignore_errors=True)
-    os.replace(path, _aside(path))
-    os.replace(tmp, path)
+    if not path.exists(): os.replace(tmp, path)
+    elif _exchange(tmp, path): shutil.rmtree(tmp, ignore_errors=True)
+    else:
+        shutil.rmtree(_aside(path), ignore_errors=True)
+        os.replace(path, _aside(path))
+        os.replace(tmp, path)
     shutil.rmtree(_aside(path), ignore_errors=True)
 
-# %% ../nbs/00_core.ipynb #3f8f9224
+# %% ../nbs/00_core.ipynb #83e16c26
 def _link(a, b):
+    if os.path.islink(a): return os.symlink(os.readlink(a), b)
     try: os.link(a, b)
     except OSError: shutil.copy2(a, b)
 
@@ -132,10 +158,10 @@ def _carry_over(old, new, drop):
     "Bring what `old` has and `new` lacks, except the names in `drop`, into `new`."
     for o in (old.iterdir() if old.exists() else ()):
         if o.name in drop or (new/o.name).exists(): continue
-        if o.is_dir(): shutil.copytree(o, new/o.name, copy_function=_link, symlinks=True)
+        if o.is_dir() and not o.is_symlink(): shutil.copytree(o, new/o.name, copy_function=_link, symlinks=True)
         else: _link(o, new/o.name)
 
-# %% ../nbs/00_core.ipynb #d8b34fd5
+# %% ../nbs/00_core.ipynb #c4e466a0
 @contextmanager
 def atomic_folder(
     path, # the final name of the folder
@@ -152,7 +178,9 @@ def atomic_folder(
             _carry_over(path, tmp, drop)
             for o in tmp.rglob("*"): fsync(o)
             fsync(tmp)
+            inside = Path.cwd()==path
             _replace_folder(tmp, path)
+            if inside: os.chdir(path)  # the process stood in the folder that is gone
             fsync(path.parent)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 

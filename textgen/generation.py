@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['RULE', 'Sample', 'Samples', 'sample_uniforms', 'generate_ids', 'continuation', 'generate', 'Comparison', 'compare',
-           'receipt_path', 'free_path', 'write_samples']
+           'receipt_path', 'free_path', 'check_output', 'write_samples']
 
-# %% ../nbs/31_generation.ipynb #4d30b7da
-import html,json
+# %% ../nbs/31_generation.ipynb #b72a12b1
+import html,json,threading
 from dataclasses import dataclass, asdict, replace
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from .core import GenerateError, atomic_path, uniforms
-from .receipt import Receipt, versions
+from .core import GenerateError, atomic_path, check_place, sha256, uniforms
+from .receipt import Receipt, settle, versions, waiting
 from .sampling import draw, filtered, greedy, without
 from .settings import GenerateSettings
 
@@ -94,7 +94,7 @@ def _choose(state, u, s, end, step):
     else: token = draw(filtered(allowed.to(u.device), s.temperature, s.top_k, s.top_p), u[:,step]).to(logits.device)
     return token, logits.gather(-1, token[:,None])[:,0]-logits.logsumexp(-1)
 
-# %% ../nbs/31_generation.ipynb #6702522d
+# %% ../nbs/31_generation.ipynb #bc56c61d
 @torch.inference_mode()
 def generate_ids(
     model, # a model behind the four methods, such as `CausalModel`
@@ -111,6 +111,7 @@ def generate_ids(
     alive, done, out, logp = list(range(rows)), [False]*rows, [[] for _ in range(rows)], [0.]*rows
     for step in range(settings.max_new_tokens):
         token, lp = _choose(state, u, settings, end, step)
+        if not lp.isfinite().all(): raise GenerateError("the model's output is not a number (nan); its weights are damaged, or float16 is too small for it: try dtype='float32'")
         for r,t,p in zip(alive, token.tolist(), lp.tolist()):
             if not done[r]: out[r].append(t); logp[r] += p; done[r] = t==end
         if on_step: on_step(len(alive))
@@ -181,7 +182,7 @@ def _as_jsonl(samples):
 
 def _as_text(samples, rule): return f"\n{rule}\n".join(map(str, samples))+"\n"
 
-# %% ../nbs/31_generation.ipynb #ebc0ef7d
+# %% ../nbs/31_generation.ipynb #7832b18a
 def receipt_path(path)->Path:
     "Where the receipt of a file of samples lies."
     return Path(f"{path}.receipt.json")
@@ -192,16 +193,30 @@ def free_path(path)->Path:
     while p.exists(): p, k = Path(path).with_stem(f"{Path(path).stem}-{k}"), k+1
     return p
 
+_naming = threading.Lock() # so that two threads do not take the same free name
+
+def check_output(path)->Path:
+    "Where texts are to go; an error, before any work is done, where they cannot."
+    path = check_place(path, GenerateError)
+    for p in (path, receipt_path(path)):
+        if p.is_dir(): raise GenerateError(f"cannot write {p}: it is a folder; name a file in it")
+    return path
+
 def write_samples(
     samples:Samples,
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt, with a number where that is taken
 )->Path:
     "Write texts and their receipt, both whole or not at all."
-    path = Path(path).expanduser() if path else free_path(f"textgen-{samples.seed}.txt")
+    with _naming:
+        return _write_samples(samples, check_output(path) if path else free_path(f"textgen-{samples.seed}.txt"))
+
+def _write_samples(samples, path):
     jsonl, rule = path.suffix==".jsonl", _rule_for([str(s) for s in samples])
     body, bill = _as_jsonl(samples) if jsonl else _as_text(samples, rule), samples.receipt
-    bill.content["file"] = dict(name=path.name, layout="jsonl" if jsonl else "text", delimiter=None if jsonl else rule)
+    bill.content["file"] = dict(name=path.name, layout="jsonl" if jsonl else "text", delimiter=None if jsonl else rule, sha256=sha256(body))
+    settle(receipt_path(path))
     with atomic_path(path, GenerateError) as tmp:
         tmp.write_bytes(body.encode())
-        bill.save(receipt_path(path), GenerateError)
+        bill.save(waiting(receipt_path(path)), GenerateError)
+    settle(receipt_path(path))
     return path

@@ -6,8 +6,8 @@
 __all__ = ['PRESETS', 'RECEIPT', 'make_config', 'seeded', 'new_model', 'model_hash', 'check_folder', 'save_model', 'pick_device',
            'pick_dtype', 'load_model', 'State', 'CausalModel', 'wrap']
 
-# %% ../nbs/20_model.ipynb #4315f6ca
-import inspect,logging
+# %% ../nbs/20_model.ipynb #35dd5c28
+import inspect,logging,threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch.nn.functional import cross_entropy
-from .core import ModelError, atomic_folder, recover, sha256, unknown
+from .core import ModelError, atomic_folder, check_place, check_seed, first_line, recover, sha256, unknown
+from .tokenizer import TOKENIZER_FILES
 
 # %% ../nbs/20_model.ipynb #050cbf00
 _gpt2 = dict(model_type="gpt2", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
@@ -42,7 +43,7 @@ def make_config(
         kw["max_position_embeddings"] = context
     return AutoConfig.for_model(kw.pop("model_type"), **kw)
 
-# %% ../nbs/20_model.ipynb #eebcf878
+# %% ../nbs/20_model.ipynb #15e91db1
 @contextmanager
 def seeded(seed:int):
     "Inside, torch's CPU generator starts from `seed`; afterwards it is as it was before."
@@ -50,6 +51,8 @@ def seeded(seed:int):
     torch.default_generator.manual_seed(seed%2**63)
     try: yield
     finally: torch.default_generator.set_state(old)
+
+_loading = threading.RLock() # transformers makes models by switching global defaults: one thread at a time
 
 @contextmanager
 def _quiet():
@@ -62,7 +65,7 @@ def _quiet():
         tl.set_verbosity(level)
         if bars: tl.enable_progress_bar()
 
-# %% ../nbs/20_model.ipynb #55f08b6c
+# %% ../nbs/20_model.ipynb #c0a46ec4
 def new_model(
     preset, # a name in `PRESETS`, or a transformers configuration
     codec, # a `Codec`
@@ -72,10 +75,11 @@ def new_model(
 ):
     "A transformers model with random weights."
     from transformers import AutoModelForCausalLM
-    with _quiet(), seeded(seed):
+    seed = check_seed(seed, ModelError)
+    with _loading, _quiet(), seeded(seed):
         config = make_config(preset, codec, context)
         try: return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-        except ValueError as e: raise ModelError(f"transformers makes no causal model of a {type(config).__name__} ({str(e)[:100]})") from e
+        except ValueError as e: raise ModelError(f"transformers makes no causal model of a {type(config).__name__} ({first_line(e)})") from e
 
 # %% ../nbs/20_model.ipynb #053fe08f
 def _tensor_hash(item):
@@ -91,9 +95,9 @@ def model_hash(
     items = sorted((n,t) for n,t in model.state_dict().items() if n not in tied)
     with ThreadPoolExecutor() as pool: return sha256("\n".join(pool.map(_tensor_hash, items)))
 
-# %% ../nbs/20_model.ipynb #7435c772
+# %% ../nbs/20_model.ipynb #d6d54f5d
 RECEIPT = "textgen.json"
-_ours = ("*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin*", RECEIPT, "resume")
+_ours = ("*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin*", "adapter_*", "generation_config.json", RECEIPT, "resume", *TOKENIZER_FILES)
 
 def check_folder(folder)->Path:
     "The folder a model may be saved to: new, empty, or a model's; anything else is an error, before any work is done."
@@ -101,7 +105,7 @@ def check_folder(folder)->Path:
     if folder.is_file(): raise ModelError(f"{folder}: a file; a model is saved as a folder, choose another name")
     if folder.is_dir() and any(folder.iterdir()) and not (folder/"config.json").exists():
         raise ModelError(f"{folder}: not empty, and not a model; choose a new folder")
-    return folder
+    return check_place(folder, ModelError)
 
 def save_model(
     model, # a transformers model
@@ -148,7 +152,14 @@ def pick_dtype(dtype="auto", device="cpu"):
     if dtype not in _torch_types: raise unknown("dtype", dtype, [*_torch_types, "auto"], ModelError)
     return _torch_types[dtype]
 
-# %% ../nbs/20_model.ipynb #bf7d15a6
+# %% ../nbs/20_model.ipynb #caa32836
+def _check_loaded(found, source):
+    "Raise `ModelError` unless every weight came from the file, in its size."
+    missing, other = sorted(map(str, found.get("missing_keys") or ())), sorted(str(k[0] if isinstance(k, tuple) else k) for k in found.get("mismatched_keys") or ())
+    if other: raise ModelError(f"{source}: the weights are not of the model that config.json describes ({other[0]} has another size)")
+    if missing: raise ModelError(f"{source}: {len(missing)} weights are missing ({', '.join(missing[:3])}); the file is incomplete, or of another model than config.json describes")
+
+# %% ../nbs/20_model.ipynb #3a6d198b
 def load_model(
     source, # a folder, or a Hub id
     *,
@@ -164,11 +175,12 @@ def load_model(
     if folder.is_file(): raise ModelError(f"{folder}: a file; give the model's folder")
     if folder.is_dir(): _folder_kind(folder)
     kw = dict(dtype=pick_dtype(dtype, device), revision=revision or "main", trust_remote_code=trust_remote_code, weights_only=True)
-    with _quiet():
-        try: model = AutoModelForCausalLM.from_pretrained(str(folder if folder.is_dir() else source), **kw)
+    with _loading, _quiet():
+        try: model, found = AutoModelForCausalLM.from_pretrained(str(folder if folder.is_dir() else source), output_loading_info=True, **kw)
         except Exception as e:  # transformers, safetensors and the Hub have no common class of errors
             what = f"{folder}: the model cannot be loaded" if folder.is_dir() else f"no model {str(source)!r}: no such folder here, and the Hub gave none"
-            raise ModelError(f"{what} ({str(e).strip().splitlines()[0][:200]})") from e
+            raise ModelError(f"{what} ({first_line(e)})") from e
+    _check_loaded(found, source)
     return model.to(device).eval()
 
 # %% ../nbs/20_model.ipynb #3a84d6af

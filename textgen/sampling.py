@@ -8,10 +8,10 @@ __all__ = ['temperature', 'probabilities', 'top_k', 'top_p', 'without', 'draw', 
 # %% ../nbs/30_sampling.ipynb #a5bfd249
 import torch
 
-# %% ../nbs/30_sampling.ipynb #b55844cd
+# %% ../nbs/30_sampling.ipynb #01a0834e
 def temperature(logits, t):
-    "Logits at temperature `t` > 0, a number or one for each row."
-    return logits/t
+    "Logits at temperature `t` > 0, relative to the largest."
+    return (logits-logits.amax(-1, keepdim=True))/max(t, 1e-30)  # relative, so that no temperature is too low for float32
 
 def probabilities(logits): # float64 [rows, vocabulary]
     "The distribution that logits stand for, in double precision."
@@ -44,7 +44,7 @@ def without(logits, tokens):
     logits[...,tokens] = -torch.inf
     return logits
 
-# %% ../nbs/30_sampling.ipynb #a18d0d0d
+# %% ../nbs/30_sampling.ipynb #f84f1ead
 def draw(
     logits, # [rows, vocabulary], after the filters
     u, # float64 [rows], from 0 up to and without 1
@@ -52,7 +52,7 @@ def draw(
     "The token into whose slice of the cumulative distribution `u` falls."
     cdf = probabilities(logits).cumsum(-1)
     total = cdf[...,-1:].contiguous()
-    last = torch.searchsorted(cdf, total)  # rounding may carry u*total to total: the last token with a slice takes that
+    last = torch.searchsorted(cdf, total).clamp(max=cdf.shape[-1]-1)  # rounding may carry u*total to total: the last token with a slice takes that
     return torch.searchsorted(cdf, u[...,None]*total, right=True).minimum(last)[...,0]
 
 def greedy(logits): # int64 [rows]

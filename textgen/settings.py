@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from fastcore.docments import docments
 from .core import GenerateError, TrainError, check_seed
 
-# %% ../nbs/02_settings.ipynb #5cb40bfc
+# %% ../nbs/02_settings.ipynb #2c4c06c6
 def _whole(low, what, none=False):
     "A rule for whole numbers from `low` up."
     def ok(v): return (none and v is None) or (isinstance(v, Integral) and not isinstance(v, bool) and v>=low)
@@ -26,6 +26,7 @@ def check_rules(settings, rules, error):
     "Raise `error` for the first setting that breaks its rule."
     for k,(ok,words) in rules.items():
         if not ok(v:=getattr(settings, k)): raise error(f"{k} must be {words}, got {v!r}")
+        if v is not None: setattr(settings, k, int(v) if isinstance(v, Integral) else float(v))  # numpy's numbers too
 
 # %% ../nbs/02_settings.ipynb #8ee3f131
 _generate_rules = dict(

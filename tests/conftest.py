@@ -1,0 +1,144 @@
+"What the tests share: a tiny tokenizer, a tiny trained model, and ways to run the command line."
+import os
+# One thread: a core that somebody else uses makes every parallel region wait for it. Offline: a test needs no network.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PYTHONIOENCODING="utf-8")
+
+import subprocess,sys
+from pathlib import Path
+from types import SimpleNamespace
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("textgen", deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
+settings.load_profile("textgen")
+DATA = Path(__file__).parents[2]/"shared"/"data"
+
+
+# ---- data that is not in the repository
+@pytest.fixture(scope="session")
+def given():
+    "A file of ../shared/data by its name; where that is not there, the test is skipped."
+    def path(name):
+        if not (DATA/name).exists(): pytest.skip(f"{name} is not here")
+        return DATA/name
+    return path
+
+
+# ---- what takes a second to make
+@pytest.fixture(scope="session")
+def tok():
+    "A byte-level BPE of 400 tokens, learned from the bundled poems."
+    from textgen.corpus import bundled
+    from textgen.tokenizer import train_tokenizer
+    return train_tokenizer(bundled("poems"), vocab_size=400)
+
+@pytest.fixture(scope="session")
+def tok_folder(tok, tmp_path_factory):
+    from textgen.tokenizer import save_tokenizer
+    return save_tokenizer(tok, tmp_path_factory.mktemp("tokenizer")/"tok")
+
+@pytest.fixture(scope="session")
+def data(tok):
+    from textgen.corpus import bundled
+    from textgen.dataset import TokenDataset
+    return TokenDataset.from_files(bundled("poems"), tok)
+
+@pytest.fixture(scope="session")
+def cache(data, tmp_path_factory): return data.save(tmp_path_factory.mktemp("cache")/"poems.tokens")
+
+@pytest.fixture(scope="session")
+def tiny():
+    "A function that makes an untrained GPT-2 of two layers, 32 wide, context 64, for a tokenizer."
+    from transformers import GPT2Config
+    from textgen import TextGen
+    def make(tok, seed=0):
+        return TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=2, n_head=2, n_embd=32, n_positions=64, bos_token_id=tok.bos_token_id,
+                                      eos_token_id=tok.eos_token_id, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.), tok, seed=seed, device="cpu")
+    return make
+
+def _trained(tiny, tok, data, folder, seed):
+    from textgen.callback import NoView
+    tiny(tok, seed).train(data, steps=3, batch_size=2, seed=seed, save_to=folder, sample_every=0, view=NoView())
+    return folder
+
+@pytest.fixture(scope="session")
+def model_folder(tiny, tok, data, tmp_path_factory): return _trained(tiny, tok, data, tmp_path_factory.mktemp("model")/"m", 1)
+@pytest.fixture(scope="session")
+def other_folder(tiny, tok, data, tmp_path_factory): return _trained(tiny, tok, data, tmp_path_factory.mktemp("other")/"m", 2)
+
+@pytest.fixture(scope="session")
+def tg(model_folder):
+    from textgen import TextGen
+    return TextGen(model_folder, device="cpu")
+
+
+# ---- the command line
+@pytest.fixture(scope="session")
+def shell():
+    "Run `python -m textgen …` as a process of its own."
+    def run(*args, cwd=None):
+        p = subprocess.run([sys.executable, "-m", "textgen", *map(str, args)], cwd=cwd, capture_output=True)
+        return SimpleNamespace(code=p.returncode, out=p.stdout.decode(), err=p.stderr.decode(), raw=p.stdout)
+    return run
+
+@pytest.fixture(scope="session")
+def python():
+    "Run a piece of Python in a process of its own, with arguments in `sys.argv`; returns what it prints."
+    def run(code, *args, cwd=None):
+        p = subprocess.run([sys.executable, "-c", code, *map(str, args)], cwd=cwd, capture_output=True, text=True)
+        assert p.returncode==0, p.stderr
+        return p.stdout
+    return run
+
+def _main(args):
+    "Exit code of the command line, run in this process."
+    from textgen.cli import main
+    try: main([str(a) for a in args])
+    except SystemExit as e: return e.code or 0
+
+@pytest.fixture
+def cli(capfd):
+    "Run the command line inside this process: the same, in a hundredth of the time."
+    def run(*args):
+        capfd.readouterr()
+        code = _main(args)
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+    return run
+
+
+# ---- what must not change
+@pytest.fixture(scope="session")
+def snapshot():
+    "Every name under a folder, hidden ones too, with the bytes of the files."
+    def state(folder): return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(Path(folder).rglob("*"))}
+    return state
+
+
+# ---- other processes
+@pytest.fixture(scope="session")
+def spare():
+    "`multiprocessing`, whose processes come from one that has torch and textgen imported already: each is there in a moment, and no thread was copied."
+    from multiprocessing import get_context
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["textgen.api", "transformers.models.gpt2.modeling_gpt2", "pytest", "hypothesis"])
+    return context
+
+def _run_limited(args, cwd, limit, pipe):
+    import io,resource,traceback
+    from contextlib import redirect_stderr, redirect_stdout
+    os.chdir(cwd); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
+        try: code = _main(args)
+        except Exception: code = traceback.print_exc()
+    pipe.send((code, err.getvalue()))
+
+@pytest.fixture
+def on_full_disk(spare):
+    "Run the command line in a process that can write no file of more than `limit` bytes; exit code (None: a traceback) and standard error."
+    def run(*args, cwd, limit):
+        ours, theirs = spare.Pipe()
+        p = spare.Process(target=_run_limited, args=(args, cwd, limit, theirs))
+        p.start(); said = SimpleNamespace(**dict(zip(("code", "err"), ours.recv()))); p.join()
+        return said
+    return run

@@ -1,0 +1,164 @@
+"The whole job in a terminal: files in, a model, texts out, each command a process of its own."
+import io,json,signal,subprocess,sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+import pytest
+
+
+@pytest.fixture(scope="module")
+def job(given, shell, tmp_path_factory):
+    "The folder in which tinyshakespeare became a model, and what each command said."
+    d, text = tmp_path_factory.mktemp("job"), given("tinyshakespeare.txt")
+    tok = shell("tokenizer", text, "--out", "tok", "--vocab-size", 500, cwd=d)
+    enc = shell("encode", text, "--tokenizer", "tok", "--out", "s.tokens", cwd=d)
+    tra = shell("train", "s.tokens", "--new", "mini", "--out", "m", "--steps", 30, "--batch-size", 4, "--window", 64, "--sample-every", 20, cwd=d)
+    return SimpleNamespace(folder=d, text=text, tokenizer=tok, encode=enc, train=tra)
+
+ASK = ("generate", "m", "--prompt", "ROMEO:", "-n", 5, "--max-new-tokens", 40)
+
+@pytest.fixture(scope="module")
+def texts(job, shell):
+    "What `generate` did, by name, two processes at a time."
+    jobs = dict(one=("--seed", 42, "--out", "one/a.txt"), same=("--seed", 42, "--out", "same/a.txt"), drawn=("--out", "drawn/a.txt"), piped=("--seed", 42))
+    with ThreadPoolExecutor(2) as pool: done = pool.map(lambda o: shell(*ASK, *o, cwd=job.folder), jobs.values())
+    return SimpleNamespace(folder=job.folder, **dict(zip(jobs, done)))
+
+@pytest.fixture
+def again(texts, cli, monkeypatch):
+    "The same question once more, with other options."
+    monkeypatch.chdir(texts.folder)
+    return lambda *options: cli(*ASK, *options)
+
+def _text(texts, name): return (texts.folder/name/"a.txt").read_bytes()
+def _bill(texts, name): return (texts.folder/name/"a.txt.receipt.json").read_bytes()
+
+
+@pytest.mark.parametrize("step,says", [("tokenizer", "tok: 500 tokens"), ("encode", "s.tokens: 1 documents"), ("train", "textgen generate m")])
+def test_each_step_works(job, step, says):
+    done = getattr(job, step)
+    assert (done.code, says in done.out) == (0, True), done.err
+    assert "Traceback" not in done.err and "Warning" not in done.err
+
+def test_training_shows_a_sample_and_learns(job):
+    "The sample stands on standard output, the progress line on standard error."
+    assert "step 20" in job.train.out and "loss" in job.train.err
+    losses = json.loads((job.folder/"m"/"textgen.json").read_text())["losses"]
+    assert len(losses)==30 and losses[-1]<losses[0]-0.3
+
+def test_no_leftovers(texts):
+    made = {"tok", "s.tokens", "m", "one", "same", "drawn"}
+    assert {p.name for p in texts.folder.iterdir()}==made and not list(texts.folder.rglob("*tmp-*"))
+
+def test_same_seed_same_bytes(texts):
+    assert texts.one.code==0, texts.one.err
+    assert _text(texts, "one")==_text(texts, "same") and _bill(texts, "one")==_bill(texts, "same")
+
+def test_other_seed_other_text(texts, again): assert again("--seed", 43).out.encode()!=_text(texts, "one")
+
+def test_without_a_seed_one_is_drawn_and_recorded(texts, again):
+    "Two runs differ, and the seed that was drawn writes the same text again."
+    seed = json.loads(_bill(texts, "drawn"))["seed"]
+    assert f"seed {seed}" in texts.drawn.out
+    assert again("--seed", seed).out.encode()==_text(texts, "drawn")!=again().out.encode()
+
+def test_stdout_is_text_only(texts):
+    "What a pipe gets is what a file gets; the seed stands on standard error."
+    assert texts.piped.raw==_text(texts, "one") and texts.piped.out.count("ROMEO:")>=5
+    assert texts.piped.err=="seed 42\n"
+
+def test_json_lines(texts, again):
+    rows = [json.loads(line) for line in again("--seed", 42, "--json").out.split("\n")[:-1]]
+    assert [r["index"] for r in rows]==list(range(5)) and {r["seed"] for r in rows}=={42}
+    assert texts.piped.out==("\n"+"="*20+"\n").join(r["prompt"]+r["text"] for r in rows)+"\n"
+
+def test_jsonl_file(cli, model_folder, tmp_path):
+    "A .jsonl file holds the texts of the .txt file."
+    for name in ("a.txt", "a.jsonl"): assert cli("generate", model_folder, "-n", 3, "--max-new-tokens", 9, "--seed", 5, "--prompt", "The", "--out", tmp_path/name).code==0
+    rows = [json.loads(line) for line in (tmp_path/"a.jsonl").read_text().split("\n") if line]
+    assert ("\n"+"="*20+"\n").join(r["prompt"]+r["text"] for r in rows)+"\n"==(tmp_path/"a.txt").read_text()
+
+NO_TEXTGEN = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0]=='textgen': raise ImportError('textgen is not installed')
+sys.meta_path.insert(0, Block())
+try: import textgen
+except ImportError: pass
+else: raise SystemExit('textgen could be imported')
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tok, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModelForCausalLM.from_pretrained(sys.argv[1])
+ids = tok("ROMEO:", return_tensors="pt")
+out = model.generate(**ids, max_new_tokens=20, do_sample=False, pad_token_id=tok.eos_token_id)[0]
+print(repr(tok.decode(out)), ids.input_ids.tolist()[0], tok.eos_token)
+"""
+def test_plain_transformers_loads_the_model(job, python):
+    "No textgen installed, no word on standard error about missing or unexpected weights."
+    from textgen.tokenizer import Codec
+    said = python(NO_TEXTGEN, job.folder/"m")
+    assert said.startswith(("'ROMEO:", '"ROMEO:')) and str(Codec(job.folder/"m").encode("ROMEO:")) in said and said.strip().endswith("<|endoftext|>")
+
+@pytest.mark.parametrize("name,says", [("m", "sha256"), ("m", "tokens_seen"), ("tok", "end_of_text  <|endoftext|>"), ("tok", "tokens  500"),
+    ("s.tokens", "documents  1"), ("one/a.txt", "prompt  ROMEO:"), ("one/a.txt", "texts  5"), ("one/a.txt.receipt.json", "seed  42"), ("m/textgen.json", "steps  30")])
+def test_info(texts, cli, name, says):
+    said = cli("info", texts.folder/name)
+    assert said.code==0 and says in said.out, said
+
+def test_info_of_something_else(job, cli):
+    said = cli("info", job.text)
+    assert said.code==1 and "neither a model" in said.err
+
+def test_train_text_files(job, cli, tok_folder, tmp_path):
+    "Text in place of a cache is encoded on the way; two files are two documents."
+    (tmp_path/"a.txt").write_text("a b c "*90); (tmp_path/"b.txt").write_text("d e f "*90)
+    said = cli("train", tmp_path/"a.txt", tmp_path/"b.txt", "--new", "mini", "--tokenizer", tok_folder, "--out", tmp_path/"m", "--steps", 1, "--batch-size", 1, "--window", 16)
+    assert said.code==0, said.err
+    assert json.loads((tmp_path/"m"/"textgen.json").read_text())["data"][0]["documents"]==2
+
+def test_fine_tune(cli, model_folder, cache, tmp_path):
+    said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 2, "--batch-size", 1, "--sample-every", 0)
+    assert said.code==0, said.err
+    bill = json.loads((tmp_path/"m"/"textgen.json").read_text())
+    assert bill["model"]["scratch"] is False and bill["settings"]["lr"]==1e-4
+
+def test_prompt_escapes(cli, model_folder):
+    r"`--prompt 'a\nb'` is two lines."
+    assert cli("generate", model_folder, "--prompt", r"a\nb", "--max-new-tokens", 2, "--seed", 1).out.startswith("a\nb")
+
+@pytest.mark.parametrize("command", ["", "tokenizer", "encode", "train", "generate", "info", "demo"])
+def test_help_without_torch(python, command):
+    "Help is there in a moment: exit code 0, and no torch."
+    said = python("import sys\nfrom textgen.__main__ import main\ntry: main()\nexcept SystemExit as e: print(e.code, 'torch' in sys.modules)", *command.split(), "--help")
+    assert "Usage: textgen" in said and said.strip().endswith("0 False")
+
+def test_every_setting_is_an_option(cli):
+    from textgen.settings import GenerateSettings, TrainSettings
+    for command,cls,but in (("generate", GenerateSettings, ()), ("train", TrainSettings, ("callbacks", "save_to"))):
+        said = cli(command, "--help").out
+        assert not [k for k in cls.__dataclass_fields__ if k not in but and f"--{k.replace('_','-')}" not in said]
+
+def test_a_closed_pipe_is_no_error(tok_folder, python):
+    "`textgen … | head -1`: who reads may stop reading, and nobody complains."
+    code = """
+import subprocess,sys
+p = subprocess.Popen([sys.executable, '-m', 'textgen', 'info', sys.argv[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+p.stdout.close()
+print(p.stderr.read().decode())"""
+    assert python(code, tok_folder).strip()==""
+
+def test_stdout_of_another_encoding(cli, model_folder, monkeypatch):
+    "A terminal or pipe that cannot hold a character (Windows: cp1252) gets a sign in its place, and no traceback."
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
+    assert cli("generate", model_folder, "--prompt", "日本 Zoë", "--max-new-tokens", 3, "--seed", 1).code==0
+    sys.stdout.flush()
+    assert "Zoë" in sys.stdout.buffer.getvalue().decode("cp1252")
+
+def test_ctrl_c_while_training(model_folder, cache, tmp_path):
+    "The step is ended, the model saved, and the exit code is 130."
+    p = subprocess.Popen([sys.executable, "-m", "textgen", "train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", "100000", "--batch-size", "1",
+                          "--sample-every", "1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    next(line for line in p.stdout if "step 1 " in line)
+    p.send_signal(signal.SIGINT)
+    said = p.stdout.read()
+    assert p.wait()==130 and "(stopped)" in said
+    assert 1<=json.loads((tmp_path/"m"/"textgen.json").read_text())["steps"]<100000 and (tmp_path/"m"/"model.safetensors").exists()
