@@ -90,14 +90,14 @@ def test_folders_and_missing_files(tmp_path):
 
 # ---- what goes in comes out
 @kinds
-@texts_given(texts=st.lists(st.text().filter(str.strip), min_size=1, max_size=8))
+@texts_given(texts=st.lists(st.text(min_size=1), min_size=1, max_size=8))
 def test_any_texts_come_back(tok, tmp_path_factory, compress, texts):
     path = tmp_path_factory.getbasetemp()/f"{compress}.tokens"
     back = TokenDataset.load(TokenDataset.from_texts(texts, tok).save(path, compress))
     assert [back.decode(d) for d in map(back.__getitem__, range(len(back)))]==texts
     assert (back.tokens==tok.eos_token_id).sum()==len(texts) and back.tokens[-1]==tok.eos_token_id
 
-@texts_given(texts=st.lists(st.text(min_size=1, max_size=3).filter(str.strip), min_size=1, max_size=20))
+@texts_given(texts=st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=20))
 def test_dedupe_keeps_the_first_of_each(tok, texts):
     "In order, and the count is that of what came again."
     data = TokenDataset.from_texts(texts, tok, dedupe=True)
@@ -125,6 +125,55 @@ def test_only_text(tok, text):
 def test_surrogates(tok):
     from textgen import TextGenError
     with pytest.raises(TextGenError, match="surrogate"): TokenDataset.from_texts(["a", "b\ud800"], tok)
+
+
+# ---- several datasets as one
+@texts_given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), draw=st.data())
+def test_merged_ids_read_like_one_array(tok, sizes, draw):
+    "Slices, single ids, lists of places, masks: what numpy would say."
+    parts = [TokenDataset.from_texts([f"part {k} of text {i}" for i in range(n)], tok) for k,n in enumerate(sizes)]
+    merged, whole = TokenDataset.merge(parts), np.concatenate([np.asarray(p.tokens) for p in parts])
+    n = len(whole)
+    place = st.integers(-n, n-1)
+    a, b, step = draw.draw(st.integers(-n-2, n+2)), draw.draw(st.integers(-n-2, n+2)), draw.draw(st.sampled_from([None, 1, 2, -1, -3]))
+    many = draw.draw(st.lists(st.lists(place, min_size=2, max_size=2), min_size=1, max_size=5))
+    assert np.asarray(merged.tokens[a:b:step]).tolist()==whole[a:b:step].tolist() and merged.tokens[a%n]==whole[a%n]
+    assert np.asarray(merged.tokens[np.array(many)]).tolist()==whole[np.array(many)].tolist()
+    assert [merged.decode(merged[i]) for i in range(len(merged))]==[p.decode(p[i]) for p in parts for i in range(len(p))]
+
+@kinds
+def test_merged_and_saved(data, small, tok, compress, tmp_path):
+    "Weights too."
+    a, b = TokenDataset.from_texts(["a", "b"], tok), TokenDataset.from_texts(["c d"], tok)
+    merged = TokenDataset.merge([a, b], weights=[np.int64(1), .5])
+    back = TokenDataset.load(merged.save(tmp_path/"m", compress))
+    assert [back.decode(back[i]) for i in range(3)]==["a", "b", "c d"] and back.info==merged.info
+    with pytest.raises(CacheError, match="encoded with tokenizer"): TokenDataset.merge([a, small])
+
+@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")], [1, "a"], "eqal", 3], ids=repr)
+def test_weights_that_are_none(data, weights):
+    with pytest.raises(CacheError, match="weights"): TokenDataset.merge([data, data], weights)
+
+@pytest.mark.parametrize("sets", [[], [3], ["a.tokens"], [None]], ids=repr)
+def test_only_datasets_are_merged(data, sets):
+    with pytest.raises(CacheError): TokenDataset.merge([data, *sets] if sets else [])
+
+def test_merging_one_by_mistake(data):
+    "`merge(data)` for `merge([data])`."
+    with pytest.raises(CacheError): TokenDataset.merge(data)
+
+@texts_given(n=st.integers(2, 40), fraction=st.floats(1e-6, 1-1e-6), seed=st.integers(0, 2**64-1))
+def test_a_split_loses_nothing(tok, n, fraction, seed):
+    "Every document is on one side, in order, and the same seed splits the same way."
+    data = TokenDataset.from_texts([f"text {i}" for i in range(n)], tok)
+    rest, held = ([x.decode(x[i]) for i in range(len(x))] for x in data.split(fraction, seed))
+    assert sorted(rest+held, key=lambda t: int(t[5:]))==[f"text {i}" for i in range(n)] and rest and held
+    assert [sorted(o, key=lambda t: int(t[5:])) for o in (rest, held)]==[rest, held]
+    assert len(data.split(fraction, seed)[1])==len(held)
+
+@pytest.mark.parametrize("fraction,seed", [(0, 0), (1, 0), (-.1, 0), (float("nan"), 0), ("a", 0), (None, 0), (.1, -1), (.1, 2**64), (.1, "a")], ids=repr)
+def test_no_such_split(data, fraction, seed):
+    with pytest.raises(CacheError): data.split(fraction, seed)
 
 
 # ---- large vocabularies

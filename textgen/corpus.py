@@ -170,7 +170,7 @@ def check_by(by):
         raise CorpusError(f"{unknown('by', by, BY)}; a delimiter has a newline, capital or sign in it, such as '\\n---\\n'")
     return by
 
-# %% ../nbs/10_corpus.ipynb #68e54c2b
+# %% ../nbs/10_corpus.ipynb #6495d95c
 SEP = b"\xff"
 
 class Piece(NamedTuple):
@@ -179,7 +179,6 @@ class Piece(NamedTuple):
     source:str # where they come from
     more:bool=False # the last document goes on in the next piece
 
-_blank_doc = re.compile(rb"(?:\A|(?<=\xff))\s+(?=\xff|\Z)")
 _blank_line = re.compile(rb"^[ \t\f\v]+$", re.M)
 
 def _trimmed(data):
@@ -187,7 +186,8 @@ def _trimmed(data):
     while b"\n\xff" in data: data = data.replace(b"\n\xff", SEP)
     while b"\xff\n" in data: data = data.replace(b"\xff\n", SEP)
     data = data.strip(b"\n")
-    return _blank_doc.sub(b"", data) if data[:1].isspace() or any(SEP+c in data for c in (b" ", b"\t", b"\f", b"\v")) else data
+    if not data[:1].isspace() and not any(SEP+c in data for c in (b" ", b"\t", b"\f", b"\v")): return data
+    return SEP.join([o for o in data.split(SEP) if o and not o.isspace()])
 
 # %% ../nbs/10_corpus.ipynb #a50417ce
 def _split(text, by):

@@ -118,7 +118,7 @@ def _guess_end(tok):
     names = [END, "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[EOS]"]
     return next((n for n in names if tok.token_to_id(n) is not None), None)
 
-# %% ../nbs/11_tokenizer.ipynb #daebc62a
+# %% ../nbs/11_tokenizer.ipynb #83be9281
 def _from_files(files):
     "A transformers tokenizer from what `_find` found."
     from tokenizers import Tokenizer
@@ -131,7 +131,9 @@ def _from_files(files):
         raise TokenizerError(f"{files[0]}: not a tokenizer that can be read ({first_line(e)})") from e
     end = _guess_end(tok)
     if end: tok.add_special_tokens([end])
-    return _wrap(tok, end)
+    tok = _wrap(tok, end)
+    tok.name_or_path = str(files[0] if len(files)==1 else folder)
+    return tok
 
 # %% ../nbs/11_tokenizer.ipynb #7f0b4a87
 def _from_hub(name, **kwargs):
