@@ -1,9 +1,9 @@
 "What the tests share: a tiny tokenizer, a tiny trained model, and ways to run the command line."
-import os
-# One thread: a core that somebody else uses makes every parallel region wait for it. Offline: a test needs no network.
-os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PYTHONIOENCODING="utf-8")
+import os,tempfile
+# One thread: a core that somebody else uses makes every parallel region wait for it. Offline: a test needs no network, and sees no model of the user's.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HUB_CACHE=f"{tempfile.gettempdir()}/textgen-hub-{os.getpid()}", TOKENIZERS_PARALLELISM="false", PYTHONIOENCODING="utf-8")
 
-import subprocess,sys
+import shutil,subprocess,sys
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
@@ -13,6 +13,12 @@ settings.register_profile("textgen", deadline=None, database=None, max_examples=
 settings.load_profile("textgen")
 DATA = Path(__file__).parents[2]/"shared"/"data"
 
+
+@pytest.fixture(scope="session")
+def hub():
+    "The cache of the Hub: a folder that is empty at first, and goes with the session."
+    yield Path(os.environ["HF_HUB_CACHE"])
+    shutil.rmtree(os.environ["HF_HUB_CACHE"], ignore_errors=True)
 
 # ---- data that is not in the repository
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def _every_step(spare, sources, kind, folder, stride=1, check=lambda path: None)
         if not killed: return seen, step//stride
 
 @kinds
-def test_killed_at_many_steps(spare, sources, kind, tmp_path): _killed_everywhere(spare, sources, kind, tmp_path, dict(model=13, tokenizer=5, cache=1, samples=2)[kind])
+def test_killed_at_many_steps(spare, sources, kind, tmp_path): _killed_everywhere(spare, sources, kind, tmp_path, dict(model=17, tokenizer=5, cache=1, samples=4)[kind])
 
 @pytest.mark.slow
 @kinds
@@ -83,7 +83,7 @@ def test_text_and_receipt_belong_together(spare, sources, tmp_path):
         bill = Receipt.load(receipt_path(path))
         c = Codec(sources[0]["model"])
         assert all(c.decode(s["tokens"], partial=True) in path.read_text() for s in bill["samples"])
-    _every_step(spare, sources, "samples", tmp_path, check=pair)
+    _every_step(spare, sources, "samples", tmp_path, 2, check=pair)
 
 
 # ---- killed at a random moment

@@ -60,7 +60,7 @@ def test_folder_without_text(refused, command): Path("none").mkdir(); refused(co
 
 @reading
 def test_bytes_that_are_not_utf8(refused, command):
-    refused(command.format(_write("l.txt", "Zoë".encode("latin-1"))), "l.txt", "0xeb", "offset 2", "encoding='latin-1'")
+    refused(command.format(_write("l.txt", "Zoë".encode("latin-1"))), "l.txt", "0xeb", "offset 2", "--encoding 'latin-1'")
 
 def test_bytes_that_are_not_utf8_after_a_mark(refused):
     "The offset is that in the file, mark included."
@@ -246,7 +246,7 @@ def test_a_temperature_next_to_zero(cli, model_folder):
 
 def test_a_text_shorter_than_a_window(refused):
     Path("short.txt").write_text("only a few words")
-    refused(TRAIN.format("short.txt"), "one window needs 257", "give more text, or pass window=")
+    refused(TRAIN.format("short.txt"), "one window needs 257", "give more text, or pass --window ")
 
 @pytest.mark.parametrize("command", ["trian good.txt", "", "train good.txt --out m --new mini --tokenizer TOK --stesp 3", "generate MODEL --temprature 1",
     "encode good.txt --out c.tokens",

@@ -20,7 +20,7 @@ def imported(source, names=None):
         elif isinstance(node, ast.ImportFrom):
             base = {0: node.module or "", 1: f"textgen.{node.module}" if node.module else "textgen"}.get(node.level, "")
             out |= {names.get(a.name, a.name) for a in node.names} if base=="textgen" else {_of(base)}
-    return out-{None}
+    return out-{None, "__version__"}
 
 def upward(source, name): return {o for o in imported(source, textgen._names) if NUMBERS.get(o, 99)>=NUMBERS[name]}
 

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #7bd65106
+# %% ../nbs/70_api.ipynb #81bc437a
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import GenerateError, ModelError, Progress, VerifyError, recover
+from .core import GenerateError, ModelError, Progress, TrainError, VerifyError, recover
 from .dataset import TokenDataset, open_data
 from .generation import Comparison, Samples, check_output, compare, generate, write_samples
 from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings
+from .settings import GenerateSettings, TrainSettings, make_settings
 from .tokenizer import Codec
 from .trainer import Run, fit
 
@@ -98,33 +98,6 @@ def to_cpu(self:TextGen):
     self.model.to("cpu")
     return self
 
-# %% ../nbs/70_api.ipynb #5b5a2f37
-@patch
-@delegates(TrainSettings)
-def train(self:TextGen,
-    data, # a `TokenDataset`, the path of a token cache, or text files
-    *,
-    view=None, # where progress is shown; None: one line
-    stop=None, # a `StopCallback` by which another thread can stop the run
-    **kwargs)->Run:
-    "Train on `data`; the model learns in place."
-    settings = TrainSettings(**kwargs)
-    device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
-    self._runs += 1  # the weights change from here on, also in a run that ends with an error
-    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, device=device, view=view, stop=stop)
-    self.scratch, self.found = False, str(run.folder) if run.folder else None
-    return run
-
-# %% ../nbs/70_api.ipynb #8c0e19c5
-@patch
-def save(self:TextGen,
-    folder, # where to; a model that is there is replaced
-)->Path:
-    "Write model, tokenizer and receipt as a plain transformers folder."
-    folder = save_model(self.model, self.codec, folder, self.receipt)
-    self.found = str(folder)
-    return folder
-
 # %% ../nbs/70_api.ipynb #cd8f3871
 @patch
 def _version(self:TextGen):
@@ -141,14 +114,42 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #842a9eeb
+# %% ../nbs/70_api.ipynb #cc1f2450
+@patch
+@delegates(TrainSettings)
+def train(self:TextGen,
+    data, # a `TokenDataset`, the path of a token cache, or text files
+    *,
+    view=None, # where progress is shown; None: one line
+    stop=None, # a `StopCallback` by which another thread can stop the run
+    **kwargs)->Run:
+    "Train on `data`; the model learns in place."
+    settings = make_settings(TrainSettings, TrainError, **kwargs)
+    base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
+    device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
+    self._runs += 1  # the weights change from here on, also in a run that ends with an error
+    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view, stop=stop)
+    self.scratch, self.found = False, str(run.folder) if run.folder else None
+    return run
+
+# %% ../nbs/70_api.ipynb #8c0e19c5
+@patch
+def save(self:TextGen,
+    folder, # where to; a model that is there is replaced
+)->Path:
+    "Write model, tokenizer and receipt as a plain transformers folder."
+    folder = save_model(self.model, self.codec, folder, self.receipt)
+    self.found = str(folder)
+    return folder
+
+# %% ../nbs/70_api.ipynb #cccd01db
 @patch
 @delegates(GenerateSettings)
 def generate(self:TextGen,
     prompt:str="", # what to go on from; empty begins a new text
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
-    return generate(self.wrapped, self.codec, prompt, GenerateSettings(**kwargs), self._origin())
+    return generate(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), self._origin())
 
 @patch
 @delegates(GenerateSettings, but=["n"])
@@ -158,7 +159,7 @@ def generate_one(self:TextGen,
     "Write one text and return it, prompt included, as a plain string."
     return str(self.generate(prompt, n=1, **kwargs)[0])
 
-# %% ../nbs/70_api.ipynb #d90920c7
+# %% ../nbs/70_api.ipynb #e2fa7d74
 @patch
 @delegates(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
@@ -166,7 +167,7 @@ def generate_samples(self:TextGen,
     temperatures=(0.7, 1.0, 1.2), # what to try
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
-    return compare(self.wrapped, self.codec, prompt, GenerateSettings(**kwargs), temperatures, self._origin())
+    return compare(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), temperatures, self._origin())
 
 @patch
 @delegates(GenerateSettings)
@@ -177,7 +178,7 @@ def generate_to_file(self:TextGen,
     n:int=20, # texts to write
     **kwargs)->Path:
     "Write texts to a file, and their receipt to <path>.receipt.json."
-    settings = GenerateSettings(n=n, **kwargs)
+    settings = make_settings(GenerateSettings, GenerateError, n=n, **kwargs)
     if path: check_output(path)
     with Progress(n, "generating", "texts") as bar:
         out = generate(self.wrapped, self.codec, prompt, settings, self._origin(), progress=lambda done: bar.update(done-bar.n))

@@ -6,9 +6,8 @@
 __all__ = ['app', 'Files', 'By', 'Column', 'Template', 'Encoding', 'settings_options', 'tokenizer', 'encode', 'train', 'generate',
            'info', 'demo', 'main']
 
-# %% ../nbs/80_cli.ipynb #c510a337
-import inspect,json,os,sys
-from functools import wraps
+# %% ../nbs/80_cli.ipynb #c6d19d8a
+import inspect,json,os,re,sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -63,7 +62,7 @@ def tokenizer(
     print(f"{out}: {len(tok):,} tokens")
     if len(tok)<vocab_size: print(f"(the text gave no more than {len(tok):,} of the {vocab_size:,} asked for)")
 
-# %% ../nbs/80_cli.ipynb #a1ca3e07
+# %% ../nbs/80_cli.ipynb #2461c1d5
 @app.command()
 def encode(
     files: Files,
@@ -78,16 +77,19 @@ def encode(
     compress = None if compress=="none" else compress
     if compress not in COMPRESSION: raise unknown("compression", compress, ["zstd", "gzip", "none"], CacheError)
     data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, save=out, compress=compress, **_reading(by, column, template, encoding))
-    print(f"{out}: {len(data):,} documents, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
+    print(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
+    if len(data)==1: print("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
 
-# %% ../nbs/80_cli.ipynb #7cdaeb69
+# %% ../nbs/80_cli.ipynb #94201958
 def _trainee(model, new, tokenizer, data, seed):
     "The `TextGen` that is to be trained."
     from textgen.api import TextGen
+    from textgen.corpus import find_files
     from textgen.dataset import TokenDataset, is_cache
     if (model is None)==(new is None): raise typer.BadParameter("give either --model (to fine-tune) or --new (to start from random weights)")
     if model: return TextGen(model, tokenizer)
-    if not tokenizer and len(data)==1 and is_cache(data[0]): tokenizer = TokenDataset.load(data[0]).tokenizer
+    find_files(data)  # a mistyped path is said to be one
+    if not tokenizer and is_cache(data[0]): tokenizer = TokenDataset.load(data[0]).tokenizer
     if not tokenizer: raise typer.BadParameter("--new needs --tokenizer; train one with: textgen tokenizer FILES --out tok/")
     return TextGen.new(new, tokenizer, seed=seed)
 
@@ -97,20 +99,25 @@ def train(
     data: Annotated[list[str], typer.Argument(help="a token cache, or text files", show_default=False)],
     out: Annotated[str, typer.Option(help="folder for the model")],
     model: Annotated[Optional[str], typer.Option(help="folder or Hub id of the model to fine-tune")] = None,
-    new: Annotated[Optional[str], typer.Option(help="preset to start from random weights: mini, small, gpt2")] = None,
+    new: Annotated[Optional[str], typer.Option(help="start from random weights: mini (1 M, minutes on a CPU), small (for a GPU), gpt2 (124 M)")] = None,
     tokenizer: Annotated[Optional[str], typer.Option(help="for --new with text files: the tokenizer")] = None,
+    by: By = None, column: Column = None, template: Template = None, encoding: Encoding = "utf-8",
     **kwargs):
-    "Train a model, new or given."
+    "Train a new model, or fine-tune one."
     from textgen.model import check_folder
     settings = TrainSettings(**kwargs)
     check_folder(out)
     tg = _trainee(model, new, tokenizer, data, settings.seed)
     print(tg)
-    run = tg.train(data[0] if len(data)==1 else data, save_to=out, **kwargs)
+    data, reading = data[0] if len(data)==1 else data, _reading(by, column, template, encoding)
+    if reading!=_reading(None, None, None, "utf-8"):
+        from textgen.dataset import TokenDataset
+        data = TokenDataset.from_files(data, tg.codec, **reading)
+    run = tg.train(data, save_to=out, **kwargs)
     print(f"{run}\nsample from it:  textgen generate {out}")
     if run.stopped: raise typer.Exit(130)
 
-# %% ../nbs/80_cli.ipynb #1512792a
+# %% ../nbs/80_cli.ipynb #bf0e80e3
 def _to_json(out):
     return "\n".join(json.dumps(dict(index=s.index, prompt=s.prompt, text=s.text, tokens=s.tokens, logprob=s.logprob, finish_reason=s.finish_reason, seed=out.seed), ensure_ascii=False) for s in out)
 
@@ -125,6 +132,7 @@ def generate(
     **kwargs):
     "Write texts."
     settings = GenerateSettings(**kwargs)
+    if out and as_json: raise typer.BadParameter("--json prints; for a file of JSON lines, end its name in .jsonl")
     from textgen.api import TextGen
     tg, prompt = TextGen(model, device=device), _escaped(prompt)
     kwargs["seed"] = settings.seed
@@ -133,7 +141,7 @@ def generate(
     print(_to_json(texts) if as_json else texts)
     print(f"seed {settings.seed}", file=sys.stderr)
 
-# %% ../nbs/80_cli.ipynb #c76914e1
+# %% ../nbs/80_cli.ipynb #5e1f3467
 def _info_model(p):
     from textgen.core import VerifyError
     from textgen.receipt import Receipt
@@ -145,15 +153,32 @@ def _info_model(p):
     except TextGenError: info["tokenizer"] = "none"
     try: r = Receipt.load(p/"textgen.json")
     except VerifyError: return info
-    return info | dict(sha256=r["model"]["sha256"], steps=r["steps"], tokens_seen=r["tokens_seen"], loss=r["losses"][-1], seconds=r["seconds"], created=r.get("created"),
-                       data=[d.get("sources") for d in r["data"]], settings=r["settings"])
+    return info | _training(r)
+
+def _training(r):
+    "What a training receipt says, in lines."
+    base, data = r["model"].get("base"), "; ".join(f"{name}: {n:,} documents" for d in r["data"] for name,n in d.get("sources", []))
+    return dict(sha256=r["model"]["sha256"], trained_from=f"{base.get('found') or 'a model in memory'} ({base['sha256'][:12]})" if base else "random weights", data=data, steps=r["steps"],
+                tokens_seen=r["tokens_seen"], last_loss=r["losses"][-1] if r["losses"] else None, seconds=r["seconds"], created=r.get("created"),
+                settings=", ".join(f"{k} {v}" for k,v in r["settings"].items() if v is not None))
 
 def _info_receipt(p):
     from textgen.receipt import Receipt
+    from textgen.core import sha256
     r = Receipt.load(p)
-    return dict(kind=r.kind, model=r["model"], settings=r["settings"]) | (dict(prompt=r["prompt"], seed=r["seed"], texts=len(r["samples"])) if r.kind=="generation" else dict(steps=r["steps"]))
+    if r.kind=="training": return dict(kind="training") | _training(r)
+    file = p.with_name(p.name.removesuffix(".receipt.json"))
+    whole = "the file is not here" if not file.exists() else "yes" if sha256(file)==r.get("file", {}).get("sha256") else "no: the text was changed"
+    return dict(kind="generation", matches_receipt=whole, model=f"{r['model'].get('found') or 'a model in memory'} ({r['model'].get('sha256', '')[:12]})", prompt=r["prompt"], seed=r["seed"],
+                texts=len(r["samples"]), settings=", ".join(f"{k} {v}" for k,v in r["settings"].items() if v is not None))
 
-# %% ../nbs/80_cli.ipynb #2bc5873e
+def _info_text(p):
+    "What would be read from a text."
+    from textgen.corpus import documents
+    texts = [o.text for o in documents(p)]
+    return dict(documents=len(texts), characters=sum(map(len, texts)), first=" ".join(texts[0].split())[:100])
+
+# %% ../nbs/80_cli.ipynb #04f7eaee
 def _info(path):
     "What lies at a path, as a dictionary."
     from textgen.core import recover
@@ -161,14 +186,15 @@ def _info(path):
     p = recover(path)
     if (p/"config.json").exists(): return _info_model(p)
     if p.is_dir():
-        from textgen.tokenizer import fingerprint, load_tokenizer
+        from textgen.tokenizer import _find, fingerprint, load_tokenizer
+        if not _find(p): return _info_text(p)
         tok = load_tokenizer(p)
         return dict(tokenizer=fingerprint(tok)[:12], tokens=len(tok), end_of_text=tok.eos_token)
     if is_cache(p): return TokenDataset.load(p).describe()
     if Path(f"{p}.receipt.json").exists(): p = Path(f"{p}.receipt.json")
     if p.exists() and p.suffix==".json": return _info_receipt(p)
     if not p.exists(): raise ModelError(f"{path}: there is no such file or folder")
-    raise CorpusError(f"{path}: neither a model, a tokenizer, a token cache nor a file of samples with a receipt")
+    return _info_text(p)
 
 @app.command()
 def info(path: Annotated[str, typer.Argument(help="a model, a tokenizer, a token cache, or a file of samples")]):
@@ -204,16 +230,26 @@ def _demo_train(tok, poems, out, steps):
     print(tg.generate("", n=3, max_new_tokens=120, seed=42))
     print(f"\nThe model is in {out}/. More poems:\n\n   textgen generate {out} -n 3 --max-new-tokens 150\n   textgen generate {out} --prompt 'The sea' --temperature 1.0")
 
-# %% ../nbs/80_cli.ipynb #1fe416c7
+# %% ../nbs/80_cli.ipynb #3b775d81
+_names = "|".join({*helps(GenerateSettings), *helps(TrainSettings), "by", "column", "template", "encoding", "tokenizer", "device"}-{"n"})
+
+def _as_options(text):
+    "`column=` as `--column`, in the words of the command line."
+    return re.sub(rf"\b({_names})=(?=[\w'. ,;]|$)", lambda m: f"--{m[1].replace('_', '-')} ", text).replace("-- ", "--").strip()
+
+# %% ../nbs/80_cli.ipynb #68a2b820
 def main(args=None):
     "Run the command line and exit."
     args = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in args
+    if args[:1]==["--version"]: return print(f"textgen {sys.modules['textgen'].__version__}")
     for f in (sys.stdout, sys.stderr):
         if hasattr(f, "reconfigure"): f.reconfigure(errors="replace")  # a terminal that lacks a character shows a sign in its place
     try: app([a for a in args if a!="--debug"], prog_name="textgen")
     except (TextGenError, OSError) as e:
         if debug: raise
-        print(f"textgen: {' '.join(str(e).splitlines())}", file=sys.stderr)
+        print(f"textgen: {_as_options(' '.join(str(e).splitlines()))}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt: sys.exit(130)
+    except KeyboardInterrupt:
+        print("textgen: stopped; nothing was written", file=sys.stderr)
+        sys.exit(130)

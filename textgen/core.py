@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError', 'TrainError',
-           'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'optional', 'fsync', 'check_place',
-           'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed',
-           'Progress']
+           'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'check_hub_id', 'optional', 'fsync',
+           'check_place', 'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed',
+           'check_seed', 'Progress']
 
 # %% ../nbs/00_core.ipynb #51cad731
 import ctypes,errno,hashlib,importlib,os,re,shutil,sys,tempfile,time
@@ -47,6 +47,17 @@ def first_line(e:Exception, most=160)->str:
     "What an exception says, in short; its class where it says nothing."
     lines = str(e).strip().splitlines()
     return lines[0][:most] if lines else type(e).__name__
+
+# %% ../nbs/00_core.ipynb #198a6cfd
+def check_hub_id(
+    name, # what was given, and is no file or folder here
+    error=TextGenError, # class of the error
+):
+    "Raise `error` where `name` cannot be a Hub id but a path that is not there."
+    s = str(name)
+    near = get_close_matches(s, [o.name for o in Path(".").iterdir() if o.is_dir()], n=2, cutoff=0.7) if Path(s).parent==Path(".") else []
+    path_like = not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", s) or s.endswith(("/", ".json", ".tokens", ".txt", ".model"))
+    if near or path_like: raise error(f"no file or folder {s!r} here" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "; a Hub id has the form owner/name"))
 
 # %% ../nbs/00_core.ipynb #6d36f6db
 def optional(

@@ -230,7 +230,7 @@ def _text_pieces(source, by, encoding, newlines):
     elif not some and not rest.strip(): rest = b""
     if rest or (some and by=="file"): yield Piece(rest, str(source))
 
-# %% ../nbs/10_corpus.ipynb #a64a68f5
+# %% ../nbs/10_corpus.ipynb #2ea1e183
 def pick_column(
     columns, # the names the table has
     column=None, # the one asked for; None: "text", or the only one
@@ -240,8 +240,8 @@ def pick_column(
     columns = list(columns)
     if column is None: column = "text" if "text" in columns else columns[0] if len(columns)==1 else None
     if column in columns: return column
-    asked = f"no column {column!r}" if column else "which column holds the text?"
-    raise CorpusError(f"{source}: {asked}; its columns are {', '.join(map(repr, columns))}; pass column=")
+    asked = f"no column {column!r};" if column else "which column holds the text?"
+    raise CorpusError(f"{source}: {asked} its columns are {', '.join(map(repr, columns))}; pass column=")
 
 # %% ../nbs/10_corpus.ipynb #dafc254e
 def _lines(source, encoding, newlines=True):

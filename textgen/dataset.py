@@ -394,7 +394,7 @@ def finish(self:_Builder, path=None, compress="zstd"):
     if path and not self.tokens.file: data.save(path, compress)
     return data
 
-# %% ../nbs/12_dataset.ipynb #ebd65f1f
+# %% ../nbs/12_dataset.ipynb #d0f90aba
 def _sizes(sources):
     "Bytes of the files, where all are plain files here; else None."
     try: files = [Path(f) for f in find_files(sources)]
@@ -419,6 +419,7 @@ def _check_save(path, sources):
     "Before any work: the cache can be written, and not over its own text."
     path = check_place(path, CacheError)
     if path.is_dir(): raise CacheError(f"cannot write {path}: it is a folder; name a file in it")
+    if path.is_file() and path.stat().st_size and not is_cache(path): raise CacheError(f"{path} is there already and is no token cache; choose another name, or remove it first")
     try: files = [Path(f) for f in find_files(sources)]
     except (CorpusError, TypeError): return
     if path.exists() and any(f.exists() and os.path.samefile(path, f) for f in files): raise CacheError(f"{path} is the text itself; choose another name for the cache")
@@ -538,7 +539,7 @@ def check_tokenizer(self:TokenDataset, codec):
         raise CacheError(f"{self.path or 'the data'} was encoded with tokenizer {self.fingerprint[:12]}, the model's is {codec.fingerprint[:12]}; "
                          "encode the text again with the model's tokenizer")
 
-# %% ../nbs/12_dataset.ipynb #4f409354
+# %% ../nbs/12_dataset.ipynb #40da8909
 def is_cache(path)->bool:
     "Whether a file begins as a token cache does."
     try:
@@ -552,6 +553,8 @@ def open_data(
     "A dataset for this tokenizer from whatever was handed over."
     if isinstance(data, (list, tuple)) and data and all(isinstance(o, TokenDataset) or is_cache(o) for o in data):
         data = TokenDataset.merge([o if isinstance(o, TokenDataset) else TokenDataset.load(o) for o in data])
+    elif isinstance(data, (list, tuple)) and any(isinstance(o, TokenDataset) or is_cache(o) for o in data):
+        raise CacheError("a token cache and text cannot be mixed; encode the text first, with the tokenizer of the cache")
     if not isinstance(data, TokenDataset):
         data = TokenDataset.load(data) if isinstance(data, (str, os.PathLike)) and is_cache(data) else TokenDataset.from_files(data, codec)
     data.check_tokenizer(codec)

@@ -182,7 +182,7 @@ def _as_jsonl(samples):
 
 def _as_text(samples, rule): return f"\n{rule}\n".join(map(str, samples))+"\n"
 
-# %% ../nbs/31_generation.ipynb #7832b18a
+# %% ../nbs/31_generation.ipynb #350a66c5
 def receipt_path(path)->Path:
     "Where the receipt of a file of samples lies."
     return Path(f"{path}.receipt.json")
@@ -200,6 +200,8 @@ def check_output(path)->Path:
     path = check_place(path, GenerateError)
     for p in (path, receipt_path(path)):
         if p.is_dir(): raise GenerateError(f"cannot write {p}: it is a folder; name a file in it")
+    if path.is_file() and path.stat().st_size and not receipt_path(path).exists():
+        raise GenerateError(f"{path} is there already and was not written by textgen (it has no receipt); choose another name, or remove it first")
     return path
 
 def write_samples(

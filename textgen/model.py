@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'RECEIPT', 'make_config', 'seeded', 'new_model', 'model_hash', 'check_folder', 'save_model', 'pick_device',
            'pick_dtype', 'load_model', 'State', 'CausalModel', 'wrap']
 
-# %% ../nbs/20_model.ipynb #35dd5c28
+# %% ../nbs/20_model.ipynb #33c5e80d
 import inspect,logging,threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch.nn.functional import cross_entropy
-from .core import ModelError, atomic_folder, check_place, check_seed, first_line, recover, sha256, unknown
+from .core import ModelError, atomic_folder, check_hub_id, check_place, check_seed, first_line, recover, sha256, unknown
 from .tokenizer import TOKENIZER_FILES
 
 # %% ../nbs/20_model.ipynb #050cbf00
@@ -43,7 +43,7 @@ def make_config(
         kw["max_position_embeddings"] = context
     return AutoConfig.for_model(kw.pop("model_type"), **kw)
 
-# %% ../nbs/20_model.ipynb #15e91db1
+# %% ../nbs/20_model.ipynb #8b278242
 @contextmanager
 def seeded(seed:int):
     "Inside, torch's CPU generator starts from `seed`; afterwards it is as it was before."
@@ -58,11 +58,12 @@ _loading = threading.RLock() # transformers makes models by switching global def
 def _quiet():
     "transformers without its bars and warnings."
     from transformers.utils import logging as tl
-    level, bars = tl.get_verbosity(), tl.is_progress_bar_enabled()
-    tl.set_verbosity(logging.CRITICAL); tl.disable_progress_bar()
+    hub = logging.getLogger("huggingface_hub")
+    level, bars, hub_level = tl.get_verbosity(), tl.is_progress_bar_enabled(), hub.level
+    tl.set_verbosity(logging.CRITICAL); tl.disable_progress_bar(); hub.setLevel(logging.CRITICAL)
     try: yield
     finally:
-        tl.set_verbosity(level)
+        tl.set_verbosity(level); hub.setLevel(hub_level)
         if bars: tl.enable_progress_bar()
 
 # %% ../nbs/20_model.ipynb #c0a46ec4
@@ -159,7 +160,7 @@ def _check_loaded(found, source):
     if other: raise ModelError(f"{source}: the weights are not of the model that config.json describes ({other[0]} has another size)")
     if missing: raise ModelError(f"{source}: {len(missing)} weights are missing ({', '.join(missing[:3])}); the file is incomplete, or of another model than config.json describes")
 
-# %% ../nbs/20_model.ipynb #3a6d198b
+# %% ../nbs/20_model.ipynb #4f32ed56
 def load_model(
     source, # a folder, or a Hub id
     *,
@@ -174,6 +175,7 @@ def load_model(
     folder = recover(source)
     if folder.is_file(): raise ModelError(f"{folder}: a file; give the model's folder")
     if folder.is_dir(): _folder_kind(folder)
+    if not folder.is_dir(): check_hub_id(source, ModelError)
     kw = dict(dtype=pick_dtype(dtype, device), revision=revision or "main", trust_remote_code=trust_remote_code, weights_only=True)
     with _loading, _quiet():
         try: model, found = AutoModelForCausalLM.from_pretrained(str(folder if folder.is_dir() else source), output_loading_info=True, **kw)

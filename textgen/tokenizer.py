@@ -6,13 +6,13 @@
 __all__ = ['END', 'KINDS', 'TOKENIZER_FILES', 'PROBE', 'train_tokenizer', 'check_tokenizer_folder', 'save_tokenizer',
            'load_tokenizer', 'tokenizer_to_json', 'tokenizer_from_json', 'fingerprint', 'Codec']
 
-# %% ../nbs/11_tokenizer.ipynb #47f7e608
+# %% ../nbs/11_tokenizer.ipynb #71f97300
 import codecs,json,re
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import TokenizerError, atomic_folder, check_place, first_line, recover, sha256, unknown
+from .core import TokenizerError, atomic_folder, check_hub_id, check_place, first_line, recover, sha256, unknown
 from .corpus import SEP, documents, pieces
 
 # %% ../nbs/11_tokenizer.ipynb #58e78d7e
@@ -135,9 +135,10 @@ def _from_files(files):
     tok.name_or_path = str(files[0] if len(files)==1 else folder)
     return tok
 
-# %% ../nbs/11_tokenizer.ipynb #7f0b4a87
+# %% ../nbs/11_tokenizer.ipynb #f4c93c06
 def _from_hub(name, **kwargs):
     "A tokenizer by its Hub id, or from a folder only transformers understands."
+    check_hub_id(name, TokenizerError)
     from transformers import AutoTokenizer
     try: return AutoTokenizer.from_pretrained(str(name), **kwargs)
     except Exception as e:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LR', 'pick_lr', 'pick_precision', 'Run', 'Batches', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #7ac2e77d
+# %% ../nbs/42_trainer.ipynb #cbc3f526
 import time
 from dataclasses import dataclass, asdict
 from datetime import datetime, timezone
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from .batch import Windows, causal_batch
-from .callback import EveryCallback, LineView, StopCallback, WatchCallback
+from .callback import EveryCallback, LineView, RunningAverage, StopCallback, WatchCallback
 from .core import TrainError, sha256
 from .generation import generate
 from .model import check_folder, model_hash, save_model
@@ -33,7 +33,7 @@ def pick_precision(device:torch.device)->str:
     fast = device.type=="cpu" and any(getattr(torch.cpu, f, lambda: False)() for f in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return "bf16-mixed" if fast else "32-true"
 
-# %% ../nbs/42_trainer.ipynb #77e7f9da
+# %% ../nbs/42_trainer.ipynb #07a08bbc
 @dataclass
 class Run:
     "A training run that has ended."
@@ -44,16 +44,15 @@ class Run:
     stopped:bool=False # before the last step, by Ctrl-C or a stop button
     folder:object=None # where the model is
     def __repr__(self):
-        first, last = np.mean(self.losses[:10]), np.mean(self.losses[-50:])
+        first, last = self.losses[0], RunningAverage().update(self.losses)  # as the progress line shows it
         where = f", saved in {self.folder}" if self.folder else ""
         return f"{self.steps:,} steps in {self.seconds:.0f} s{' (stopped)' if self.stopped else ''}, loss {first:.2f} → {last:.2f}, {self.tokens_per_second:,.0f} tokens/s{where}"
 
-# %% ../nbs/42_trainer.ipynb #e4886dd9
+# %% ../nbs/42_trainer.ipynb #4e79452e
 @patch
 def plot(self:Run, ax=None):
     "The loss curve: every step faint, the running average strong."
     import matplotlib.pyplot as plt
-    from textgen.callback import RunningAverage
     ax = ax or plt.subplots(figsize=(6,3))[1]
     x, average = range(1, len(self.losses)+1), RunningAverage(0.95)
     ax.plot(x, self.losses, alpha=.25, lw=1)
@@ -79,13 +78,13 @@ def _windows(model, codec, data, s):
     if window>model.context: raise TrainError(f"window={window} is longer than the model's context of {model.context} tokens")
     return Windows(data, window, s.batch_size, s.seed)
 
-# %% ../nbs/42_trainer.ipynb #4a3c87bd
-def _receipt(model, codec, data, s, module, losses, seconds):
+# %% ../nbs/42_trainer.ipynb #9d02833a
+def _receipt(model, codec, data, s, module, losses, seconds, base=None):
     "What this model was made from."
     every = max(1, len(losses)//1000)
     made = {k:v for k,v in asdict(s).items() if k not in ("callbacks", "save_to")}
     source = dict(tokens=len(data.tokens), documents=len(data), sha256=sha256(np.ascontiguousarray(data.tokens).data), sources=data.info.get("sources", [])[:20])
-    return Receipt("training", dict(model=dict(sha256=model_hash(model.model), kind=model.kind, scratch=module.scratch), tokenizer=dict(sha256=codec.fingerprint),
+    return Receipt("training", dict(model=dict(sha256=model_hash(model.model), kind=model.kind, scratch=module.scratch, base=base), tokenizer=dict(sha256=codec.fingerprint),
         data=[source], settings=dict(made, lr=module.lr, window=s.window), steps=len(losses), tokens_seen=len(losses)*s.batch_size*s.window, seconds=round(seconds, 1),
         losses=[round(x, 4) for x in losses[::every]], created=datetime.now(timezone.utc).isoformat(timespec="seconds"), versions=versions()))
 
@@ -104,7 +103,7 @@ def _trainer(device, steps, callbacks):
     return pl.Trainer(accelerator=kind, devices=1, precision=pick_precision(device), max_epochs=1, limit_train_batches=steps, callbacks=callbacks,
                       logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
 
-# %% ../nbs/42_trainer.ipynb #2129d505
+# %% ../nbs/42_trainer.ipynb #be3af3a4
 def fit(
     model, # behind the four methods
     codec, # its `Codec`
@@ -112,6 +111,7 @@ def fit(
     settings:TrainSettings,
     *,
     scratch:bool=False, # the weights are random
+    base:dict=None, # for the receipt: where a model that is not from scratch came from
     device=None, # where to train; None: where the model is
     view=None, # where progress is shown; None: one line
     stop=None, # a `StopCallback` that another thread may use
@@ -122,7 +122,7 @@ def fit(
     s.window, s.save_to = windows.window, check_folder(s.save_to) if s.save_to else None
     module = TrainModule(model, pick_lr(s, scratch), s.steps, scratch, s.seed)
     watch, began = WatchCallback(view, s.steps, s.batch_size*s.window), time.monotonic()
-    def receipt(): return _receipt(model, codec, data, s, module, watch.losses, time.monotonic()-began)
+    def receipt(): return _receipt(model, codec, data, s, module, watch.losses, time.monotonic()-began, base)
     def save(step): watch.read(module); save_model(model.model, codec, s.save_to, receipt())
     callbacks = [watch, EveryCallback(s.sample_every, _sampler(model, codec, s, view)), *s.callbacks, stop]
     if s.save_to: callbacks.insert(1, EveryCallback(s.save_every, save))
