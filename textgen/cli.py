@@ -237,12 +237,13 @@ def _as_options(text):
     "`column=` as `--column`, in the words of the command line."
     return re.sub(rf"\b({_names})=(?=[\w'. ,;]|$)", lambda m: f"--{m[1].replace('_', '-')} ", text).replace("-- ", "--").strip()
 
-# %% ../nbs/80_cli.ipynb #68a2b820
+# %% ../nbs/80_cli.ipynb #aa0e61c5
 def main(args=None):
     "Run the command line and exit."
     args = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in args
     if args[:1]==["--version"]: return print(f"textgen {sys.modules['textgen'].__version__}")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # threads that wait should not spin for long on a core that others use
     for f in (sys.stdout, sys.stderr):
         if hasattr(f, "reconfigure"): f.reconfigure(errors="replace")  # a terminal that lacks a character shows a sign in its place
     try: app([a for a in args if a!="--debug"], prog_name="textgen")

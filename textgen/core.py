@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError', 'TrainError',
            'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'check_hub_id', 'optional', 'fsync',
-           'check_place', 'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed',
-           'check_seed', 'Progress']
+           'sweep', 'check_place', 'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms',
+           'draw_seed', 'check_seed', 'Progress']
 
-# %% ../nbs/00_core.ipynb #51cad731
-import ctypes,errno,hashlib,importlib,os,re,shutil,sys,tempfile,time
+# %% ../nbs/00_core.ipynb #b9e8b1b3
+import ctypes,errno,glob,hashlib,importlib,os,re,shutil,sys,tempfile,time
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -72,18 +72,32 @@ def optional(
         what = f"'textgen-nb[{extra}]'" if extra else module.split(".")[0]
         raise error(f"{why} needs the package {module}; install it with: pip install {what}") from e
 
-# %% ../nbs/00_core.ipynb #e734c627
+# %% ../nbs/00_core.ipynb #3e9b1d19
 def fsync(path):
-    "Flush the file or folder at `path` to the disk; a file system that cannot is left to its own devices."
+    "Flush the file or folder at `path` to the disk; a file system that knows no flushing is left to its own devices."
     try: fd = os.open(path, os.O_RDONLY)
-    except OSError: return
+    except OSError: return  # folders cannot be opened on some systems
     try: os.fsync(fd)
-    except OSError: pass
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF): raise
     finally: os.close(fd)
 
 def _sibling(path, mark):
     "A hidden name beside `path`, which no other process uses."
     return path.parent/f".{path.name}.{mark}-{os.getpid()}-{time.monotonic_ns():x}"
+
+def _gone(pid):
+    "Whether no process has this number."
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return True
+    except (OSError, OverflowError): pass
+    return False
+
+def sweep(path):
+    "Remove what killed processes left of their attempts to write `path`."
+    for o in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
+        pid = o.name.rsplit("-", 2)[1]
+        if os.name!="nt" and pid.isdigit() and _gone(int(pid)): shutil.rmtree(o) if o.is_dir() else o.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #6ab7623b
 @contextmanager
@@ -109,7 +123,7 @@ def check_place(
         tmp.mkdir(); tmp.rmdir()
     return path
 
-# %% ../nbs/00_core.ipynb #417b09b2
+# %% ../nbs/00_core.ipynb #8b701c2e
 @contextmanager
 def atomic_path(
     path, # the final name of the file
@@ -122,6 +136,7 @@ def atomic_path(
         with _os_errors(path, error):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir(): raise error(f"cannot write {path}: it is a folder; name a file in it")
+            sweep(path)
             yield tmp
             fsync(tmp)
             os.replace(tmp, path)
@@ -130,9 +145,10 @@ def atomic_path(
         try: tmp.unlink()
         except OSError: pass
 
-# %% ../nbs/00_core.ipynb #bc7a9934
+# %% ../nbs/00_core.ipynb #efdc3609
 def _exchange(a, b):
     "Swap the names `a` and `b` in one step; False where system or file system cannot."
+    if os.name=="nt": return False
     libc, a, b = ctypes.CDLL(None, use_errno=True), os.fsencode(a), os.fsencode(b)
     if sys.platform=="darwin" and hasattr(libc, "renamex_np"): return libc.renamex_np(a, b, 2)==0
     if hasattr(libc, "renameat2"): return libc.renameat2(-100, a, -100, b, 2)==0
@@ -172,7 +188,7 @@ def _carry_over(old, new, drop):
         if o.is_dir() and not o.is_symlink(): shutil.copytree(o, new/o.name, copy_function=_link, symlinks=True)
         else: _link(o, new/o.name)
 
-# %% ../nbs/00_core.ipynb #c4e466a0
+# %% ../nbs/00_core.ipynb #c8e19d9b
 @contextmanager
 def atomic_folder(
     path, # the final name of the folder
@@ -185,6 +201,7 @@ def atomic_folder(
     try:
         with _os_errors(path, error):
             tmp.mkdir(parents=True)
+            sweep(path)
             yield tmp
             _carry_over(path, tmp, drop)
             for o in tmp.rglob("*"): fsync(o)

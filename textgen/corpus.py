@@ -111,7 +111,7 @@ def _decoder(head, source, encoding):
     try: return name, codecs.getincrementaldecoder(name)("strict")
     except LookupError: raise CorpusError(f"unknown encoding {encoding!r}; usual ones are utf-8, latin-1, cp1252, utf-16, shift_jis, gb18030, or 'detect'") from None
 
-# %% ../nbs/10_corpus.ipynb #a4417e63
+# %% ../nbs/10_corpus.ipynb #a0b7964e
 def _bad_byte(e, at, source, name):
     "The error for bytes that are not what they should be."
     return CorpusError(f"{source}: byte {e.object[e.start]:#04x} at offset {at+e.start:,} is not {name}; "
@@ -132,7 +132,9 @@ def _recode(f, source, encoding, size):
         try: text = dec.decode(raw, final=not raw)
         except UnicodeDecodeError as e: raise _bad_byte(e, at-len(rest), source, name) from None
         at += len(raw)
-        if name!="utf-8": yield text.encode(); continue
+        if name!="utf-8":
+            try: yield text.encode(); continue
+            except UnicodeEncodeError as e: raise CorpusError(f"{source}: not valid {name} ({e.reason}); pass the file's encoding") from None
         whole = rest+raw
         yield whole[:len(whole)-len(dec.getstate()[0])]  # checked by decoding; the bytes themselves are what is wanted
 
@@ -189,16 +191,16 @@ def _trimmed(data):
     if not data[:1].isspace() and not any(SEP+c in data for c in (b" ", b"\t", b"\f", b"\v")): return data
     return SEP.join([o for o in data.split(SEP) if o and not o.isspace()])
 
-# %% ../nbs/10_corpus.ipynb #a50417ce
+# %% ../nbs/10_corpus.ipynb #3b32f497
 def _split(text, by):
     "Whole documents, with `SEP` between them."
     if by=="line": return _trimmed(text.replace(b"\n", SEP))
     if by=="paragraph":
-        if b"\n " in text or b"\n\t" in text: text = _blank_line.sub(b"", text)
+        if any(b"\n"+c in text for c in (b" ", b"\t", b"\f", b"\v")): text = _blank_line.sub(b"", text)
         return _trimmed(text.replace(b"\n\n", SEP))
     return _trimmed(text.replace(by.encode(), SEP))
 
-# %% ../nbs/10_corpus.ipynb #6a237673
+# %% ../nbs/10_corpus.ipynb #b024b627
 def _letter_then_blank(buf):
     "A place between a letter and a blank, as late as possible; 0 where there is none."
     for blank in (b"\n", b" "):
@@ -212,8 +214,9 @@ def _letter_then_blank(buf):
 def _cut(buf, by):
     "How much of `buf` can be handed on before the rest is read."
     if by=="file": return _letter_then_blank(buf)
-    mark = dict(line=b"\n", paragraph=b"\n\n").get(by) or by.encode()
-    return i+len(mark) if (i:=buf.rfind(mark))>=0 else 0
+    if by=="line": return buf.rfind(b"\n")+1
+    mark = b"\n\n" if by=="paragraph" else by.encode()
+    return len(buf)-len(buf.split(mark)[-1]) if mark in buf else 0  # found from the left, as the documents are
 
 # %% ../nbs/10_corpus.ipynb #575ef435
 def _text_pieces(source, by, encoding, newlines):

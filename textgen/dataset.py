@@ -231,7 +231,7 @@ def _spilled(raws, dtype):
     for r in raws: s.append(np.frombuffer(r, dtype))
     return s.array()
 
-# %% ../nbs/12_dataset.ipynb #ecc7703f
+# %% ../nbs/12_dataset.ipynb #ca3a3d35
 class _View:
     "What `Checked` and `Chain` share: reading like an array."
     ndim = 1
@@ -240,6 +240,8 @@ class _View:
     def shape(self): return (self.n,)
     @property
     def nbytes(self): return self.n*self.dtype.itemsize
+    def tolist(self): return self[:].tolist()
+    def __eq__(self, other): return self[:]==np.asarray(other)
     def __iter__(self): return (x for a in range(0, self.n, 1<<16) for x in self[a:a+(1<<16)])
     def __array__(self, dtype=None, copy=None): return np.asarray(self[:], dtype)
     def __getitem__(self, at):
