@@ -6,7 +6,7 @@
 __all__ = ['LENGTH', 'END_MARK', 'MOST', 'SEAM', 'OBJECTIVES', 'REDRAWS', 'RATES', 'Draws', 'Step', 'preprocessor', 'prefix_lm',
            'lm', 'noise_mask', 'span_corruption', 'fields', 'prefix', 'split_tokens', 'concat_and_chunk',
            'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'sentinels', 'Mixture',
-           'as_task', 'Opened', 'open_tasks', 'list_tasks']
+           'is_text', 'as_task', 'Opened', 'open_tasks', 'list_tasks']
 
 # %% ../nbs/13_task.ipynb #425f119c
 import glob,inspect,itertools,os
@@ -513,8 +513,9 @@ def _plain(self:OpenTask, example):
         if isinstance(v, (str, tuple)): example = dict(example, **{k: self.known[v] if isinstance(v, str) else join(self.codec, v)})
     return example
 
-# %% ../nbs/13_task.ipynb #b7a128a1
+# %% ../nbs/13_task.ipynb #d19c5971
 REDRAWS = 1000 # tries until a task must give an example
+_every = 2**40 # a place in the counter that no batch has
 
 @patch
 def _run(self:OpenTask, example, draws, n):
@@ -548,6 +549,15 @@ def draw(self:OpenTask,
         if e is not None: return self._pair(e)
     raise self._nothing()
 
+@patch
+def every(self:OpenTask, seed:int=0): # yields examples
+    "An example of each document, of a long one as many as it has segments."
+    weight = np.ones(len(self)) if self.sums is None else np.diff(self.sums, prepend=0)
+    for i in range(len(self)):
+        for j in range(max(1, int(np.ceil(weight[i])))):
+            e = self._run(self.document(i), Draws(seed, _every, i, j), len(self.steps))
+            if e is not None: yield self._pair(e)
+
 # %% ../nbs/13_task.ipynb #d7f70481
 def sentinels(codec)->np.ndarray:
     "The ids of the tokenizer's sentinels, in order."
@@ -573,12 +583,11 @@ def _pair(self:OpenTask, example):
     out = {k: _unmark(self.codec, example[k]) for k in ("input", "target", "between") if k in example}
     return dict(out, ends=bool(example.get("ends", True)))
 
-# %% ../nbs/13_task.ipynb #8de64c1b
-@patch
-def _chosen(self:Task, n, split):
+# %% ../nbs/13_task.ipynb #dff8aece
+def _chosen(self, splits, n, split):
     "The documents of a split, in order: int64."
-    shares = {k: v for k,v in self.splits.items() if isinstance(v, Real)}
-    if split!="train" and split not in shares: raise unknown(f"split of task {self.name!r}", split, ["train", *self.splits], TaskError)
+    shares = {k: v for k,v in splits.items() if isinstance(v, Real)}
+    if split!="train" and split not in shares: raise unknown(f"split of task {self.name!r}", split, ["train", *splits], TaskError)
     order, at = np.argsort(random_words(n, "split", 0), kind="stable"), 0
     for k,v in shares.items():
         m = max(1, round(v*n))
@@ -591,16 +600,18 @@ def _chosen(self:Task, n, split):
 def open(self:Task,
     codec, # the `Codec` of the model
     kind:str="seq2seq", # of the model
-    split:str="train", # or a name in `splits`
+    split:str="train", # or a name in `splits`; "validation" is everything where nothing is held out
+    validation:float=0., # share of the documents to hold out, where the task has no splits of its own
     **options, # of the objective, where the task has none of its own: length, begin
 )->OpenTask:
     "The task with its text encoded, ready to give examples."
     if split in self.splits and not isinstance(self.splits[split], Real):
         other = Task(self.name, self.splits[split], self.steps, postprocess=self.postprocess, metrics=self.metrics, **self.read)
         return other.open(codec, kind, **options)
-    steps = all_steps(self.steps, kind, **options)
+    steps, splits = all_steps(self.steps, kind, **options), self.splits or _check_splits(self.name, validation or None)
     columns, data = self.columns(codec, _reads(steps))
-    return OpenTask(self, codec, steps, columns, data, self._chosen(len(next(iter(columns.values()))), split))
+    if split=="validation" and not splits: split = "train"
+    return OpenTask(self, codec, steps, columns, data, _chosen(self, splits, len(next(iter(columns.values()))), split))
 
 # %% ../nbs/13_task.ipynb #8f722bcd
 RATES = ("proportional", "equal")
@@ -715,8 +726,13 @@ def _from_file(file, name):
     if not name: raise TaskError(f"{file}: which task? There are: {', '.join(sorted(found)) or 'none'}; write {file}:NAME")
     raise unknown(f"task in {file}", name, found, TaskError)
 
-# %% ../nbs/13_task.ipynb #46685e3f
+# %% ../nbs/13_task.ipynb #d33262f0
 def _named(o): return isinstance(o, str) and not _is_data(o) and (o in _registry or ".py:" in o or o.endswith(".py")) and not (Path(o).exists() and not o.endswith(".py"))
+
+def is_text(data)->bool:
+    "Whether what was handed over is text alone, and no task, mixture or name of one."
+    some = data if isinstance(data, (list, tuple)) else [data]
+    return not any(isinstance(o, (Task, Mixture)) or _named(o) for o in some)
 
 def as_task(
     data, # a `Task`, `Mixture`, name, path, `TokenDataset`, frame, or a list of these
@@ -726,7 +742,7 @@ def as_task(
     if _named(data): return Task.get(data)
     if isinstance(data, (list, tuple)):
         if len(data)==1: return as_task(data[0])
-        if any(isinstance(o, (Task, Mixture)) or _named(o) for o in data): return Mixture(data)
+        if not is_text(data): return Mixture(data)
     if isinstance(data, str) and not _is_path(data): raise TaskError(f"{unknown('task', data, _registry)}; and there is no file or folder of this name")
     return Task(_name_of(data), data)
 
