@@ -7,11 +7,11 @@ __all__ = ['BY', 'PAD', 'LOSSES', 'ROWS', 'AHEAD', 'LEAST', 'ROWS_AHEAD', 'SOURC
            'seq2seq_row', 'causal_row', 'arrange', 'choose_shapes', 'Pairs', 'WindowSource', 'make_source',
            'eval_batches']
 
-# %% ../nbs/14_batch.ipynb #70afaf97
+# %% ../nbs/14_batch.ipynb #9fda684a
 import hashlib
 import numpy as np
 from fastcore.basics import patch
-from .core import TrainError, random_words, uniforms, unknown
+from .core import TrainError, random_words, sha256, uniforms, unknown
 from .dataset import TokenDataset
 from .task import as_task, is_text, open_tasks
 
@@ -167,7 +167,7 @@ def _fit(widths, shapes):
     fits = (shapes[None]>=widths[:,None]).all(2)
     return shapes[np.where(fits, shapes.sum(1), shapes.sum()).argmin(1)]
 
-# %% ../nbs/14_batch.ipynb #92ccfda3
+# %% ../nbs/14_batch.ipynb #b14aed9e
 AHEAD, LEAST, ROWS_AHEAD = 256, 64, 16384 # batches in a superbatch; with many rows in each at least `LEAST`, and no more than `ROWS_AHEAD` rows
 _order = 2**40+1 # a place in the counter that no row has
 
@@ -194,7 +194,7 @@ class Pairs:
         if kind not in ROWS: raise unknown("kind of model", kind, ROWS, TrainError)
         if loss not in LOSSES: raise unknown("loss", loss, LOSSES, TrainError)
         self.opened, self.codec, self.kind, self.batch_size, self.seed, self.loss = opened, codec, kind, batch_size, seed, loss
-        self.names, self.limits, self.marks = opened.names, (max_input, max_target), _marks(codec)
+        self.names, self.limits, self.window, self.marks = opened.names, (max_input, max_target), max_target, _marks(codec)
         self.many = min(AHEAD, max(LEAST, ROWS_AHEAD//batch_size))
         self.fill = dict(input_ids=pad if (pad := codec.tokenizer.pad_token_id) is not None else 0, attention_mask=0, labels=-100)
         self.held, self.shapes = (None, None), None
@@ -233,24 +233,34 @@ def padding(self:Pairs, batches=None)->float:
     rows, batches, widths, *_ = self._super(0)
     return 1-sum(len(r["input_ids"])+len(r["labels"]) for r in rows)/(int(widths.sum())*self.batch_size)
 
-# %% ../nbs/14_batch.ipynb #c6d99213
-def _describe(name, columns, documents, sources, share=1.):
-    "What the receipt says about a source."
+# %% ../nbs/14_batch.ipynb #08551e72
+def _hash(columns):
     h = hashlib.sha256()
     for c in columns:
         for i in range(0, len(c), 1<<22): h.update(np.ascontiguousarray(c[i:i+(1<<22)]).data)
-    return dict(name=name, tokens=sum(map(len, columns)), documents=documents, sha256=h.hexdigest(), sources=sources[:20], share=round(float(share), 6))
+    return h.hexdigest()
+
+def _describe(name, columns, documents, sources, share=1.):
+    "What the receipt says about a source."
+    return dict(name=name, tokens=sum(map(len, columns)), documents=documents, sha256=_hash(columns), sources=sources[:20], share=round(float(share), 6))
 
 class WindowSource(Windows):
     "Windows, as a causal model is fed them."
     names = ("text",)
     def __getitem__(self, k): return causal_batch(super().__getitem__(k))
     def describe(self): return [_describe("text", [self.data.tokens], len(self.data), self.data.info.get("sources", []))]
+    def identity(self): return sha256(repr([_hash([self.data.tokens]), _hash([self.data.starts]), self.data.info.get("groups"), self.window, self.by]))
 
 @patch
 def describe(self:Pairs)->list:
     "What is read, task by task: name, tokens, documents, hash, sources, share."
-    return [_describe(t.name, [c.tokens for c in t.columns.values()], len(t), [t.task.where], s) for t,s in zip(self.opened.tasks, self.opened.shares)]
+    return [_describe(t.name, [c.tokens for c in t.columns.values()], len(t), t.sources, s) for t,s in zip(self.opened.tasks, self.opened.shares)]
+
+@patch
+def identity(self:Pairs)->str:
+    "The SHA-256 of what decides the batches, beside seed and number of rows."
+    tasks = [(t.identity(), float(s)) for t,s in zip(self.opened.tasks, self.opened.shares)]
+    return sha256(repr([self.kind, self.limits, self.loss, None if self.shapes is None else self.shapes.tolist(), tasks]))
 
 # %% ../nbs/14_batch.ipynb #9da6b2de
 def _dataset(data, codec, validation, split):

@@ -274,7 +274,7 @@ class _ColumnBuilder:
         self.lengths.append(n)
     def finish(self): return Column(self.tokens.array(), np.concatenate([[0], np.cumsum(self.lengths.array())]))
 
-# %% ../nbs/13_task.ipynb #7319213e
+# %% ../nbs/13_task.ipynb #5b765b2b
 def _cell(v, name, where):
     "A field of a record as text."
     if v is None or (isinstance(v, float) and v!=v): return ""
@@ -296,7 +296,7 @@ def encode_columns(
     "The fields of all rows, encoded."
     rows, seen, n = iter(rows), set(), 0
     while group := list(itertools.islice(rows, 1024)):
-        names = names or _names(group[0])
+        names = sorted(names or _names(group[0]))  # a set has another order in every process
         if not n: builders = {k: _ColumnBuilder(codec) for k in names}
         seen.update(*group)
         for k,b in builders.items(): b.add([_cell(r.get(k), k, f"{where}, record {n+i}") for i,r in enumerate(group, 1)])
@@ -469,7 +469,7 @@ def _weights(steps, columns, data, index):
     if data is not None and data.info.get("groups"): w = _group_weights(np.ones(len(index)) if w is None else w, data, index)
     return w
 
-# %% ../nbs/13_task.ipynb #8a3b26a5
+# %% ../nbs/13_task.ipynb #00a8ddbe
 class OpenTask:
     "A task with its text encoded: `draw` gives examples."
     def __init__(self, task, codec, steps, columns, data, index):
@@ -481,6 +481,10 @@ class OpenTask:
         self.known = {}
     def __len__(self): return len(self.index)
     def __repr__(self): return f"{self.name}: {len(self):,} documents, {self.tokens:,} tokens"
+    @property
+    def sources(self)->list:
+        "Where the text is from, as the receipt says it."
+        return self.data.info.get("sources", []) if self.data is not None else [[self.task.where, len(self)]]
     @property
     def tokens(self)->int: return sum(int(c.lengths()[self.index].sum()) for c in self.columns.values())
     def document(self, i:int)->dict:
@@ -558,7 +562,23 @@ def every(self:OpenTask, seed:int=0): # yields examples
             e = self._run(self.document(i), Draws(seed, _every, i, j), len(self.steps))
             if e is not None: yield self._pair(e)
 
-# %% ../nbs/13_task.ipynb #d7f70481
+# %% ../nbs/13_task.ipynb #f2d1b3a8
+def _code(step):
+    "What a step does, as text that another process makes the same."
+    if isinstance(step, Step): return repr(step)
+    code = getattr(step, "__code__", None)
+    return f"{getattr(step, '__name__', type(step).__name__)} {code.co_code.hex()} {[c for c in code.co_consts if isinstance(c, (str, int, float))]}" if code else repr(type(step))
+
+def _sha(a): return sha256(np.ascontiguousarray(a[:]).data)
+
+@patch
+def identity(self:OpenTask)->str:
+    "The SHA-256 of what decides the examples, beside the seed."
+    groups = self.data.info.get("groups") if self.data is not None else None
+    what = [[k, _sha(c.tokens), _sha(np.asarray(c.starts, np.int64))] for k,c in sorted(self.columns.items())]
+    return sha256(repr([self.name, what, _sha(self.index), groups, [_code(s) for s in self.steps]]))
+
+# %% ../nbs/13_task.ipynb #df0bd247
 def sentinels(codec)->np.ndarray:
     "The ids of the tokenizer's sentinels, in order."
     if not hasattr(codec, "_sentinels"):
@@ -573,7 +593,7 @@ def _unmark(codec, ids):
     if not len(ids) or ids.min()>=0: return ids
     if codec.end is None: ids = ids[ids!=END_MARK]
     marks, most = np.concatenate([[codec.end or 0], sentinels(codec)]), -int(ids.min())
-    if most>len(marks): raise TaskError(f"span_corruption needs {most-1} sentinels, this tokenizer has {len(marks)-1}; use a T5 tokenizer, shorter segments, or prefix_lm()")
+    if most>len(marks): raise TaskError(f"span_corruption needs {most-1} sentinels, this tokenizer has {len(marks)-1}; use a T5 tokenizer, one made by train_tokenizer(…, sentinels=100), shorter segments, or prefix_lm()")
     return np.where(ids<0, marks[-np.minimum(ids, -1)-1], ids)
 
 @patch
