@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #81bc437a
+# %% ../nbs/70_api.ipynb #36427320
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
@@ -14,7 +14,7 @@ from .dataset import TokenDataset, open_data
 from .generation import Comparison, Samples, check_output, compare, generate, write_samples
 from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings
+from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tokenizer import Codec
 from .trainer import Run, fit
 
@@ -114,9 +114,9 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #bde03b3e
+# %% ../nbs/70_api.ipynb #79c4af6b
 @patch
-@delegates(TrainSettings)
+@takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, the path of a token cache, or text files
     *,

@@ -296,7 +296,7 @@ def held_out_loss(
             total += model.loss({k: torch.from_numpy(v).to(model.device) for k,v in b.items()}).item()*int((b["labels"]!=-100).sum())
     return total/n
 
-# %% ../nbs/42_trainer.ipynb #fb9bc753
+# %% ../nbs/42_trainer.ipynb #70a2f854
 def _keep(folder, step, keep):
     "Keep the save just made beside the folder as well, and the newest `keep` of those."
     place = folder.with_name(f"{folder.name}-step{step}")
@@ -304,7 +304,7 @@ def _keep(folder, step, keep):
         for o in folder.iterdir():
             if o.is_file(): _link_or_copy(o, tmp/o.name)
     old = sorted((int(d), p) for p in folder.parent.glob(f"{folder.name}-step*") if (d:=p.name.removeprefix(f"{folder.name}-step")).isdigit() and (p/RECEIPT).exists())
-    for k,p in old[:-keep] if len(old)>keep else []: shutil.rmtree(p, ignore_errors=True)
+    for _,p in old[:-keep] if len(old)>keep else []: shutil.rmtree(p, ignore_errors=True)
 
 def _link_or_copy(a, b):
     try: os.link(a, b)
