@@ -33,13 +33,13 @@ def memory()->float: # in bytes
 
 def _size(n): return f"{n/1e9:.1f} GB" if n>=1e9 else f"{n/1e6:.0f} MB"
 
-# %% ../nbs/41_callback.ipynb #12d5c73a
+# %% ../nbs/41_callback.ipynb #4f6bc5b5
 class LineView:
     "Progress on one line, samples above it."
     def start(self, steps, first): # steps of the run, the step to begin with
         self.bar = Progress(steps, "training", "steps")
         self.bar.bar.initial = self.bar.bar.n = self.bar.n = first
-    def note(self, text): print(text, file=sys.stderr, flush=True) # what is said before the first step, and when something happens
+    def note(self, text): print(f"training: {text}", file=sys.stderr, flush=True) # what is said before the first step, and when something happens
     def update(self, step, losses, average, rate): # losses since the last update; tokens a second
         self.bar.update(step-self.bar.n, f"loss {losses[-1]:.3f}, average {average:.3f}, {rate:,.0f} tokens/s, {_size(memory())}")
     def sample(self, step, samples): # a `Samples`
