@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #81bc437a
+# %% ../nbs/70_api.ipynb #36427320
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
@@ -14,7 +14,7 @@ from .dataset import TokenDataset, open_data
 from .generation import Comparison, Samples, check_output, compare, generate, write_samples
 from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings
+from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tokenizer import Codec
 from .trainer import Run, fit
 
@@ -114,21 +114,20 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #cc1f2450
+# %% ../nbs/70_api.ipynb #79c4af6b
 @patch
-@delegates(TrainSettings)
+@takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, the path of a token cache, or text files
     *,
     view=None, # where progress is shown; None: one line
-    stop=None, # a `StopCallback` by which another thread can stop the run
     **kwargs)->Run:
     "Train on `data`; the model learns in place."
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
-    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view, stop=stop)
+    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
 

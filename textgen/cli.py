@@ -14,10 +14,11 @@ import typer
 from .core import CacheError, CorpusError, ModelError, TextGenError, unknown
 from .settings import GenerateSettings, TrainSettings, helps
 
-# %% ../nbs/80_cli.ipynb #6ced6b63
+# %% ../nbs/80_cli.ipynb #113498ba
 def _option(name, typ, default, help):
     "A setting as a typer parameter: --max-new-tokens, with a short form for `n`."
-    flags = ["-n", "--n"] if name=="n" else [f"--{name.replace('_','-')}"]
+    long = name.replace("_", "-")
+    flags = ["-n", "--n"] if name=="n" else [f"--{long}/--no-{long}"] if typ is bool else [f"--{long}"]
     none = default is None
     kind = Annotated[Optional[typ] if none else typ, typer.Option(*flags, help=help)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
@@ -80,7 +81,7 @@ def encode(
     print(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
     if len(data)==1: print("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
 
-# %% ../nbs/80_cli.ipynb #94201958
+# %% ../nbs/80_cli.ipynb #9cfb1882
 def _trainee(model, new, tokenizer, data, seed):
     "The `TextGen` that is to be trained."
     from textgen.api import TextGen
@@ -94,17 +95,23 @@ def _trainee(model, new, tokenizer, data, seed):
     return TextGen.new(new, tokenizer, seed=seed)
 
 @app.command()
-@settings_options(TrainSettings, but=["callbacks", "save_to"])
+@settings_options(TrainSettings, but=["callbacks", "save_to", "trainer", "control", "loggers", "resume"])
 def train(
     data: Annotated[list[str], typer.Argument(help="a token cache, or text files", show_default=False)],
     out: Annotated[str, typer.Option(help="folder for the model")],
     model: Annotated[Optional[str], typer.Option(help="folder or Hub id of the model to fine-tune")] = None,
     new: Annotated[Optional[str], typer.Option(help="start from random weights: mini (1 M, minutes on a CPU), small (for a GPU), gpt2 (124 M)")] = None,
     tokenizer: Annotated[Optional[str], typer.Option(help="for --new with text files: the tokenizer")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue from the last save in --out, or from the beginning where there is none")] = False,
+    force: Annotated[bool, typer.Option("--force", help="with --resume: although something was changed")] = False,
+    loggers: Annotated[str, typer.Option(help="csv, tensorboard, wandb; several with commas")] = "",
+    window_by: Annotated[str, typer.Option(help="windows anywhere in the stream, from the beginning of a document, or one document a row", metavar="stream|document|row")] = "stream",
     by: By = None, column: Column = None, template: Template = None, encoding: Encoding = "utf-8",
     **kwargs):
     "Train a new model, or fine-tune one."
     from textgen.model import check_folder
+    if force and not resume: raise typer.BadParameter("--force belongs to --resume")
+    kwargs.update(save_to=out, by=window_by, loggers=loggers, resume="force" if force else resume)
     settings = TrainSettings(**kwargs)
     check_folder(out)
     tg = _trainee(model, new, tokenizer, data, settings.seed)
@@ -113,7 +120,7 @@ def train(
     if reading!=_reading(None, None, None, "utf-8"):
         from textgen.dataset import TokenDataset
         data = TokenDataset.from_files(data, tg.codec, **reading)
-    run = tg.train(data, save_to=out, **kwargs)
+    run = tg.train(data, **kwargs)
     print(f"{run}\nsample from it:  textgen generate {out}")
     if run.stopped: raise typer.Exit(130)
 
