@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'RECEIPT', 'make_config', 'seeded', 'new_model', 'model_hash', 'check_folder', 'save_model', 'pick_device',
-           'pick_dtype', 'load_model', 'State', 'CausalModel', 'last_half', 'Seq2SeqModel', 'wrap', 'grow']
+           'pick_dtype', 'load_model', 'State', 'CausalModel', 'last_half', 'nats', 'Seq2SeqModel', 'wrap', 'grow']
 
 # %% ../nbs/20_model.ipynb #33c5e80d
 import inspect,logging,threading
@@ -234,7 +234,7 @@ def select(self:State, rows)->State:
     self.cache.batch_select_indices(rows)
     return State(self.logits[rows], self.cache, self.length, None if self.memory is None else self.memory[rows])
 
-# %% ../nbs/20_model.ipynb #576890ab
+# %% ../nbs/20_model.ipynb #f588176f
 class CausalModel:
     "A model in which the text continues itself."
     kind, continues = "causal", True
@@ -245,6 +245,8 @@ class CausalModel:
     def device(self): return next(self.model.parameters()).device
     @property
     def context(self): return getattr(self.model.config, "max_position_embeddings", None) or 1024
+    @property
+    def limit(self): return self.context
 
 # %% ../nbs/20_model.ipynb #c213e4fd
 def last_half(ids, context):
@@ -270,7 +272,7 @@ def step(self:CausalModel,
     out = self.model(input_ids=tokens[:,None], past_key_values=state.cache, use_cache=True)
     return State(out.logits[:,-1].float(), out.past_key_values, state.length+1)
 
-# %% ../nbs/20_model.ipynb #d176366d
+# %% ../nbs/20_model.ipynb #e2b6e32a
 @patch
 def score(self:CausalModel,
     prompts, # int64 [rows, n_prompt]
@@ -280,15 +282,26 @@ def score(self:CausalModel,
     ids = torch.cat([prompts, targets], 1)
     return self.model(input_ids=ids[:,:-1], use_cache=False).logits[:,prompts.shape[1]-1:].float()
 
-@patch
-def loss(self:CausalModel,
-    batch, # dict of "input_ids" and "labels", int64 [rows, window]; a label of -100 does not count
-): # a scalar tensor, nats per token
-    "The mean cross-entropy."
-    logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits
-    return cross_entropy(logits.float().flatten(0,1), batch["labels"].flatten())
+def nats(
+    logits, # [rows, n, vocabulary]
+    labels, # int64 [rows, n]; -100 does not count
+): # float32 [rows]
+    "The sum of each row's cross-entropies."
+    return cross_entropy(logits.float().flatten(0,1), labels.flatten(), reduction="none").view(labels.shape).sum(1)
 
-# %% ../nbs/20_model.ipynb #ffc550b0
+@patch
+def losses(self:CausalModel,
+    batch, # dict of "input_ids" and "labels", int64 [rows, window]; a label of -100 does not count
+): # float32 [rows], nats
+    "The cross-entropy of each row, summed over its tokens."
+    return nats(self.model(input_ids=batch["input_ids"], use_cache=False).logits, batch["labels"])
+
+@patch
+def loss(self:CausalModel, batch): # a scalar tensor, nats per token
+    "The mean cross-entropy of the tokens that count."
+    return self.losses(batch).sum()/(batch["labels"]!=-100).sum().clamp(min=1)
+
+# %% ../nbs/20_model.ipynb #c43c4496
 class Seq2SeqModel:
     "A model in which an output answers an input."
     kind, continues = "seq2seq", False
@@ -300,6 +313,8 @@ class Seq2SeqModel:
     def device(self): return next(self.model.parameters()).device
     @property
     def context(self): return getattr(self.model.config, "max_position_embeddings", None) or getattr(self.model.config, "n_positions", None) or 512
+    @property
+    def limit(self): return getattr(self.model.config, "max_position_embeddings", None)
 
 # %% ../nbs/20_model.ipynb #5b09dc19
 @patch
@@ -332,7 +347,7 @@ def step(self:Seq2SeqModel,
     "Read one more token in each row."
     return State(*self._decode(state.memory, tokens[:,None], state.cache), state.length+1, state.memory)
 
-# %% ../nbs/20_model.ipynb #e6fa845f
+# %% ../nbs/20_model.ipynb #91f5b133
 @patch
 def score(self:Seq2SeqModel,
     prompts, # int64 [rows, n_prompt]
@@ -342,13 +357,15 @@ def score(self:Seq2SeqModel,
     return self.model(input_ids=prompts, decoder_input_ids=self._said(targets[:,:-1]), use_cache=False).logits.float()
 
 @patch
-def loss(self:Seq2SeqModel,
+def losses(self:Seq2SeqModel,
     batch, # dict of "input_ids", "attention_mask" [rows, n_input] and "labels" [rows, n_target], int64; a label of -100 does not count
-): # a scalar tensor, nats per token
-    "The mean cross-entropy of the outputs."
+): # float32 [rows], nats
+    "The cross-entropy of each output, summed over its tokens."
     said = self._said(batch["labels"][:,:-1].clamp(min=0))
     logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=said, use_cache=False).logits
-    return cross_entropy(logits.float().flatten(0,1), batch["labels"].flatten())
+    return nats(logits, batch["labels"])
+
+Seq2SeqModel.loss = CausalModel.loss
 
 # %% ../nbs/20_model.ipynb #3bceef95
 def wrap(model):

@@ -205,7 +205,7 @@ def noise(seed:int, device):
         if cuda: torch.cuda.manual_seed(seed%2**63)
         yield
 
-# %% ../nbs/40_module.ipynb #1070adc8
+# %% ../nbs/40_module.ipynb #9649b6e6
 class TrainModule(pl.LightningModule):
     "A model in training."
     def __init__(self,
@@ -218,31 +218,32 @@ class TrainModule(pl.LightningModule):
         self.wrapped, self.plan, self.first = model, plan, first
         self.automatic_optimization = False
         self.dropout = any(isinstance(m, torch.nn.Dropout) and m.p>0 for m in self.net.modules())
-        self.losses, self.norms, self.rows, self.compute, self.prepare = [], [], plan.rows, model.loss, None
+        self.losses, self.norms, self.tallies, self.rows, self.compute, self.prepare = [], [], [], plan.rows, model.losses, None
     def configure_optimizers(self): return make_optimizer(self.net, self.plan)
     def configure_model(self):
         if self.prepare: self.prepare(self)
     def rate(self, step): return self.plan.lr*schedule(step, self.plan.steps, self.plan.warmup, self.plan.schedule)
 
-# %% ../nbs/40_module.ipynb #61e148bf
+# %% ../nbs/40_module.ipynb #a4accf63
 @patch
-def _part(self:TrainModule, rows, share, step, i, last):
-    "Add the gradient of some rows; returns their part of the step's loss."
+def _part(self:TrainModule, rows, total, step, i, last): # float32 [rows]
+    "Add the gradient of some rows; returns the sum of each one's losses."
     seed = int(random_words(1, "dropout", self.plan.seed, step, self.global_rank*10**6+i)[0]) if self.dropout else 0
     sync = nullcontext() if last or self.trainer.world_size==1 else self.trainer.strategy.block_backward_sync()
     with (noise(seed, self.device) if self.dropout else nullcontext()), sync:
-        loss = self.compute(rows)*share
-        self.manual_backward(loss*self.trainer.world_size if self.trainer.world_size>1 else loss)  # many devices take the mean
-    return loss.detach()
+        sums = self.compute(rows)
+        self.manual_backward(sums.sum()*(self.trainer.world_size/total))  # many devices take the mean
+    return sums.detach()
 
 @patch
 def gradients(self:TrainModule, batch, step):
     "The gradient of the whole step, a part at a time; returns its loss."
-    rows, counts, total = batch["rows"], batch["counts"], 0.
+    rows, counts, sums = batch["rows"], batch["counts"], []
     for i in range(0, len(counts), self.rows):
-        part, share = {k: v[i:i+self.rows] for k,v in rows.items()}, sum(counts[i:i+self.rows])/batch["total"]
-        total = total + self._part(part, share, step, i, i+self.rows>=len(counts))
-    return self.trainer.strategy.reduce(total, reduce_op="sum") if self.trainer.world_size>1 else total
+        sums.append(self._part({k: v[i:i+self.rows] for k,v in rows.items()}, batch["total"], step, i, i+self.rows>=len(counts)))
+    self.sums = torch.cat(sums)
+    loss = self.sums.sum()/batch["total"]
+    return self.trainer.strategy.reduce(loss, reduce_op="sum") if self.trainer.world_size>1 else loss
 
 # %% ../nbs/40_module.ipynb #8443916d
 @patch
@@ -259,7 +260,7 @@ def gradients_that_fit(self:TrainModule, batch, step):
         self.net.zero_grad(set_to_none=True)
         if self.device.type=="cuda": torch.cuda.empty_cache()
 
-# %% ../nbs/40_module.ipynb #b49bdc3c
+# %% ../nbs/40_module.ipynb #c3a571b6
 @patch
 def _clip(self:TrainModule):
     "Shorten a gradient that is too long; returns how long it was."
@@ -276,5 +277,6 @@ def training_step(self:TrainModule, batch, k):
     for g in opt.param_groups: g["lr"] = self.rate(step)
     opt.step(); opt.zero_grad()
     self.losses.append(loss); self.norms.append(norm.detach())
+    if "task" in batch["rows"]: self.tallies.append((batch["rows"]["task"], batch["counts"], self.sums))
     if self.trainer.loggers: self.log_dict(dict(loss=loss, lr=self.rate(step), grad_norm=norm))
     return loss
