@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #36427320
+# %% ../nbs/70_api.ipynb #cc7dd599
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import GenerateError, ModelError, Progress, TrainError, VerifyError, recover
-from .dataset import TokenDataset, open_data
+from .dataset import TokenDataset
 from .generation import Comparison, Samples, check_output, compare, generate, write_samples
-from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
+from .model import RECEIPT, load_model, merge_lora, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tokenizer import Codec
@@ -114,7 +114,7 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #79c4af6b
+# %% ../nbs/70_api.ipynb #fba2b34b
 @patch
 @takes(TrainSettings)
 def train(self:TextGen,
@@ -127,9 +127,17 @@ def train(self:TextGen,
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
-    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view)
+    run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
+
+# %% ../nbs/70_api.ipynb #9f457054
+@patch
+def merge(self:TextGen):
+    "Add a LoRA adapter to the weights, which makes it an ordinary model again."
+    self._runs += 1
+    merge_lora(self.model)
+    return self
 
 # %% ../nbs/70_api.ipynb #8c0e19c5
 @patch

@@ -205,7 +205,7 @@ def noise(seed:int, device):
         if cuda: torch.cuda.manual_seed(seed%2**63)
         yield
 
-# %% ../nbs/40_module.ipynb #1070adc8
+# %% ../nbs/40_module.ipynb #2c83205e
 class TrainModule(pl.LightningModule):
     "A model in training."
     def __init__(self,
@@ -218,7 +218,7 @@ class TrainModule(pl.LightningModule):
         self.wrapped, self.plan, self.first = model, plan, first
         self.automatic_optimization = False
         self.dropout = any(isinstance(m, torch.nn.Dropout) and m.p>0 for m in self.net.modules())
-        self.losses, self.norms, self.rows, self.compute, self.prepare = [], [], plan.rows, model.loss, None
+        self.losses, self.norms, self.tokens, self.rows, self.compute, self.prepare = [], [], 0, plan.rows, model.loss, None
     def configure_optimizers(self): return make_optimizer(self.net, self.plan)
     def configure_model(self):
         if self.prepare: self.prepare(self)
@@ -259,7 +259,7 @@ def gradients_that_fit(self:TrainModule, batch, step):
         self.net.zero_grad(set_to_none=True)
         if self.device.type=="cuda": torch.cuda.empty_cache()
 
-# %% ../nbs/40_module.ipynb #b49bdc3c
+# %% ../nbs/40_module.ipynb #d086368d
 @patch
 def _clip(self:TrainModule):
     "Shorten a gradient that is too long; returns how long it was."
@@ -276,5 +276,6 @@ def training_step(self:TrainModule, batch, k):
     for g in opt.param_groups: g["lr"] = self.rate(step)
     opt.step(); opt.zero_grad()
     self.losses.append(loss); self.norms.append(norm.detach())
+    self.tokens += batch["total"]
     if self.trainer.loggers: self.log_dict(dict(loss=loss, lr=self.rate(step), grad_norm=norm))
     return loss

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['NO_FP16', 'LR', 'RESUME', 'LIGHTNING_PRECISION', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile',
-           'make_plan', 'Run', 'WindowSource', 'Batches', 'identity', 'differences', 'optimizer_state',
-           'set_optimizer_state', 'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need',
-           'memory_here', 'report', 'held_out_loss', 'Session', 'began_scratch', 'make_trainer', 'frozen',
-           'checkpointed', 'fit']
+           'make_plan', 'Run', 'Batches', 'identity', 'differences', 'optimizer_state', 'set_optimizer_state',
+           'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need', 'memory_here', 'report',
+           'some_batches', 'mean_loss', 'Session', 'began_scratch', 'make_trainer', 'frozen', 'checkpointed', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #5f16b6bc
+# %% ../nbs/42_trainer.ipynb #af5f77f7
 import json,math,os,shutil,sys,time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, asdict, field, replace
@@ -19,11 +18,11 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from .batch import Windows, causal_batch
+from .batch import eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, default_view, draw_losses, curve_png
 from .core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
 from .generation import generate
-from .model import RECEIPT, check_folder, model_hash, save_model
+from .model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
 from .module import Plan, TrainModule, fast_cpu, parts, pl, quiet_lightning
 from .receipt import Receipt, versions
 from .settings import GenerateSettings, TrainSettings
@@ -129,18 +128,12 @@ def to_png(self:Run, path):
     with atomic_path(path, TrainError) as tmp: tmp.write_bytes(curve_png(self.losses, validation=self.validation))
     return Path(path)
 
-# %% ../nbs/42_trainer.ipynb #ac41bc09
-class WindowSource:
-    "Windows of a stream, as a causal model reads them; `source[k]` are the rows of step k."
-    def __init__(self, windows): self.windows, self.window = windows, windows.window
-    def __getitem__(self, k): return causal_batch(self.windows[k])
-
+# %% ../nbs/42_trainer.ipynb #4e30c499
 def _source(model, codec, data, s, rows):
     "The batch source of this run, or why there cannot be any."
-    data.check_tokenizer(codec)
     window = s.window or min(model.context, 1024)
     if window>model.context: raise TrainError(f"window={window} is longer than the model's context of {model.context} tokens")
-    return WindowSource(Windows(data, window, rows, s.seed, s.by))
+    return make_source(model.kind, data, codec, batch_size=rows, seed=s.seed, window=window, by=s.by, validation=s.validation)
 
 # %% ../nbs/42_trainer.ipynb #e4568efa
 class Batches:
@@ -150,27 +143,22 @@ class Batches:
     def __iter__(self):
         for k in range(self.first, self.steps): yield self.batch(k)
 
-# %% ../nbs/42_trainer.ipynb #86445f6a
+# %% ../nbs/42_trainer.ipynb #7554ea7d
 @patch
 def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
     "The rows of this device in step `k`."
-    rows = self.source[k]
+    rows = {n: v for n,v in self.source[k].items() if n!="task"}
     counts = (rows["labels"]!=-100).sum(1)
     world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
     mine = slice(len(counts)*rank//world, len(counts)*(rank+1)//world)
     return dict(rows={n: torch.from_numpy(np.ascontiguousarray(v[mine])) for n,v in rows.items()}, counts=counts[mine].tolist(), total=int(counts.sum()) or 1)
 
-# %% ../nbs/42_trainer.ipynb #33e6fd3d
-def identity(plan, s, source, data, codec, start, world)->dict:
+# %% ../nbs/42_trainer.ipynb #3a70de74
+def identity(plan, s, source, codec, start, world)->dict:
     "What decides the steps of a run."
     read = dict(batch_size=s.batch_size, accumulate=s.accumulate, devices=world, window=s.window, by=s.by, freeze=s.freeze, lora=s.lora, checkpointing=s.checkpointing, validation=s.validation)
-    it = dict({k: v for k,v in asdict(plan).items() if k!="rows"}, **read, tokenizer=codec.fingerprint, data=_data_hash(data), model=start, torch=torch.__version__)
+    it = dict({k: v for k,v in asdict(plan).items() if k!="rows"}, **read, tokenizer=codec.fingerprint, data=source.identity(), model=start, torch=torch.__version__)
     return json.loads(json.dumps(it, default=str))  # as it will be read again
-
-def _data_hash(data):
-    "The SHA-256 of what is read: tokens, where documents start, and how they are weighed."
-    whole = [sha256(np.ascontiguousarray(o).data) for o in (data.tokens, data.starts)]
-    return sha256(json.dumps([*whole, data.info.get("groups")], default=float))
 
 def differences(old, new)->list:
     "What differs, in words."
@@ -256,45 +244,52 @@ def memory_here(device)->float: # in bytes
     if device.type=="cuda": return float(torch.cuda.mem_get_info(device)[1])
     return float(os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names else math.inf
 
-# %% ../nbs/42_trainer.ipynb #4e250f00
-def report(model, plan, s, data, window, rows, device, world)->list: # lines
+# %% ../nbs/42_trainer.ipynb #3cda30e7
+def report(model, plan, s, source, rows, device, world)->list: # lines
     "What will happen, in one line; then what is odd, each with what to do."
-    seen, n = s.steps*rows*window, len(data.tokens)
+    window, n = s.window, max(1, sum(o["tokens"] for o in source.describe()))
+    seen = s.steps*rows*window
     need, have = memory_need(model, plan, window), memory_here(device)
     lines = [f"{s.steps:,} steps of {rows}×{window} tokens ({seen/n:.1f} epochs of {n:,}; {-(-n//(rows*window)):,} steps an epoch); {'AdamW' if plan.optimizer=='adamw' else 'Muon and AdamW'}, "
              f"lr {plan.lr:g} {plan.schedule}, {plan.precision} on {f'{world}× ' if world>1 else ''}{device.type}{', compiled' if plan.compile else ''}; about {need/1e9:.1f} GB"]
-    lengths, typical = np.diff(data.starts).astype(np.int64), pick_lr(_mode(s, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
-    long = int((lengths>window).sum())
+    typical = pick_lr(_mode(s, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
     if need>0.9*have: lines.append(f"this may not fit into the {have/1e9:.0f} GB here: use a smaller batch_size with accumulate, a smaller window, lora, or checkpointing=True")
-    if s.by!="stream" and long: lines.append(f"{long:,} of {len(lengths):,} documents are longer than the window of {window} tokens and are cut: use by='stream'" + ("" if window>=model.context else ", or a larger window"))
     if seen/n>50: lines.append(f"every token is seen {seen/n:.0f} times: the model will learn the text by heart; fewer steps would do, or more text")
     if not 0.05<=plan.lr/typical<=20: lines.append(f"lr={plan.lr:g} is unusual here; {typical:g} is usual")
-    return lines + _endings(data, lengths)
+    return lines + (_about_text(source.data, s, model) if hasattr(source, "data") else [])
+
+def _about_text(data, s, model):
+    "Documents that are cut, and whether the model can learn where a text ends."
+    lengths = np.diff(data.starts).astype(np.int64)
+    long, more = int((lengths>s.window).sum()), "" if s.window>=model.context else ", or a larger window"
+    if s.by!="stream" and long: return [f"{long:,} of {len(lengths):,} documents are longer than the window of {s.window} tokens and are cut: use by='stream'{more}", *_endings(data, lengths)]
+    return _endings(data, lengths)
 
 def _endings(data, lengths):
-    "Whether the model can learn where a text ends."
     if data.codec.end is None: return ["the tokenizer has no end-of-text token: texts will only end where max_new_tokens ends them"]
     if len(lengths)==1 and len(data.tokens)>10_000: return ["the whole text is one document, so the model sees one ending only: where it holds many, encode it with by='paragraph' or 'line'"]
     return []
 
-# %% ../nbs/42_trainer.ipynb #6ca8ca13
-def held_out_loss(
+# %% ../nbs/42_trainer.ipynb #e83f7e40
+def some_batches(batches, most)->list:
+    "The first batches, until they have `most` tokens that count."
+    out, n = [], 0
+    for b in batches:
+        out.append({k: torch.from_numpy(np.ascontiguousarray(v)) for k,v in b.items() if k!="task"})
+        if (n := n+int((b["labels"]!=-100).sum()))>=most: break
+    return out
+
+def mean_loss(
     model, # behind the four methods
-    data, # the documents held out
-    window:int, # tokens in a row
-    rows:int=8, # computed at once
-    most:int=100_000, # tokens
+    batches, # dicts of tensors
 )->float: # nats per token
-    "The mean loss over consecutive windows."
-    n = min(len(data.tokens)-1, most)
-    ids = np.full(-(-n//window)*window+1, -1, np.int64)
-    ids[:n+1] = data.tokens[:n+1]
-    whole, total = np.stack([ids[i:i+window+1] for i in range(0, n, window)]), 0.
+    "The mean loss of the tokens that count."
+    total, n = 0., 0
     with torch.no_grad():
-        for i in range(0, len(whole), rows):
-            b = causal_batch(whole[i:i+rows])
-            total += model.loss({k: torch.from_numpy(v).to(model.device) for k,v in b.items()}).item()*int((b["labels"]!=-100).sum())
-    return total/n
+        for b in batches:
+            count = int((b["labels"]!=-100).sum())
+            total, n = total+model.loss({k: v.to(model.device) for k,v in b.items()}).item()*count, n+count
+    return total/max(n, 1)
 
 # %% ../nbs/42_trainer.ipynb #70a2f854
 def _keep(folder, step, keep):
@@ -310,18 +305,18 @@ def _link_or_copy(a, b):
     try: os.link(a, b)
     except OSError: shutil.copy2(a, b)
 
-# %% ../nbs/42_trainer.ipynb #3d88d4a1
+# %% ../nbs/42_trainer.ipynb #0207d9f8
 class Session:
     "A run in progress."
-    def __init__(self, model, codec, data, s, plan, source, view):
-        self.model, self.codec, self.data, self.s, self.plan, self.source, self.view = model, codec, data, s, plan, source, view
+    def __init__(self, model, codec, s, plan, source, view):
+        self.model, self.codec, self.s, self.plan, self.source, self.view = model, codec, s, plan, source, view
         self.base, self.scratch, self.start, self.facts, self.held, self.validation = None, False, None, {}, None, []
-        self.before, self.began, self.saved, self.failed = 0., time.monotonic(), None, None
+        self.before, self.seen, self.began, self.saved, self.describe = 0., 0, time.monotonic(), None, source.describe()
     @property
     def seconds(self): return self.before+time.monotonic()-self.began
     def note(self, text): getattr(self.view, "note", lambda text: None)(text)
 
-# %% ../nbs/42_trainer.ipynb #b15a460a
+# %% ../nbs/42_trainer.ipynb #b403ecf2
 @patch
 def receipt(self:Session)->Receipt:
     "What this model was made from."
@@ -329,13 +324,12 @@ def receipt(self:Session)->Receipt:
     every = max(1, len(losses)//1000)
     made = {k:v for k,v in asdict(replace(s, callbacks=(), loggers=(), trainer=None, control=None)).items() if k not in ("callbacks", "loggers", "trainer", "control", "save_to", "resume", "keep", "resume_state")}
     done = {k: getattr(self.plan, k) for k in ("lr", "optimizer", "schedule", "warmup", "weight_decay", "precision", "compile")}
-    source = dict(tokens=len(self.data.tokens), documents=len(self.data), sha256=self.facts["data"], sources=self.data.info.get("sources", [])[:20])
     more = dict(micro_batch=self.module.rows) if self.module.rows!=self.plan.rows else {}
     return Receipt("training", dict(model=dict(sha256=model_hash(self.model.model), kind=self.model.kind, scratch=self.scratch, base=self.base), tokenizer=dict(sha256=self.codec.fingerprint),
-        data=[source], settings=dict(made, **done, **more), steps=len(losses), tokens_seen=len(losses)*self.rows*s.window, seconds=round(self.seconds, 1),
+        data=self.describe, settings=dict(made, **done, **more), steps=len(losses), tokens_seen=self.seen+self.module.tokens, seconds=round(self.seconds, 1),
         losses=[round(x, 4) for x in losses[::every]], validation=self.validation, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), versions=versions()))
 
-# %% ../nbs/42_trainer.ipynb #b990ec14
+# %% ../nbs/42_trainer.ipynb #6b1ee734
 @patch
 def write(self:Session):
     "Write model, receipt and state."
@@ -351,10 +345,10 @@ def write(self:Session):
 def state(self:Session, now)->dict:
     "What the state says besides tensors; `now` is the hash of the weights."
     scaler = getattr(self.module.trainer.precision_plugin, "scaler", None)
-    return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, validation=self.validation,
+    return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, seen=self.seen+self.module.tokens, validation=self.validation,
                 rows=self.module.rows, scaler=scaler.state_dict() if scaler else None)
 
-# %% ../nbs/42_trainer.ipynb #40b8016a
+# %% ../nbs/42_trainer.ipynb #42d85339
 @patch
 def save(self:Session, step, last=False):
     "Save, at any step; measure held-out text first."
@@ -374,12 +368,12 @@ def measure(self:Session, step):
     if self.validation and self.validation[-1][0]==step: return
     self.model.model.eval()
     try:
-        with self.module.trainer.precision_plugin.forward_context(): loss = held_out_loss(self.model, self.held, self.s.window, self.s.batch_size)
+        with self.module.trainer.precision_plugin.forward_context(): loss = mean_loss(self.model, self.held)
     finally: self.model.model.train()
     self.validation.append((step, round(loss, 4)))
     self.note(f"step {step}: held-out loss {loss:.3f}")
 
-# %% ../nbs/42_trainer.ipynb #00c256e9
+# %% ../nbs/42_trainer.ipynb #399935a3
 @patch
 def resume(self:Session)->list: # losses so far; none where the run starts from the beginning
     "Take up the last save, if there is one, and if it is of this run."
@@ -390,7 +384,7 @@ def resume(self:Session)->list: # losses so far; none where the run starts from 
     if wrong and s.resume!="force": raise TrainError(f"{s.save_to}: saved by another run: {'; '.join(wrong)}; give what was given then, or resume='force' to go on with what is given now")
     load_weights(self.model.model, recover(s.save_to))
     tensors, losses = read_tensors(s.save_to)
-    self.start, self.base, self.before, self.validation, self.saved = facts["start"], facts["base"], facts["seconds"], [tuple(o) for o in facts["validation"]], len(losses)
+    self.start, self.base, self.before, self.seen, self.validation, self.saved = facts["start"], facts["base"], facts["seconds"], facts["seen"], [tuple(o) for o in facts["validation"]], len(losses)
     self.note(f"resumed after step {len(losses):,} of {s.steps:,}")
     return losses, dict(tensors=tensors, scaler=facts["scaler"], rows=facts["rows"])
 
@@ -499,11 +493,22 @@ def _go(session, trainer, batches, control):
             trainer.fit(module, batches)
     finally: model.model.to(home).eval()
 
-# %% ../nbs/42_trainer.ipynb #097cc695
+# %% ../nbs/42_trainer.ipynb #52289893
+def _adapt(model, s, base):
+    "Make the model one of which only an adapter is trained."
+    found = (base or {}).get("found")
+    if s.save_to and not found and not has_adapter(model): raise TrainError("an adapter needs a model that lies somewhere: save this one first, tg.save('folder')")
+    if not has_adapter(model): add_lora(model, s.lora, base=found, seed=s.seed)
+    for n,p in model.named_parameters(): p.requires_grad_("lora_" in n)
+
+def _check_adapter(model, s):
+    if has_adapter(model) and not s.lora: raise TrainError("this model has an adapter: give lora= to train it further, or merge it first, tg.merge()")
+
+# %% ../nbs/42_trainer.ipynb #a81ee11e
 def fit(
     model, # behind the four methods
     codec, # its `Codec`
-    data, # a `TokenDataset` made with that tokenizer
+    data, # a `TokenDataset` made with that tokenizer, a task, a mixture, a path, or a list of these
     settings:TrainSettings,
     *,
     scratch:bool=False, # the weights are random
@@ -514,10 +519,10 @@ def fit(
     "Train `model` in place."
     s, device = settings, torch.device(device or model.device)
     s.save_to = check_folder(s.save_to) if s.save_to else None
-    data, held = data.split(s.validation, s.seed) if s.validation else (data, None)
-    with frozen(model.model, s.freeze): return _fit(model, codec, data, held, s, scratch, base, device, view)
+    _check_adapter(model.model, s)
+    with frozen(model.model, s.freeze): return _fit(model, codec, data, s, scratch, base, device, view)
 
-# %% ../nbs/42_trainer.ipynb #51ace609
+# %% ../nbs/42_trainer.ipynb #ad0f57bb
 def _begin(model, codec, data, s, scratch, device, view):
     "A session with its plan, source and what it resumes."
     world, start = _devices(s, device)[0], model_hash(model.model)
@@ -526,23 +531,25 @@ def _begin(model, codec, data, s, scratch, device, view):
     s.window = source.window
     plan = make_plan(model, s, scratch, device, rows, s.window)
     view = NoView() if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) else view or default_view()
-    session = Session(model, codec, data, s, plan, source, view)
-    session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, data, codec, start, world)
-    for line in report(model, plan, s, data, s.window, rows, device, world): session.note(line)
+    session = Session(model, codec, s, plan, source, view)
+    session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, codec, start, world)
+    for line in report(model, plan, s, source, rows, device, world): session.note(line)
     return session
 
-# %% ../nbs/42_trainer.ipynb #1acfd5d4
-def _fit(model, codec, data, held, s, scratch, base, device, view):
+# %% ../nbs/42_trainer.ipynb #28720bfd
+def _fit(model, codec, data, s, scratch, base, device, view):
     "The run, when everything is found to be right."
     session = _begin(model, codec, data, s, scratch, device, view)
-    session.base, session.held = base, held
+    session.base = base
+    if s.lora: _adapt(model.model, s, base)
+    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation), 100_000)
     losses, found = session.resume()
     session.module = module = TrainModule(model, session.plan, len(losses))
-    session.watch = watch = WatchCallback(session.view, s.steps, session.rows*s.window, losses)
+    session.watch = watch = WatchCallback(session.view, s.steps, losses)
     control = s.control or Control()
     callbacks = [_Restore(model.model, found), watch, EveryCallback(s.save_every, session.save, len(losses)), EveryCallback(s.sample_every, _sampler(session), len(losses)), *s.callbacks, control, _Last(session)]
     trainer = make_trainer(s, device, session.plan.precision, max(0, s.steps-len(losses)), callbacks)
     if len(losses)<s.steps: _go(session, trainer, Batches(session.source, len(losses), s.steps, trainer), control)
     n, now = len(watch.losses), time.monotonic()-session.began
     if module.rows<session.plan.rows: session.note(f"only {module.rows} rows at once fit into memory; next time: batch_size={module.rows}, accumulate={-(-session.rows//module.rows)}")
-    return Run(watch.losses, n, session.seconds, (n-len(losses))*session.rows*s.window/now, n<s.steps, s.save_to, session.validation), session.receipt()
+    return Run(watch.losses, n, session.seconds, module.tokens/now, n<s.steps, s.save_to, session.validation), session.receipt()
