@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #70b32efc
+# %% ../nbs/70_api.ipynb #cb5f5256
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
@@ -14,7 +14,7 @@ from .batch import eval_batches
 from .callback import default_view
 from .dataset import TokenDataset
 from .generation import Comparison, Samples, check_output, compare, generate, write_samples
-from .model import RECEIPT, grow, load_model, model_hash, new_model, pick_device, save_model, wrap
+from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .task import as_task, open_tasks
@@ -158,6 +158,14 @@ def train(self:TextGen,
     run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
+
+# %% ../nbs/70_api.ipynb #9f457054
+@patch
+def merge(self:TextGen):
+    "Add a LoRA adapter to the weights, which makes it an ordinary model again."
+    self._runs += 1
+    merge_lora(self.model)
+    return self
 
 # %% ../nbs/70_api.ipynb #8c0e19c5
 @patch

@@ -118,31 +118,30 @@ def default_view():
     "A panel in a notebook, a line elsewhere."
     return NotebookView() if "ipykernel" in sys.modules and sys.modules["IPython"].get_ipython() is not None else LineView()
 
-# %% ../nbs/41_callback.ipynb #b317e820
+# %% ../nbs/41_callback.ipynb #260ec8de
 class WatchCallback(pl.Callback):
     "Feeds a view with losses and speed, and stops at a loss that is not a number."
     def __init__(self,
         view, # such as `LineView`
         steps:int, # of the run
-        tokens:int, # predicted in one step
         losses=(), # of the steps before, in a run that is resumed
         every:float=0.25, # seconds between updates
         names=(), # of the tasks
     ):
         self.names, self.tasks, self.averages = list(names), {n: [] for n in names}, {}
         self._kept = {}
-        self.view, self.steps, self.tokens, self.every = view, steps, tokens, every
+        self.view, self.steps, self.every, self.tokens = view, steps, every, 0
         self.losses, self.first, self.average, self.shown = list(losses), len(losses), RunningAverage(), 0.
         if self.losses: self.average.update(self.losses)
     def on_train_start(self, trainer, module):
         self.view.start(self.steps, self.first)
-        self.last_step, self.last_time = self.first, time.monotonic()
+        self.last_time = time.monotonic()
     def on_train_batch_end(self, trainer, module, outputs, batch, k):
         if time.monotonic()-self.shown>=self.every: self.read(module)
     def on_train_end(self, trainer, module): self.read(module); self.view.end()
     def on_exception(self, trainer, module, exception): self.view.end()
 
-# %% ../nbs/41_callback.ipynb #c1a63993
+# %% ../nbs/41_callback.ipynb #622e6de2
 @patch
 def read(self:WatchCallback, module):
     "Take in the losses since the last time, and show them."
@@ -153,8 +152,8 @@ def read(self:WatchCallback, module):
     self._tally(module)
     self.losses += new
     step, now = len(self.losses), time.monotonic()
-    self.view.update(step, new, self.average.update(new), self.tokens*(step-self.last_step)/max(now-self.last_time, 1e-9), self.averages)
-    self.last_step, self.last_time, self.shown = step, now, now
+    self.view.update(step, new, self.average.update(new), (module.tokens-self.tokens)/max(now-self.last_time, 1e-9), self.averages)
+    self.tokens, self.last_time, self.shown = module.tokens, now, now
 
 @patch
 def _tally(self:WatchCallback, module):

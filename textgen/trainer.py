@@ -6,9 +6,10 @@
 __all__ = ['NO_FP16', 'LR', 'RESUME', 'LIGHTNING_PRECISION', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile',
            'make_plan', 'Run', 'Batches', 'identity', 'differences', 'optimizer_state', 'set_optimizer_state',
            'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need', 'memory_here', 'report',
-           'Evaluation', 'evaluate', 'Session', 'began_scratch', 'make_trainer', 'frozen', 'checkpointed', 'fit']
+           'Evaluation', 'evaluate', 'some_batches', 'mean_loss', 'Session', 'began_scratch', 'make_trainer', 'frozen',
+           'checkpointed', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #63336da2
+# %% ../nbs/42_trainer.ipynb #af5f77f7
 import json,math,os,shutil,sys,time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, asdict, field, replace
@@ -22,7 +23,7 @@ from .batch import eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, default_view, draw_losses, curve_png
 from .core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
 from .generation import generate
-from .model import RECEIPT, check_folder, model_hash, save_model
+from .model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
 from .module import Plan, TrainModule, fast_cpu, parts, pl, quiet_lightning
 from .receipt import Receipt, versions
 from .settings import GenerateSettings, TrainSettings
@@ -146,11 +147,11 @@ class Batches:
     def __iter__(self):
         for k in range(self.first, self.steps): yield self.batch(k)
 
-# %% ../nbs/42_trainer.ipynb #86445f6a
+# %% ../nbs/42_trainer.ipynb #ccfae9a3
 @patch
 def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
     "The rows of this device in step `k`."
-    rows = self.source[k]
+    rows = {n: v for n,v in self.source[k].items() if n!="task" or len(self.source.names)>1}
     counts = (rows["labels"]!=-100).sum(1)
     world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
     mine = slice(len(counts)*rank//world, len(counts)*(rank+1)//world)
@@ -247,10 +248,10 @@ def memory_here(device)->float: # in bytes
     if device.type=="cuda": return float(torch.cuda.mem_get_info(device)[1])
     return float(os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names else math.inf
 
-# %% ../nbs/42_trainer.ipynb #dfb86b6e
+# %% ../nbs/42_trainer.ipynb #e15a8dde
 def report(model, plan, s, source, rows, device, world)->list: # lines
     "What will happen, in one line; then what is odd, each with what to do."
-    window, n = source.window, sum(d["tokens"]*(d["share"]>0) for d in source.described)
+    window, n = source.window, sum(d["tokens"]*(d["share"]>0) for d in source.describe())
     each = rows*source.per_row
     seen, need, have = s.steps*each, memory_need(model, plan, window), memory_here(device)
     lines = [f"{s.steps:,} steps of {rows}×{source.per_row:.0f} tokens ({seen/n:.1f} epochs of {n:,}; {math.ceil(n/each):,} steps an epoch); {'AdamW' if plan.optimizer=='adamw' else 'Muon and AdamW'}, "
@@ -312,6 +313,27 @@ def evaluate(
     each = {names[t]: _evaluation(*v) for t,v in sorted(sums.items())} if len(sums)>1 else {}
     return _evaluation(*[sum(v) for v in zip(*sums.values())], tasks=each)
 
+# %% ../nbs/42_trainer.ipynb #e83f7e40
+def some_batches(batches, most)->list:
+    "The first batches, until they have `most` tokens that count."
+    out, n = [], 0
+    for b in batches:
+        out.append({k: torch.from_numpy(np.ascontiguousarray(v)) for k,v in b.items() if k!="task"})
+        if (n := n+int((b["labels"]!=-100).sum()))>=most: break
+    return out
+
+def mean_loss(
+    model, # behind the four methods
+    batches, # dicts of tensors
+)->float: # nats per token
+    "The mean loss of the tokens that count."
+    total, n = 0., 0
+    with torch.no_grad():
+        for b in batches:
+            count = int((b["labels"]!=-100).sum())
+            total, n = total+model.loss({k: v.to(model.device) for k,v in b.items()}).item()*count, n+count
+    return total/max(n, 1)
+
 # %% ../nbs/42_trainer.ipynb #70a2f854
 def _keep(folder, step, keep):
     "Keep the save just made beside the folder as well, and the newest `keep` of those."
@@ -326,18 +348,18 @@ def _link_or_copy(a, b):
     try: os.link(a, b)
     except OSError: shutil.copy2(a, b)
 
-# %% ../nbs/42_trainer.ipynb #6f5bc0cd
+# %% ../nbs/42_trainer.ipynb #0207d9f8
 class Session:
     "A run in progress."
     def __init__(self, model, codec, s, plan, source, view):
         self.model, self.codec, self.s, self.plan, self.source, self.view = model, codec, s, plan, source, view
         self.base, self.scratch, self.start, self.facts, self.held, self.validation = None, False, None, {}, None, []
-        self.before, self.began, self.saved, self.failed = 0., time.monotonic(), None, None
+        self.before, self.seen, self.began, self.saved, self.describe = 0., 0, time.monotonic(), None, source.describe()
     @property
     def seconds(self): return self.before+time.monotonic()-self.began
     def note(self, text): getattr(self.view, "note", lambda text: None)(text)
 
-# %% ../nbs/42_trainer.ipynb #58f05d1c
+# %% ../nbs/42_trainer.ipynb #b403ecf2
 @patch
 def receipt(self:Session)->Receipt:
     "What this model was made from."
@@ -347,10 +369,10 @@ def receipt(self:Session)->Receipt:
     done = {k: getattr(self.plan, k) for k in ("lr", "optimizer", "schedule", "warmup", "weight_decay", "precision", "compile")}
     more = dict(micro_batch=self.module.rows) if self.module.rows!=self.plan.rows else {}
     return Receipt("training", dict(model=dict(sha256=model_hash(self.model.model), kind=self.model.kind, scratch=self.scratch, base=self.base), tokenizer=dict(sha256=self.codec.fingerprint),
-        data=self.source.described, settings=dict(made, **done, **more), steps=len(losses), tokens_seen=round(len(losses)*self.rows*self.source.per_row), seconds=round(self.seconds, 1),
+        data=self.describe, settings=dict(made, **done, **more), steps=len(losses), tokens_seen=self.seen+self.module.tokens, seconds=round(self.seconds, 1),
         losses=[round(x, 4) for x in losses[::every]], validation=self.validation, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), versions=versions()))
 
-# %% ../nbs/42_trainer.ipynb #b990ec14
+# %% ../nbs/42_trainer.ipynb #6b1ee734
 @patch
 def write(self:Session):
     "Write model, receipt and state."
@@ -366,10 +388,10 @@ def write(self:Session):
 def state(self:Session, now)->dict:
     "What the state says besides tensors; `now` is the hash of the weights."
     scaler = getattr(self.module.trainer.precision_plugin, "scaler", None)
-    return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, validation=self.validation,
+    return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, seen=self.seen+self.module.tokens, validation=self.validation,
                 rows=self.module.rows, scaler=scaler.state_dict() if scaler else None)
 
-# %% ../nbs/42_trainer.ipynb #2135608b
+# %% ../nbs/42_trainer.ipynb #42d85339
 @patch
 def save(self:Session, step, last=False):
     "Save, at any step; measure held-out text first."
@@ -389,12 +411,12 @@ def measure(self:Session, step):
     if self.validation and self.validation[-1][0]==step: return
     self.model.model.eval()
     try:
-        with self.module.trainer.precision_plugin.forward_context(): loss = evaluate(self.model, self.codec, self.held(), self.source.names, most=100_000).loss
+        with self.module.trainer.precision_plugin.forward_context(): loss = mean_loss(self.model, self.held)
     finally: self.model.model.train()
     self.validation.append((step, round(loss, 4)))
     self.note(f"step {step}: held-out loss {loss:.3f}")
 
-# %% ../nbs/42_trainer.ipynb #00c256e9
+# %% ../nbs/42_trainer.ipynb #399935a3
 @patch
 def resume(self:Session)->list: # losses so far; none where the run starts from the beginning
     "Take up the last save, if there is one, and if it is of this run."
@@ -405,7 +427,7 @@ def resume(self:Session)->list: # losses so far; none where the run starts from 
     if wrong and s.resume!="force": raise TrainError(f"{s.save_to}: saved by another run: {'; '.join(wrong)}; give what was given then, or resume='force' to go on with what is given now")
     load_weights(self.model.model, recover(s.save_to))
     tensors, losses = read_tensors(s.save_to)
-    self.start, self.base, self.before, self.validation, self.saved = facts["start"], facts["base"], facts["seconds"], [tuple(o) for o in facts["validation"]], len(losses)
+    self.start, self.base, self.before, self.seen, self.validation, self.saved = facts["start"], facts["base"], facts["seconds"], facts["seen"], [tuple(o) for o in facts["validation"]], len(losses)
     self.note(f"resumed after step {len(losses):,} of {s.steps:,}")
     return losses, dict(tensors=tensors, scaler=facts["scaler"], rows=facts["rows"])
 
@@ -522,11 +544,22 @@ def _go(session, trainer, batches, control):
             trainer.fit(module, batches)
     finally: model.model.to(home).eval()
 
-# %% ../nbs/42_trainer.ipynb #c9280de7
+# %% ../nbs/42_trainer.ipynb #52289893
+def _adapt(model, s, base):
+    "Make the model one of which only an adapter is trained."
+    found = (base or {}).get("found")
+    if s.save_to and not found and not has_adapter(model): raise TrainError("an adapter needs a model that lies somewhere: save this one first, tg.save('folder')")
+    if not has_adapter(model): add_lora(model, s.lora, base=found, seed=s.seed)
+    for n,p in model.named_parameters(): p.requires_grad_("lora_" in n)
+
+def _check_adapter(model, s):
+    if has_adapter(model) and not s.lora: raise TrainError("this model has an adapter: give lora= to train it further, or merge it first, tg.merge()")
+
+# %% ../nbs/42_trainer.ipynb #a81ee11e
 def fit(
     model, # behind the four methods
     codec, # its `Codec`
-    data, # a `TokenDataset` made with that tokenizer, a task, mixture, path; or a list of these
+    data, # a `TokenDataset` made with that tokenizer, a task, a mixture, a path, or a list of these
     settings:TrainSettings,
     *,
     scratch:bool=False, # the weights are random
@@ -537,9 +570,10 @@ def fit(
     "Train `model` in place."
     s, device = settings, torch.device(device or model.device)
     s.save_to = check_folder(s.save_to) if s.save_to else None
+    _check_adapter(model.model, s)
     with frozen(model.model, s.freeze): return _fit(model, codec, data, s, scratch, base, device, view)
 
-# %% ../nbs/42_trainer.ipynb #82ae2294
+# %% ../nbs/42_trainer.ipynb #ad0f57bb
 def _begin(model, codec, data, s, scratch, device, view):
     "A session with its plan, source and what it resumes."
     world, start = _devices(s, device)[0], model_hash(model.model)
@@ -548,25 +582,25 @@ def _begin(model, codec, data, s, scratch, device, view):
     s.window = source.window
     plan = make_plan(model, s, scratch, device, rows, s.window)
     view = NoView() if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) else view or default_view()
-    source.described = source.describe()
     session = Session(model, codec, s, plan, source, view)
-    if s.validation: session.held = lambda: eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation)
     session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, codec, start, world)
     for line in report(model, plan, s, source, rows, device, world): session.note(line)
     return session
 
-# %% ../nbs/42_trainer.ipynb #f86ba970
+# %% ../nbs/42_trainer.ipynb #43c94ae2
 def _fit(model, codec, data, s, scratch, base, device, view):
     "The run, when everything is found to be right."
     session = _begin(model, codec, data, s, scratch, device, view)
     session.base = base
+    if s.lora: _adapt(model.model, s, base)
+    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation), 100_000)
     losses, found = session.resume()
     session.module = module = TrainModule(model, session.plan, len(losses))
-    session.watch = watch = WatchCallback(session.view, s.steps, session.rows*session.source.per_row, losses, names=session.source.names)
+    session.watch = watch = WatchCallback(session.view, s.steps, losses, names=session.source.names)
     control = s.control or Control()
     callbacks = [_Restore(model.model, found), watch, EveryCallback(s.save_every, session.save, len(losses)), EveryCallback(s.sample_every, _sampler(session), len(losses)), *s.callbacks, control, _Last(session)]
     trainer = make_trainer(s, device, session.plan.precision, max(0, s.steps-len(losses)), callbacks)
     if len(losses)<s.steps: _go(session, trainer, Batches(session.source, len(losses), s.steps, trainer), control)
     n, now = len(watch.losses), time.monotonic()-session.began
     if module.rows<session.plan.rows: session.note(f"only {module.rows} rows at once fit into memory; next time: batch_size={module.rows}, accumulate={-(-session.rows//module.rows)}")
-    return Run(watch.losses, n, session.seconds, (n-len(losses))*session.rows*session.source.per_row/now, n<s.steps, s.save_to, session.validation, watch.tasks), session.receipt()
+    return Run(watch.losses, n, session.seconds, module.tokens/now, n<s.steps, s.save_to, session.validation, watch.tasks), session.receipt()
