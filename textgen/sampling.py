@@ -106,21 +106,22 @@ def filtered(
     "Logits after temperature, top-k, top-p and min-p, in this order."
     return min_p(top_p(top_k(temperature(logits, t), k), p), m)
 
-# %% ../nbs/30_sampling.ipynb #e7ada024
-_BLOCK = 256
+# %% ../nbs/30_sampling.ipynb #068adbd2
+_BLOCK, _ROWS = 256, 8
 
 def _inverse(
     weights, # float64 [rows, vocabulary], 0 for tokens that are out
     u, # float64 [rows]
 ): # int64 [rows]
     "`draw`, from weights that need not sum to 1, in two levels."
-    rows, size = weights.shape
-    blocks = torch.nn.functional.pad(weights, (0, -size%_BLOCK)).view(rows, -1, _BLOCK)
-    ends = blocks.sum(-1).cumsum(-1)
+    size = weights.shape[-1]
+    whole = size//_BLOCK*_BLOCK
+    sums = weights[:,:whole].unflatten(1, (-1, _BLOCK)).sum(-1)
+    ends = torch.cat([sums, weights[:,whole:].sum(-1, keepdim=True)], 1).cumsum(-1)
     at = u[:,None]*ends[:,-1:]
     b = torch.searchsorted(ends, at, right=True).minimum(_last(ends))
-    inside = blocks[torch.arange(rows, device=b.device), b[:,0]]
-    cdf = inside.cumsum(-1)
+    cols = b*_BLOCK+torch.arange(_BLOCK, device=b.device)
+    cdf = weights.gather(1, cols.clamp(max=size-1)).masked_fill(cols>=size, 0.).cumsum(-1)
     before = torch.where(b>0, ends.gather(1, (b-1).clamp(min=0)), 0.)
     return (b*_BLOCK+torch.searchsorted(cdf, at-before, right=True).minimum(_last(cdf)))[:,0]
 
@@ -154,7 +155,7 @@ def _starts(w, rows):
     sums = torch.zeros(int(rows[-1])+1, dtype=w.dtype, device=w.device).index_add_(0, rows, w)
     return (sums.cumsum(0)-sums)[rows]
 
-# %% ../nbs/30_sampling.ipynb #462edb8e
+# %% ../nbs/30_sampling.ipynb #f5c9dd3d
 def choose(
     logits, # float32 [rows, vocabulary]
     u, # float64 [rows]
@@ -165,11 +166,17 @@ def choose(
 ): # int64 [rows]
     "The token that `draw(filtered(…))` gives."
     if 0<k<logits.shape[-1]: return _choose_of_k(logits, u, t, k, p, m)
+    if len(logits)>_ROWS and logits.device.type=="cpu": return _in_parts(logits, u, t, p, m)
     x = temperature(logits, t)
     w = probabilities(x)
     if p<1: w = torch.where(_nucleus(x, w, p), w, 0.)
     if m>0: w = torch.where(x>=math.log(m), w, 0.)
     return _inverse(w, u)
+
+def _in_parts(logits, u, t, p, m):
+    "`choose`, a few rows at a time."
+    t = t.split(_ROWS) if isinstance(t, torch.Tensor) else [t]*len(u)
+    return torch.cat([choose(*o, p=p, m=m) for o in zip(logits.split(_ROWS), u.split(_ROWS), t)])
 
 def _choose_of_k(logits, u, t, k, p, m):
     "`choose` among the k likeliest, which are few."
