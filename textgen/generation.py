@@ -75,16 +75,6 @@ def sample_uniforms(
     "The uniform numbers of samples `first` to `first+rows`."
     return np.stack([uniforms(length, "generate", seed, prompt, i, attempt) for i in range(first, first+rows)])
 
-# %% ../nbs/31_generation.ipynb #2f8fe903
-def _slide(model, ids):
-    "Read again the last half of the context of each row."
-    return model.start(ids[:,-max(model.context//2, 1):])
-
-def _begin(model, ids, rows):
-    "Read the prompt once, for all `rows` samples of it."
-    ids = ids if ids.shape[1]<model.context else ids[:,-max(model.context//2, 1):]
-    return model.start(ids).repeat(rows)
-
 # %% ../nbs/31_generation.ipynb #d0824a17
 def _choose(state, u, s, end, step):
     "The next token of each row, and its log-probability under the model itself."
@@ -94,7 +84,7 @@ def _choose(state, u, s, end, step):
     else: token = draw(filtered(allowed.to(u.device), s.temperature, s.top_k, s.top_p), u[:,step]).to(logits.device)
     return token, logits.gather(-1, token[:,None])[:,0]-logits.logsumexp(-1)
 
-# %% ../nbs/31_generation.ipynb #bc56c61d
+# %% ../nbs/31_generation.ipynb #b0e6e8ef
 @torch.inference_mode()
 def generate_ids(
     model, # a model behind the four methods, such as `CausalModel`
@@ -106,8 +96,8 @@ def generate_ids(
 ): # a list of (ids, logprob), one for each row
     "Write `len(u)` texts that go on from one prompt."
     rows, u = len(u), torch.from_numpy(u).to("cpu" if model.device.type=="mps" else model.device)  # Apple's GPUs have no float64
-    ids = torch.tensor([prompt_ids], device=model.device)
-    state, ids = _begin(model, ids, rows), ids.repeat(rows, 1)
+    prompt = torch.tensor([prompt_ids], device=model.device)
+    state, ids = model.start(prompt).repeat(rows), prompt[:,:0].repeat(rows, 1)  # the prompt is read once for all samples
     alive, done, out, logp = list(range(rows)), [False]*rows, [[] for _ in range(rows)], [0.]*rows
     for step in range(settings.max_new_tokens):
         token, lp = _choose(state, u, settings, end, step)
@@ -121,7 +111,7 @@ def generate_ids(
         if len(keep)<=len(alive)//2:
             alive, at = [alive[i] for i in keep], torch.tensor(keep, device=ids.device)
             ids, token, u, state = ids[at], token[at], u[at.to(u.device)], state.select(at)
-        state = _slide(model, ids) if state.length+1>model.context else model.step(token, state)
+        state = model.step(token, state) if state.length<model.context else model.start(prompt.expand(len(ids), -1), ids)
     return list(zip(out, logp))
 
 # %% ../nbs/31_generation.ipynb #74a0eb24
@@ -134,7 +124,7 @@ def continuation(
     before, whole = codec.decode(prompt_ids), codec.decode([*prompt_ids, *ids], partial=True)
     return whole[len(before):] if whole.startswith(before) else codec.decode(ids, partial=True)
 
-# %% ../nbs/31_generation.ipynb #e3f92ef6
+# %% ../nbs/31_generation.ipynb #2a937833
 def generate(
     model, # a model behind the four methods
     codec, # its `Codec`
@@ -151,7 +141,7 @@ def generate(
         u = sample_uniforms(s.seed, first, min(size, s.n-first), s.max_new_tokens)
         for ids,logp in generate_ids(model, prompt_ids, u, s, codec.end):
             reason = "end" if ids[-1]==codec.end else "length"
-            out.append(Sample(prompt, continuation(codec, prompt_ids, ids), ids, logp, reason, len(out)))
+            out.append(Sample(prompt, continuation(codec, prompt_ids if model.continues else [], ids), ids, logp, reason, len(out)))
         if progress: progress(len(out))
     return Samples(out, s, prompt, prompt_ids, origin)
 

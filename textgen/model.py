@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'RECEIPT', 'make_config', 'seeded', 'new_model', 'model_hash', 'check_folder', 'save_model', 'pick_device',
-           'pick_dtype', 'load_model', 'State', 'CausalModel', 'wrap']
+           'pick_dtype', 'load_model', 'State', 'CausalModel', 'last_half', 'Seq2SeqModel', 'wrap', 'grow']
 
 # %% ../nbs/20_model.ipynb #33c5e80d
 import inspect,logging,threading
@@ -18,16 +18,21 @@ from torch.nn.functional import cross_entropy
 from .core import ModelError, atomic_folder, check_hub_id, check_place, check_seed, first_line, recover, sha256, unknown
 from .tokenizer import TOKENIZER_FILES
 
-# %% ../nbs/20_model.ipynb #050cbf00
+# %% ../nbs/20_model.ipynb #41f5905c
 _gpt2 = dict(model_type="gpt2", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+_t5 = dict(model_type="t5", dropout_rate=0.0, n_positions=512)
 PRESETS = dict(
     mini=dict(_gpt2, n_layer=4, n_head=4, n_embd=128, max_position_embeddings=256),
     small=dict(model_type="llama", num_hidden_layers=6, num_attention_heads=6, hidden_size=384, intermediate_size=1024,
                max_position_embeddings=512, tie_word_embeddings=True),
     gpt2=dict(_gpt2, n_layer=12, n_head=12, n_embd=768, max_position_embeddings=1024),
 )
+PRESETS |= {
+    "t5-mini": dict(_t5, num_layers=4, num_decoder_layers=4, num_heads=4, d_model=128, d_kv=32, d_ff=512),
+    "t5-small": dict(_t5, num_layers=6, num_decoder_layers=6, num_heads=8, d_model=512, d_kv=64, d_ff=2048),
+}
 
-# %% ../nbs/20_model.ipynb #e858885f
+# %% ../nbs/20_model.ipynb #f7c5c757
 def make_config(
     preset, # a name in `PRESETS`, or a transformers configuration
     codec, # the tokenizer decides vocabulary and special tokens
@@ -38,9 +43,11 @@ def make_config(
     if not isinstance(preset, str): return preset
     if preset not in PRESETS: raise unknown("preset", preset, PRESETS, ModelError)
     kw = dict(PRESETS[preset], vocab_size=len(codec), bos_token_id=codec.begin, eos_token_id=codec.end)
+    length = "n_positions" if "n_positions" in kw else "max_position_embeddings"
+    if length=="n_positions": kw |= dict.fromkeys(("pad_token_id", "decoder_start_token_id"), codec.end if codec.tokenizer.pad_token_id is None else codec.tokenizer.pad_token_id)
     if context is not None:
         if isinstance(context, bool) or not isinstance(context, int) or context<2: raise ModelError(f"context must be a whole number of tokens, at least 2, got {context!r}")
-        kw["max_position_embeddings"] = context
+        kw[length] = context
     return AutoConfig.for_model(kw.pop("model_type"), **kw)
 
 # %% ../nbs/20_model.ipynb #8b278242
@@ -66,7 +73,13 @@ def _quiet():
         tl.set_verbosity(level); hub.setLevel(hub_level)
         if bars: tl.enable_progress_bar()
 
-# %% ../nbs/20_model.ipynb #c0a46ec4
+# %% ../nbs/20_model.ipynb #044ac416
+def _auto(config):
+    "The transformers class that makes and loads models of this configuration."
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    return AutoModelForSeq2SeqLM if getattr(config, "is_encoder_decoder", False) else AutoModelForCausalLM
+
+# %% ../nbs/20_model.ipynb #67100215
 def new_model(
     preset, # a name in `PRESETS`, or a transformers configuration
     codec, # a `Codec`
@@ -75,12 +88,11 @@ def new_model(
     context:int=None, # in tokens
 ):
     "A transformers model with random weights."
-    from transformers import AutoModelForCausalLM
     seed = check_seed(seed, ModelError)
     with _loading, _quiet(), seeded(seed):
         config = make_config(preset, codec, context)
-        try: return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-        except ValueError as e: raise ModelError(f"transformers makes no causal model of a {type(config).__name__} ({first_line(e)})") from e
+        try: return _auto(config).from_config(config, dtype=torch.float32).eval()
+        except ValueError as e: raise ModelError(f"transformers makes no model that writes of a {type(config).__name__} ({first_line(e)})") from e
 
 # %% ../nbs/20_model.ipynb #053fe08f
 def _tensor_hash(item):
@@ -160,7 +172,16 @@ def _check_loaded(found, source):
     if other: raise ModelError(f"{source}: the weights are not of the model that config.json describes ({other[0]} has another size)")
     if missing: raise ModelError(f"{source}: {len(missing)} weights are missing ({', '.join(missing[:3])}); the file is incomplete, or of another model than config.json describes")
 
-# %% ../nbs/20_model.ipynb #4f32ed56
+# %% ../nbs/20_model.ipynb #7b393f22
+def _check_dtype(config, dtype):
+    "T5s overflow in float16."
+    if dtype==torch.float16 and "t5" in config.model_type: raise ModelError(f"a {config.model_type} model overflows in float16; use dtype='bfloat16' or 'float32'")
+
+def _read_config(source, **kw):
+    from transformers import AutoConfig
+    return AutoConfig.from_pretrained(source, **kw)
+
+# %% ../nbs/20_model.ipynb #2ff89445
 def load_model(
     source, # a folder, or a Hub id
     *,
@@ -170,46 +191,51 @@ def load_model(
     trust_remote_code=False, # let a Hub model bring its own code, which then runs here
 ):
     "A transformers model, ready to generate."
-    from transformers import AutoModelForCausalLM
     device = pick_device(device)
     folder = recover(source)
     if folder.is_file(): raise ModelError(f"{folder}: a file; give the model's folder")
     if folder.is_dir(): _folder_kind(folder)
     if not folder.is_dir(): check_hub_id(source, ModelError)
-    kw = dict(dtype=pick_dtype(dtype, device), revision=revision or "main", trust_remote_code=trust_remote_code, weights_only=True)
+    name, kw = str(folder if folder.is_dir() else source), dict(revision=revision or "main", trust_remote_code=trust_remote_code)
     with _loading, _quiet():
-        try: model, found = AutoModelForCausalLM.from_pretrained(str(folder if folder.is_dir() else source), output_loading_info=True, **kw)
+        try:
+            config = _read_config(name, **kw)
+            _check_dtype(config, pick_dtype(dtype, device))
+            model, found = _auto(config).from_pretrained(name, config=config, output_loading_info=True, dtype=pick_dtype(dtype, device), weights_only=True, **kw)
+        except ModelError: raise
         except Exception as e:  # transformers, safetensors and the Hub have no common class of errors
             what = f"{folder}: the model cannot be loaded" if folder.is_dir() else f"no model {str(source)!r}: no such folder here, and the Hub gave none"
             raise ModelError(f"{what} ({first_line(e)})") from e
     _check_loaded(found, source)
     return model.to(device).eval()
 
-# %% ../nbs/20_model.ipynb #3a84d6af
+# %% ../nbs/20_model.ipynb #f6dabe92
 @dataclass
 class State:
     "Where a generation stands: what comes next, and what the model remembers."
     logits:torch.Tensor # float32 [rows, vocabulary], for the next token
     cache:object # of transformers: keys and values so far
-    length:int # tokens read so far, the same in every row
+    length:int # tokens in the window so far, the same in every row
+    memory:torch.Tensor=None # what an encoder made of the prompt, [rows, n_prompt, width]
 
-# %% ../nbs/20_model.ipynb #5fa0cc5c
+# %% ../nbs/20_model.ipynb #e2bfa399
 @patch
 def repeat(self:State, n:int)->State:
     "The state with each row `n` times."
     if n>1: self.cache.batch_repeat_interleave(n)
-    return State(self.logits.repeat_interleave(n, 0), self.cache, self.length)
+    memory = None if self.memory is None else self.memory.repeat_interleave(n, 0)
+    return State(self.logits.repeat_interleave(n, 0), self.cache, self.length, memory)
 
 @patch
 def select(self:State, rows)->State:
     "The state with only these rows, an int64 tensor of indices."
     self.cache.batch_select_indices(rows)
-    return State(self.logits[rows], self.cache, self.length)
+    return State(self.logits[rows], self.cache, self.length, None if self.memory is None else self.memory[rows])
 
-# %% ../nbs/20_model.ipynb #4a9ab070
+# %% ../nbs/20_model.ipynb #576890ab
 class CausalModel:
     "A model in which the text continues itself."
-    kind = "causal"
+    kind, continues = "causal", True
     def __init__(self, model): # a transformers causal model
         self.model = model
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
@@ -218,14 +244,20 @@ class CausalModel:
     @property
     def context(self): return getattr(self.model.config, "max_position_embeddings", None) or 1024
 
-# %% ../nbs/20_model.ipynb #739f1e6a
+# %% ../nbs/20_model.ipynb #c213e4fd
+def last_half(ids, context):
+    "`ids` where the context has room for them; else half a context of them, from the end."
+    return ids if ids.shape[1]<=context else ids[:,-max(context//2, 1):]
+
 @patch
 def start(self:CausalModel,
     prompts, # int64 [rows, length]
+    written=None, # int64 [rows, n]: what followed them already
 )->State:
-    "Read prompts of equal length."
-    out = self.model(input_ids=prompts, use_cache=True, **self._last)
-    return State(out.logits[:,-1].float(), out.past_key_values, prompts.shape[1])
+    "Read prompts of equal length; of what is too long for the context, half a context."
+    ids = last_half(prompts if written is None else torch.cat([prompts, written], 1), self.context)
+    out = self.model(input_ids=ids, use_cache=True, **self._last)
+    return State(out.logits[:,-1].float(), out.past_key_values, ids.shape[1])
 
 @patch
 def step(self:CausalModel,
@@ -254,8 +286,85 @@ def loss(self:CausalModel,
     logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits
     return cross_entropy(logits.float().flatten(0,1), batch["labels"].flatten())
 
-# %% ../nbs/20_model.ipynb #de557b51
+# %% ../nbs/20_model.ipynb #ffc550b0
+class Seq2SeqModel:
+    "A model in which an output answers an input."
+    kind, continues = "seq2seq", False
+    def __init__(self, model): # a transformers model with encoder and decoder
+        self.model = model
+        c, g = model.config, getattr(model, "generation_config", None)
+        self.first = next((v for v in (getattr(g, "decoder_start_token_id", None), getattr(c, "decoder_start_token_id", None), c.pad_token_id, c.eos_token_id) if v is not None), 0)
+    @property
+    def device(self): return next(self.model.parameters()).device
+    @property
+    def context(self): return getattr(self.model.config, "max_position_embeddings", None) or getattr(self.model.config, "n_positions", None) or 512
+
+# %% ../nbs/20_model.ipynb #5b09dc19
+@patch
+def _said(self:Seq2SeqModel, ids): # int64 [rows, n] -> [rows, n+1]
+    "What the decoder reads to write `ids` and one more."
+    return torch.cat([ids.new_full((len(ids), 1), self.first), ids], 1)
+
+@patch
+def _decode(self:Seq2SeqModel, memory, ids, cache=None)->State:
+    from transformers.modeling_outputs import BaseModelOutput
+    out = self.model(encoder_outputs=BaseModelOutput(last_hidden_state=memory), decoder_input_ids=ids, past_key_values=cache, use_cache=True)
+    return out.logits[:,-1].float(), out.past_key_values
+
+# %% ../nbs/20_model.ipynb #4c448eb9
+@patch
+def start(self:Seq2SeqModel,
+    prompts, # int64 [rows, length]
+    written=None, # int64 [rows, n]: what was answered already
+)->State:
+    "Encode prompts of equal length; of one that is too long the last part is read."
+    memory = self.model.get_encoder()(input_ids=prompts[:,-self.context:]).last_hidden_state
+    ids = self._said(prompts[:,:0] if written is None else last_half(written, self.context-1))
+    return State(*self._decode(memory, ids), ids.shape[1], memory)
+
+@patch
+def step(self:Seq2SeqModel,
+    tokens, # int64 [rows]: the next token of each
+    state:State, # is used up
+)->State:
+    "Read one more token in each row."
+    return State(*self._decode(state.memory, tokens[:,None], state.cache), state.length+1, state.memory)
+
+# %% ../nbs/20_model.ipynb #e6fa845f
+@patch
+def score(self:Seq2SeqModel,
+    prompts, # int64 [rows, n_prompt]
+    targets, # int64 [rows, n_target]
+): # float32 [rows, n_target, vocabulary]
+    "The logits from which each target was to be chosen, in one pass."
+    return self.model(input_ids=prompts, decoder_input_ids=self._said(targets[:,:-1]), use_cache=False).logits.float()
+
+@patch
+def loss(self:Seq2SeqModel,
+    batch, # dict of "input_ids", "attention_mask" [rows, n_input] and "labels" [rows, n_target], int64; a label of -100 does not count
+): # a scalar tensor, nats per token
+    "The mean cross-entropy of the outputs."
+    said = self._said(batch["labels"][:,:-1].clamp(min=0))
+    logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=said, use_cache=False).logits
+    return cross_entropy(logits.float().flatten(0,1), batch["labels"].flatten())
+
+# %% ../nbs/20_model.ipynb #3bceef95
 def wrap(model):
     "The model behind the four methods."
-    if getattr(model.config, "is_encoder_decoder", False): raise ModelError("a seq2seq model; this version works with causal models")
-    return CausalModel(model)
+    return (Seq2SeqModel if getattr(model.config, "is_encoder_decoder", False) else CausalModel)(model)
+
+# %% ../nbs/20_model.ipynb #3ae9c22c
+@torch.no_grad()
+def grow(
+    model, # a transformers model; it is changed
+    pieces:dict, # new id -> the ids of the old pieces it stands for
+    size:int, # ids the tokenizer has
+):
+    "Give a model rows for new pieces."
+    if size>model.get_input_embeddings().num_embeddings:
+        with _quiet(), seeded(0): model.resize_token_embeddings(size, mean_resizing=False)
+    tables = [model.get_input_embeddings(), model.get_output_embeddings()]
+    for w in {id(t.weight): t.weight for t in tables if t is not None}.values():
+        for new,old in pieces.items():
+            if old: w[new] = w[list(old)].mean(0)
+    return model
