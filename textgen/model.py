@@ -289,7 +289,7 @@ def widen(self:State, n:int)->State:
     reach = torch.full((len(self.logits),), self.memory.shape[1]) if self.reach is None else self.reach
     return replace(self, memory=pad(self.memory, (0,0,0,more)), reach=reach)
 
-# %% ../nbs/20_model.ipynb #c58551e7
+# %% ../nbs/20_model.ipynb #e629863f
 @patch
 def put(self:State,
     rows, # int64 tensor: whose places to take
@@ -311,6 +311,16 @@ def _put(self, one, name, rows):
     usual = 0 if name=="pad" else self.memory.shape[1]
     if mine is None: setattr(self, name, mine:=torch.full((len(self.logits),), usual))
     mine[rows.to(mine.device)] = usual if its is None else its
+
+@patch
+def hold(self:State, places:int, memory:int=0)->State:
+    "The state with a number of places that stays the same: each step takes one away at the beginning."
+    return replace(self.widen(memory).shift(places-self.length), fixed=places)
+
+@patch(as_prop=True)
+def nbytes(self:State)->int:
+    "What keys and values of the text take, in bytes."
+    return sum(t.nbytes for layer in _cache_layers(self.cache)[0] for t in _tensors(layer))
 
 @patch
 def clear(self:State, rows)->State:
