@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['RULE', 'ATTEMPTS', 'TILE', 'Sample', 'Samples', 'sample_uniforms', 'continuation', 'Reader', 'token_bytes', 'Banned',
-           'Job', 'Writer', 'window', 'free_memory', 'fitting', 'writer', 'generate', 'Comparison', 'compare',
-           'receipt_path', 'free_path', 'check_output', 'write_samples']
+           'Job', 'Writer', 'window', 'free_memory', 'fitting', 'writer', 'generate', 'stream', 'NextToken',
+           'NextTokens', 'next_tokens', 'Comparison', 'compare', 'receipt_path', 'free_path', 'check_output',
+           'write_samples', 'share', 'Journal', 'generate_file', 'read_prompts']
 
-# %% ../nbs/31_generation.ipynb #dabe04f4
-import html,json,os,sys,threading,time
+# %% ../nbs/31_generation.ipynb #754fa101
+import glob,html,json,os,sys,threading,time
 from collections import deque
 from dataclasses import dataclass, asdict, field, replace
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from .core import GenerateError, atomic_path, check_place, sha256, uniforms
+from .core import GenerateError, Progress, atomic_path, check_place, first_line, sha256, uniforms
 from .receipt import Receipt, settle, versions, waiting
 from .sampling import choose, greedy, logprob, penalize, probabilities, repeats
 from .settings import GenerateSettings
@@ -163,15 +164,16 @@ def _stop_at(text, stops, after=0):
     "Where the first of the stop strings begins in `text`; None where none does."
     return min((i for o in stops if (i:=text.find(o, max(after-len(o), 0)))>=0), default=None)
 
-# %% ../nbs/31_generation.ipynb #d95de908
+# %% ../nbs/31_generation.ipynb #ba5a5e2b
 @patch
 def take(self:Job, token, logp, s, end):
     "Note a token; afterwards `reason` says whether the text is finished."
     self.ids.append(token)
     self.logp += logp
-    seen = self.reader.text if self.reader else ""
+    seen = len(self.reader.text) if self.reader else 0
+    text = self.reader.push(token) if self.reader and token!=end else ""
     if token==end: self.reason = "end"
-    elif s.stop and _stop_at(self.reader.push(token), s.stop, len(seen)-8) is not None: self.reason = "stop"
+    elif _stop_at(text, s.stop, seen-8) is not None: self.reason = "stop"
     elif self.guide and self.guide.take(token): self.reason = "end"
     elif len(self.ids)==s.max_new_tokens: self.reason = "length"
 
@@ -180,25 +182,26 @@ def spread(self:Job, model, prompt):
     "The text so far as the model sees it: with the prompt, where the model continues it."
     return [*prompt, *self.ids] if model.continues else self.ids
 
-# %% ../nbs/31_generation.ipynb #548995f8
+# %% ../nbs/31_generation.ipynb #507644d0
 class Writer:
     "Writes many texts at once."
     def __init__(self, model, codec, prompts, settings, guide=None): # prompts: lists of ids; guide: makes what keeps a schema
         self.model, self.codec, self.prompts, self.s, self.end, self.guide = model, codec, prompts, settings, codec.end, guide
         self.banned = Banned(codec, settings.banned) if settings.banned else None
         self.device = "cpu" if model.device.type=="mps" else model.device  # Apple's GPUs have no float64
-        self._read = None, None
+        self._read, self.reads = (None, None), bool(settings.stop)  # the prompt that was read last; whether texts are looked at while they grow
+        if settings.schema and not guide: raise GenerateError("a schema is kept by a guide, which TextGen.generate makes")
     @property
     def refills(self): return getattr(self.model, "refills", False)
 
-# %% ../nbs/31_generation.ipynb #b54569b5
+# %% ../nbs/31_generation.ipynb #1e7c01f9
 @patch
 def job(self:Writer, prompt, index, attempt=0)->Job:
     "A text that is to be written."
     s, ids = self.s, self.prompts[prompt]
     t = s.temperature[index] if isinstance(s.temperature, list) else s.temperature
     u = sample_uniforms(s.seed, index, 1, s.max_new_tokens, prompt, attempt)[0]
-    reader = Reader(self.codec, ids if self.model.continues else []) if s.stop else None
+    reader = Reader(self.codec, ids if self.model.continues else []) if self.reads else None
     return Job(prompt, index, u, t, attempt, reader=reader, guide=self.guide.start() if self.guide else None)
 
 @patch
@@ -468,6 +471,80 @@ def generate(
     one = isinstance(prompt, str)
     return Samples(sorted(out, key=lambda o: o.index), s, prompt if one else prompts, w.prompts[0] if one else w.prompts, origin)
 
+# %% ../nbs/31_generation.ipynb #499c8e39
+def _beam_ids(model, ids, s, end):
+    "The ids of the `s.n` likeliest texts, by transformers' own beam search."
+    from transformers import GenerationConfig
+    config = GenerationConfig(num_beams=s.num_beams, num_return_sequences=s.n, do_sample=False, max_new_tokens=s.max_new_tokens, min_new_tokens=s.min_new_tokens or None,
+                              repetition_penalty=s.repetition_penalty, no_repeat_ngram_size=s.no_repeat_ngram, eos_token_id=end, pad_token_id=end or 0,
+                              bos_token_id=ids[0], decoder_start_token_id=getattr(model, "first", None))
+    prompt = torch.tensor([ids[-model.context:]], device=model.device)
+    with torch.inference_mode(): out = model.model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=config)
+    rows = [r[prompt.shape[1] if model.continues else 1:].tolist() for r in out]
+    return [r[:r.index(end)+1] if end in r else r for r in rows]
+
+@torch.inference_mode()
+def _logprob_of(model, prompt, ids):
+    "The log-probability of `ids`, in one pass."
+    prompt, ids = (torch.tensor([o], device=model.device) for o in (prompt, ids))
+    return sum(logprob(row[None], t[None]).item() for row,t in zip(model.score(prompt, ids)[0], ids[0]))
+
+def _beams(model, codec, prompt, s, origin):
+    "`generate` by beam search."
+    w, out = writer(model, codec, prompt, s), []
+    for k,ids in enumerate(w.prompts):
+        if model.continues and len(ids)+s.max_new_tokens>model.context: raise GenerateError(f"beam search does not go beyond the context of {model.context} tokens; shorten the prompt or max_new_tokens")
+        for i,new in enumerate(_beam_ids(model, ids, s, codec.end)):
+            text = continuation(codec, ids if model.continues else [], new)
+            at = _stop_at(text, s.stop)
+            reason = "stop" if at is not None else "end" if new[-1]==codec.end else "length"
+            out.append(Sample(_checked(prompt)[k], text[:at], new, _logprob_of(model, ids, new), reason, k*s.n+i))
+    return Samples(out, s, prompt, w.prompts[0] if isinstance(prompt, str) else w.prompts, origin)
+
+# %% ../nbs/31_generation.ipynb #146b08e5
+def _held(text, stops):
+    "How many characters at the end of `text` may be the beginning of a stop string."
+    return max((k for o in stops for k in range(1, len(o)) if text.endswith(o[:k])), default=0)
+
+def stream(
+    model, codec, prompt, settings, guide=None, # as for `generate`
+): # yields str
+    "Write one text and give it away piece by piece."
+    if settings.num_beams>1: raise GenerateError("beam search has no text before the end; leave out num_beams, or use generate")
+    w, sent = writer(model, codec, prompt, settings, guide), ""
+    w.reads = True
+    for done in w.run([(0,0)]):
+        job = done[0] if done else w.rows[0]
+        if not job: continue  # it came out empty, and is tried again
+        text = w.text(job) if done else job.reader.text[:len(job.reader.text)-_held(job.reader.text, settings.stop)]
+        if (text.strip() or done) and text.startswith(sent) and text!=sent:
+            yield text[len(sent):]
+            sent = text
+
+# %% ../nbs/31_generation.ipynb #a60f67ee
+@dataclass
+class NextToken:
+    "A token that may come next."
+    text:str
+    probability:float # under the model itself, at temperature 1
+    id:int
+
+class NextTokens(list):
+    "The likeliest next tokens, shown as a table."
+    def __repr__(self): return "\n".join(f"{o.probability:7.2%}  {o.text!r}" for o in self)
+
+@torch.inference_mode()
+def next_tokens(
+    model, codec, prompt, # as for `generate`
+    k:int=10, # how many
+)->NextTokens:
+    "The `k` likeliest tokens after `prompt`, with their probabilities."
+    if isinstance(k, bool) or not isinstance(k, int) or k<1: raise GenerateError(f"k must be a whole number of tokens, at least 1, got {k!r}")
+    w = writer(model, codec, prompt, GenerateSettings(seed=0))
+    p, ids = probabilities(w.read(0).logits)[0].topk(min(k, len(codec)))
+    before = w.prompts[0] if model.continues else []
+    return NextTokens(NextToken(continuation(codec, before, [i]) or codec.fast.id_to_token(i) or "", float(q), i) for q,i in zip(p.tolist(), ids.tolist()))
+
 # %% ../nbs/31_generation.ipynb #f79f11ac
 class Comparison(dict):
     "Samples by temperature, shown one below the other."
@@ -535,3 +612,115 @@ def _write_samples(samples, path):
         bill.save(waiting(receipt_path(path)), GenerateError)
     settle(receipt_path(path))
     return path
+
+# %% ../nbs/31_generation.ipynb #c50fa1b6
+def share()->tuple: # number of this process, number of processes
+    "Which part of the work is this process's, as torchrun says it."
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    return (int(os.environ.get("RANK", 0)), world) if world>1 else (0, 1)
+
+class Journal:
+    "The finished texts of a file that is being made."
+    def __init__(self, path, asked:str, seed, rank=0): # asked: what identifies the work
+        self.path, self.rank, self.file = Path(path), rank, None
+        self.stem = f".{self.path.name}.part-{sha256(asked)[:16]}-"
+        self.seed = next((r["seed"] for r in self.rows() if "seed" in r), seed)
+    def parts(self): return sorted(self.path.parent.glob(f"{glob.escape(self.stem)}*"))
+    def rows(self):
+        "What is noted, by any process; a line that was cut is left out."
+        for part in self.parts():
+            for line in part.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+                try: yield json.loads(line)
+                except ValueError: pass
+    def done(self): return {r["index"]: r for r in self.rows() if "index" in r}
+
+# %% ../nbs/31_generation.ipynb #14c12960
+@patch
+def note(self:Journal, **row):
+    "Write one line; a disk that is full does not end the work."
+    try:
+        if not self.file:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = (self.path.parent/f"{self.stem}{self.rank}").open("a", encoding="utf-8")
+            self.file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")  # after a line that may have been cut
+        self.file.write(json.dumps(row)+"\n"); self.file.flush()
+    except OSError: pass
+
+@patch
+def close(self:Journal, remove):
+    "The end; with what is left of other attempts at this file, of an hour ago or more."
+    if self.file:
+        try: self.file.close()
+        except OSError: pass
+    old = [p for p in self.path.parent.glob(f".{glob.escape(self.path.name)}.part-*") if p.exists() and time.time()-p.stat().st_mtime>3600]
+    for p in ([*self.parts(), *old] if remove else ()): p.unlink(missing_ok=True)
+
+@patch
+def wait(self:Journal, indices):
+    "All texts, those of other processes too."
+    while not indices<=(done:=self.done()).keys(): time.sleep(.2)
+    return done
+
+# %% ../nbs/31_generation.ipynb #21935f15
+def _asked(prompts, s, origin, seed):
+    "What identifies the work: whatever decides its texts."
+    settings = {k:v for k,v in asdict(s).items() if k not in ("batch_size", "seed")}
+    return json.dumps([prompts, settings, seed, origin() if origin else None], sort_keys=True)
+
+def _note_samples(w, journal, which, bar):
+    "Write texts, noting each."
+    start = time.monotonic()
+    for done in w.run(which):
+        for j in done: journal.note(index=j.prompt*w.s.n+j.index, ids=j.ids, logp=j.logp, reason=j.reason, attempt=j.attempt)
+        if done: bar.update(len(done), f"{(bar.n+len(done))/(time.monotonic()-start):,.1f} texts/s")
+
+def _sample_of(w, prompts, index, row):
+    "A noted text as a sample."
+    return w.sample(Job(index//w.s.n, index%w.s.n, None, 0., row["attempt"], row["ids"], row["logp"], row["reason"]), prompts)
+
+# %% ../nbs/31_generation.ipynb #3a58c13c
+def generate_file(
+    model, codec, path, prompt, settings, origin=None, guide=None, # as for `generate`; path as for `write_samples`
+    seeded:bool=True, # whether the seed was given; else a file that was begun keeps the one it began with
+)->Path:
+    "Write texts to a file, so that it can be stopped and gone on with."
+    (rank, world), prompts = share(), _checked(prompt)
+    if world>1 and not (seeded and path): raise GenerateError("several processes write one file: give it a name and a seed, the same in all of them")
+    if settings.num_beams>1: return write_samples(generate(model, codec, prompt, settings, origin), path)
+    if path: path = check_output(path)
+    s = replace(settings, batch_invariant=True)
+    journal = Journal(path or f"textgen-{s.seed}.txt", _asked(prompts, s, origin, s.seed if seeded else None), s.seed, rank)
+    w, every = writer(model, codec, prompts, s:=replace(s, seed=journal.seed), guide), {i for i in range(len(prompts)*s.n)}
+    mine = sorted(i for i in every-journal.done().keys() if i%world==rank)
+    with Progress(len(mine), "generating", "texts") as bar: _note_samples(w, journal, [divmod(i, s.n) for i in mine], bar)
+    if rank: return _wait_gone(journal, path)
+    rows = journal.wait(every)
+    samples = [_sample_of(w, prompts, i, rows[i]) for i in sorted(every)]
+    one = isinstance(prompt, str)
+    path = write_samples(Samples(samples, s, prompt if one else prompts, w.prompts[0] if one else w.prompts, origin), path)
+    journal.close(remove=True)
+    return path
+
+def _wait_gone(journal, path):
+    "Wait until the first process has made the file."
+    journal.close(remove=False)
+    while journal.parts(): time.sleep(.2)
+    return Path(path)
+
+# %% ../nbs/31_generation.ipynb #b743a02f
+def read_prompts(path)->list: # of str
+    "The prompts in a file: one a line; of .jsonl the strings, or their field `prompt`."
+    path = Path(path).expanduser()
+    try: lines = [o for o in path.read_text(encoding="utf-8").split("\n") if o.strip()]
+    except (OSError, UnicodeDecodeError) as e: raise GenerateError(f"{path}: not a file of prompts that can be read ({first_line(e)})") from e
+    if not lines: raise GenerateError(f"{path}: no prompts in this file; write one a line")
+    if path.suffix!=".jsonl": return [o.rstrip("\r") for o in lines]
+    return [_prompt_of(o, path, k) for k,o in enumerate(lines, 1)]
+
+def _prompt_of(line, path, k):
+    "The prompt in a line of JSON."
+    try: row = json.loads(line)
+    except ValueError as e: raise GenerateError(f"{path}, line {k}: not JSON ({first_line(e)})") from e
+    p = row.get("prompt") if isinstance(row, dict) else row
+    if not isinstance(p, str): raise GenerateError(f'{path}, line {k}: no prompt; write a string, or {{"prompt": "…"}}')
+    return p
