@@ -63,8 +63,8 @@ def _yes_no(name, v):
     if isinstance(v, bool) or type(v).__name__=="bool_": return bool(v)
     raise GenerateError(f"{name} must be True or False, got {v!r}")
 
-# %% ../nbs/02_settings.ipynb #05d241bc
-SCHEMAS = dict(regex=str, choice=list, json=dict, fields=list)
+# %% ../nbs/02_settings.ipynb #88229901
+SCHEMAS = dict(regex=str, choice=list, json=dict, fields=str)
 
 def as_schema(v):
     "A schema as a dictionary with one entry: regex, choice, json or fields."
