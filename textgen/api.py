@@ -5,21 +5,19 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #cb5f5256
+# %% ../nbs/70_api.ipynb #603cf91e
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import GenerateError, ModelError, Progress, TokenizerError, TrainError, VerifyError, recover
 from .batch import eval_batches
-from .callback import default_view
+from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, recover
 from .dataset import TokenDataset
-from .generation import Comparison, Samples, check_output, compare, generate, write_samples
+from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .task import as_task, open_tasks
 from .tokenizer import Codec, added_pieces, lossless
-from .trainer import Evaluation, Run, evaluate, fit
 
 # %% ../nbs/70_api.ipynb #25cdce0f
 class TextGen:
@@ -141,15 +139,17 @@ def _adapt_for(self:TextGen, data):
     except TokenizerError as e: return str(e)
     return f"the tokenizer lost text: it has {len(self.codec)-before} new pieces now, and keeps newlines, spaces and every character"
 
-# %% ../nbs/70_api.ipynb #f20ff401
+# %% ../nbs/70_api.ipynb #9056e850
 @patch
 @takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
     *,
     view=None, # where progress is shown; None: one line
-    **kwargs)->Run:
+    **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
+    from textgen.callback import default_view
+    from textgen.trainer import fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
@@ -177,14 +177,25 @@ def save(self:TextGen,
     self.found = str(folder)
     return folder
 
-# %% ../nbs/70_api.ipynb #cccd01db
+# %% ../nbs/70_api.ipynb #8ddb009a
+@patch
+def _ask(self:TextGen, **kwargs):
+    "The settings, and what keeps their schema."
+    s = make_settings(GenerateSettings, GenerateError, **kwargs)
+    if not s.schema: return s, None
+    from textgen.schema import Guide
+    key, guide = getattr(self, "_guide", (None, None))
+    if key!=s.schema: self._guide = s.schema, (guide:=Guide(self.codec, s.schema))
+    return s, guide
+
 @patch
 @delegates(GenerateSettings)
 def generate(self:TextGen,
-    prompt:str="", # what to go on from; empty begins a new text
+    prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
-    return generate(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), self._origin())
+    settings, guide = self._ask(**kwargs)
+    return generate(self.wrapped, self.codec, prompt, settings, self._origin(), guide=guide)
 
 @patch
 @delegates(GenerateSettings, but=["n"])
@@ -194,7 +205,25 @@ def generate_one(self:TextGen,
     "Write one text and return it, prompt included, as a plain string."
     return str(self.generate(prompt, n=1, **kwargs)[0])
 
-# %% ../nbs/70_api.ipynb #e2fa7d74
+# %% ../nbs/70_api.ipynb #72862f2e
+@patch
+@delegates(GenerateSettings, but=["n"])
+def stream(self:TextGen,
+    prompt:str="", # what to go on from
+    **kwargs): # yields str
+    "Write one text and give it away piece by piece, never with half a character."
+    settings, guide = self._ask(**kwargs)
+    return stream(self.wrapped, self.codec, prompt, settings, guide)
+
+@patch
+def next_tokens(self:TextGen,
+    prompt:str="", # what to go on from
+    k:int=10, # how many
+)->NextTokens:
+    "The `k` likeliest tokens after `prompt`, with their probabilities."
+    return next_tokens(self.wrapped, self.codec, prompt, k)
+
+# %% ../nbs/70_api.ipynb #07c42ae6
 @patch
 @delegates(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
@@ -202,24 +231,22 @@ def generate_samples(self:TextGen,
     temperatures=(0.7, 1.0, 1.2), # what to try
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
-    return compare(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), temperatures, self._origin())
+    settings, guide = self._ask(**kwargs)
+    return compare(self.wrapped, self.codec, prompt, settings, temperatures, self._origin(), guide)
 
 @patch
 @delegates(GenerateSettings)
 def generate_to_file(self:TextGen,
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt
-    prompt:str="", # what to go on from
+    prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
     **kwargs)->Path:
-    "Write texts to a file, and their receipt to <path>.receipt.json."
-    settings = make_settings(GenerateSettings, GenerateError, n=n, **kwargs)
-    if path: check_output(path)
-    with Progress(n, "generating", "texts") as bar:
-        out = generate(self.wrapped, self.codec, prompt, settings, self._origin(), progress=lambda done: bar.update(done-bar.n))
-    return write_samples(out, path)
+    "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
+    settings, guide = self._ask(n=n, **kwargs)
+    return generate_file(self.wrapped, self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)
 
-# %% ../nbs/70_api.ipynb #a7cda727
+# %% ../nbs/70_api.ipynb #9bf082d5
 @patch
 def evaluate(self:TextGen,
     data, # whatever `train` takes
@@ -229,8 +256,9 @@ def evaluate(self:TextGen,
     by:str="stream", # as in training
     validation:float=0., # share of the documents that training held out; 0 measures everything, or a task's own split
     answers:int=20, # texts to write for a task that has metrics
-)->Evaluation:
+): # an `Evaluation`
     "The loss on `data`, by task where there are several."
+    from textgen.trainer import evaluate
     window = window or min(self.context, 1024)
     args = dict(window=window, by=by, validation=validation)
     names = open_tasks(data, self.codec, self.kind, length=window, begin=by!="stream", validation=validation, split="validation").names
