@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'RECEIPT', 'make_config', 'seeded', 'new_model', 'model_hash', 'check_folder', 'save_model', 'pick_device',
-           'pick_dtype', 'load_model', 'State', 'CausalModel', 'last_half', 'Seq2SeqModel', 'wrap', 'grow']
+           'pick_dtype', 'load_model', 'State', 'CausalModel', 'last_half', 'masked', 'Seq2SeqModel', 'wrap', 'grow']
 
-# %% ../nbs/20_model.ipynb #33c5e80d
+# %% ../nbs/20_model.ipynb #c0c08d1b
 import inspect,logging,threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 from .core import ModelError, atomic_folder, check_hub_id, check_place, check_seed, first_line, recover, sha256, unknown
 from .tokenizer import TOKENIZER_FILES
 
@@ -209,42 +210,138 @@ def load_model(
     _check_loaded(found, source)
     return model.to(device).eval()
 
-# %% ../nbs/20_model.ipynb #f6dabe92
+# %% ../nbs/20_model.ipynb #fc53d672
 @dataclass
 class State:
     "Where a generation stands: what comes next, and what the model remembers."
     logits:torch.Tensor # float32 [rows, vocabulary], for the next token
     cache:object # of transformers: keys and values so far
-    length:int # tokens in the window so far, the same in every row
+    length:int # places in the window so far, the same in every row
     memory:torch.Tensor=None # what an encoder made of the prompt, [rows, n_prompt, width]
+    pad:torch.Tensor=None # int64 [rows], on the CPU: how many places at the beginning of each row are empty; None: none
+    reach:torch.Tensor=None # int64 [rows], on the CPU: how much of `memory` is each row's; None: all
+    fixed:int=None # the number of places, where it is to stay the same
 
-# %% ../nbs/20_model.ipynb #e2bfa399
+# %% ../nbs/20_model.ipynb #fe2d8475
 @patch
-def repeat(self:State, n:int)->State:
-    "The state with each row `n` times."
-    if n>1: self.cache.batch_repeat_interleave(n)
-    memory = None if self.memory is None else self.memory.repeat_interleave(n, 0)
-    return State(self.logits.repeat_interleave(n, 0), self.cache, self.length, memory)
+def copy(self:State)->State:
+    "The same state, in memory of its own."
+    return replace(self, cache=deepcopy(self.cache))
 
 @patch
 def select(self:State, rows)->State:
-    "The state with only these rows, an int64 tensor of indices."
-    self.cache.batch_select_indices(rows)
-    return State(self.logits[rows], self.cache, self.length, None if self.memory is None else self.memory[rows])
+    "The state with only these rows, an int64 tensor of indices (a row may come twice)."
+    self.cache.reorder_cache(rows)
+    pick = lambda t: None if t is None else t[rows.to(t.device)]
+    return replace(self, logits=pick(self.logits), memory=pick(self.memory), pad=pick(self.pad), reach=pick(self.reach))
 
-# %% ../nbs/20_model.ipynb #576890ab
+@patch
+def repeat(self:State, n:int)->State:
+    "A new state with each row `n` times."
+    return self.copy().select(torch.arange(len(self.logits), device=self.logits.device).repeat_interleave(n))
+
+# %% ../nbs/20_model.ipynb #5167ad6c
+def _cache_layers(cache):
+    "The layers of a cache: those of the text, and those of the encoder's memory."
+    own, cross = getattr(cache, "self_attention_cache", cache), getattr(cache, "cross_attention_cache", None)
+    return list(own.layers), list(cross.layers) if cross else []
+
+def _shift(layer, k):
+    "Add `k` empty places at the beginning of a cache's layer, or take -k away."
+    if getattr(layer, "keys", None) is None: return
+    total = layer.get_seq_length()+k
+    keep = min(total, layer.sliding_window-1) if getattr(layer, "is_sliding", False) else total
+    for name in ("keys", "values"):
+        t = getattr(layer, name)
+        setattr(layer, name, pad(t, (0,0,keep-t.shape[-2],0)))  # a negative number of places takes away
+    if hasattr(layer, "cumulative_length"): layer.cumulative_length = total
+
+def _tensors(layer):
+    "All tensors of a cache's layer that have a row for each text."
+    states = [t for name in ("conv_states", "recurrent_states") for t in getattr(layer, name, {}).values()]
+    return [t for t in (getattr(layer, "keys", None), getattr(layer, "values", None), *states) if t is not None]
+
+# %% ../nbs/20_model.ipynb #f73ad2df
+@patch
+def shift(self:State, k:int)->State:
+    "Add `k` empty places at the beginning of each row, or take -k away."
+    if not k: return self
+    for layer in _cache_layers(self.cache)[0]: _shift(layer, k)
+    pads = torch.zeros(len(self.logits), dtype=torch.int64) if self.pad is None else self.pad
+    return replace(self, pad=pads+k, length=self.length+k)
+
+@patch(as_prop=True)
+def placed(self:State)->bool:
+    "Whether places have to be told apart: not in a cache that is one running summary."
+    return self.pad is not None and any(getattr(layer, "keys", None) is not None for layer in _cache_layers(self.cache)[0])
+
+@patch
+def trim(self:State)->State:
+    "The state without places that are empty in every row, or with `fixed` places."
+    if self.pad is None: return self
+    return self.shift(self.fixed-self.length if self.fixed else -int(self.pad.min()))
+
+@patch
+def widen(self:State, n:int)->State:
+    "The state with at least `n` places for the encoder's memory."
+    if self.memory is None or (more:=n-self.memory.shape[1])<=0: return self
+    for layer in _cache_layers(self.cache)[1]: layer.keys, layer.values = (pad(t, (0,0,0,more)) for t in (layer.keys, layer.values))
+    reach = torch.full((len(self.logits),), self.memory.shape[1]) if self.reach is None else self.reach
+    return replace(self, memory=pad(self.memory, (0,0,0,more)), reach=reach)
+
+# %% ../nbs/20_model.ipynb #e629863f
+@patch
+def put(self:State,
+    rows, # int64 tensor: whose places to take
+    one:State, # a state of one row
+)->State: # this one, changed
+    "Replace rows by `one`."
+    one = one.copy().shift(max(self.length-one.length, 0))
+    self = self.shift(one.length-self.length)
+    if self.memory is not None: one, self = one.widen(self.memory.shape[1]), self.widen(one.memory.shape[1])
+    for mine,its in zip(*([t for part in _cache_layers(s.cache) for layer in part for t in _tensors(layer)] for s in (self, one))): mine[rows] = its
+    self.logits[rows] = one.logits
+    for name in ("pad", "reach", "memory"): _put(self, one, name, rows)
+    return self
+
+def _put(self, one, name, rows):
+    "Replace rows in one field of a state; None stands for nothing special."
+    mine, its = getattr(self, name), getattr(one, name)
+    if mine is None and its is None: return
+    usual = 0 if name=="pad" else self.memory.shape[1]
+    if mine is None: setattr(self, name, mine:=torch.full((len(self.logits),), usual))
+    mine[rows.to(mine.device)] = usual if its is None else its
+
+@patch
+def hold(self:State, places:int, memory:int=0)->State:
+    "The state with a number of places that stays the same: each step takes one away at the beginning."
+    return replace(self.widen(memory).shift(places-self.length), fixed=places)
+
+@patch(as_prop=True)
+def nbytes(self:State)->int:
+    "What keys and values of the text take, in bytes."
+    return sum(t.nbytes for layer in _cache_layers(self.cache)[0] for t in _tensors(layer))
+
+@patch
+def clear(self:State, rows)->State:
+    "Rows in which nothing is written any more: they stay, empty."
+    if self.pad is not None: self.pad[rows.cpu()] = self.length
+    return self
+
+# %% ../nbs/20_model.ipynb #7006e80e
 class CausalModel:
     "A model in which the text continues itself."
     kind, continues = "causal", True
     def __init__(self, model): # a transformers causal model
-        self.model = model
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+        self.model, takes = model, inspect.signature(model.forward).parameters
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self._cache, self._numbered = "past_key_values" if "past_key_values" in takes else "cache_params", "position_ids" in takes
     @property
     def device(self): return next(self.model.parameters()).device
     @property
     def context(self): return getattr(self.model.config, "max_position_embeddings", None) or 1024
 
-# %% ../nbs/20_model.ipynb #c213e4fd
+# %% ../nbs/20_model.ipynb #1bbf8d9b
 def last_half(ids, context):
     "`ids` where the context has room for them; else half a context of them, from the end."
     return ids if ids.shape[1]<=context else ids[:,-max(context//2, 1):]
@@ -257,7 +354,11 @@ def start(self:CausalModel,
     "Read prompts of equal length; of what is too long for the context, half a context."
     ids = last_half(prompts if written is None else torch.cat([prompts, written], 1), self.context)
     out = self.model(input_ids=ids, use_cache=True, **self._last)
-    return State(out.logits[:,-1].float(), out.past_key_values, ids.shape[1])
+    return State(out.logits[:,-1].float(), out[self._cache], ids.shape[1])
+
+def masked(state):
+    "Which places of each row hold a token, with the one that comes now; int64 [rows, length+1]."
+    return (torch.arange(state.length+1)>=state.pad[:,None]).long().to(state.logits.device)
 
 @patch
 def step(self:CausalModel,
@@ -265,8 +366,10 @@ def step(self:CausalModel,
     state:State, # is used up
 )->State:
     "Read one more token in each row."
-    out = self.model(input_ids=tokens[:,None], past_key_values=state.cache, use_cache=True)
-    return State(out.logits[:,-1].float(), out.past_key_values, state.length+1)
+    where = dict(attention_mask=masked(state)) if state.placed else {}
+    if where and self._numbered: where["position_ids"] = (state.length-state.pad)[:,None].to(tokens.device)
+    out = self.model(input_ids=tokens[:,None], use_cache=True, **{self._cache: state.cache}, **where)
+    return replace(state, logits=out.logits[:,-1].float(), cache=out[self._cache], length=state.length+1).trim()
 
 # %% ../nbs/20_model.ipynb #d176366d
 @patch
@@ -286,12 +389,13 @@ def loss(self:CausalModel,
     logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits
     return cross_entropy(logits.float().flatten(0,1), batch["labels"].flatten())
 
-# %% ../nbs/20_model.ipynb #ffc550b0
+# %% ../nbs/20_model.ipynb #f6b5a63a
 class Seq2SeqModel:
     "A model in which an output answers an input."
     kind, continues = "seq2seq", False
     def __init__(self, model): # a transformers model with encoder and decoder
-        self.model = model
+        self.model, takes = model, inspect.signature(model.forward).parameters
+        self._numbered = next((n for n in ("decoder_position_ids", "position_ids") if n in takes), None)
         c, g = model.config, getattr(model, "generation_config", None)
         self.first = next((v for v in (getattr(g, "decoder_start_token_id", None), getattr(c, "decoder_start_token_id", None), c.pad_token_id, c.eos_token_id) if v is not None), 0)
     @property
@@ -299,19 +403,28 @@ class Seq2SeqModel:
     @property
     def context(self): return getattr(self.model.config, "max_position_embeddings", None) or getattr(self.model.config, "n_positions", None) or 512
 
-# %% ../nbs/20_model.ipynb #5b09dc19
+# %% ../nbs/20_model.ipynb #3b680f9f
 @patch
 def _said(self:Seq2SeqModel, ids): # int64 [rows, n] -> [rows, n+1]
     "What the decoder reads to write `ids` and one more."
     return torch.cat([ids.new_full((len(ids), 1), self.first), ids], 1)
 
 @patch
-def _decode(self:Seq2SeqModel, memory, ids, cache=None)->State:
+def _decode(self:Seq2SeqModel, memory, ids, cache=None, **where):
     from transformers.modeling_outputs import BaseModelOutput
-    out = self.model(encoder_outputs=BaseModelOutput(last_hidden_state=memory), decoder_input_ids=ids, past_key_values=cache, use_cache=True)
+    out = self.model(encoder_outputs=BaseModelOutput(last_hidden_state=memory), decoder_input_ids=ids, past_key_values=cache, use_cache=True, **where)
     return out.logits[:,-1].float(), out.past_key_values
 
-# %% ../nbs/20_model.ipynb #4c448eb9
+@patch
+def _where(self:Seq2SeqModel, state):
+    "What tells the decoder of rows at different places, and of prompts of different lengths."
+    where = {}
+    if state.reach is not None: where["attention_mask"] = (torch.arange(state.memory.shape[1])<state.reach[:,None]).long().to(state.memory.device)
+    if state.placed: where["decoder_attention_mask"] = masked(state)
+    if state.placed and self._numbered: where[self._numbered] = (state.length-state.pad)[:,None].to(state.memory.device)
+    return where
+
+# %% ../nbs/20_model.ipynb #f7d9515f
 @patch
 def start(self:Seq2SeqModel,
     prompts, # int64 [rows, length]
@@ -328,7 +441,8 @@ def step(self:Seq2SeqModel,
     state:State, # is used up
 )->State:
     "Read one more token in each row."
-    return State(*self._decode(state.memory, tokens[:,None], state.cache), state.length+1, state.memory)
+    logits, cache = self._decode(state.memory, tokens[:,None], state.cache, **self._where(state))
+    return replace(state, logits=logits, cache=cache, length=state.length+1).trim()
 
 # %% ../nbs/20_model.ipynb #e6fa845f
 @patch
@@ -347,6 +461,25 @@ def loss(self:Seq2SeqModel,
     said = self._said(batch["labels"][:,:-1].clamp(min=0))
     logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=said, use_cache=False).logits
     return cross_entropy(logits.float().flatten(0,1), batch["labels"].flatten())
+
+# %% ../nbs/20_model.ipynb #3c07aa44
+def _same_apart(model):
+    "Whether two rows at different places give what each gives alone."
+    a, b = (torch.arange(n, device=model.device)[None]%7+1 for n in (12,3))
+    token = torch.tensor([4,5], device=model.device)
+    alone = [model.step(token[i:i+1], model.start(*o)).logits for i,o in enumerate([(a,a), (b,b)])]
+    both = model.start(a, a).repeat(2).put(torch.tensor([1], device=model.device), model.start(b, b))
+    want, got = torch.cat(alone), model.step(token, both).logits
+    return bool((want-got).abs().max() <= (1e-3 if next(model.model.parameters()).dtype==torch.float32 else .1)*want.std())
+
+@patch(as_prop=True)
+def refills(self:(CausalModel,Seq2SeqModel))->bool:
+    "Whether a row may begin anew while others are in the middle."
+    if not hasattr(self, "_refills"):
+        try:
+            with torch.inference_mode(): self._refills = _same_apart(self)
+        except Exception: self._refills = False  # a cache of another kind, a model with rules of its own
+    return self._refills
 
 # %% ../nbs/20_model.ipynb #3bceef95
 def wrap(model):
