@@ -191,7 +191,7 @@ class FastState:
     cross:torch.Tensor=None # [layers, 2, rows, heads, n_prompt, size]: keys and values of what an encoder read
     lead:torch.Tensor=None # bool [rows, n_prompt]: true where `cross` holds nothing for this row
 
-# %% ../nbs/33_fast.ipynb #68ea16e4
+# %% ../nbs/33_fast.ipynb #8aa463fe
 @patch
 def _map(self:FastState, f, logits):
     "The state with `f` applied to everything that has rows in its third place."
@@ -201,7 +201,7 @@ def _map(self:FastState, f, logits):
 @patch
 def repeat(self:FastState, n:int)->FastState:
     "The state with each row `n` times."
-    return self if n==1 else self._map(lambda t,dim: t.repeat_interleave(n, dim), self.logits.repeat_interleave(n, 0))
+    return self._map(lambda t,dim: t.repeat_interleave(n, dim), self.logits.repeat_interleave(n, 0))
 
 @patch
 def select(self:FastState, rows)->FastState:
@@ -215,7 +215,7 @@ def _settled(self:FastState):
     low, high = self.lengths.min().item(), self.lengths.max().item()
     return replace(self, length=high, lengths=None if low==high else self.lengths)
 
-# %% ../nbs/33_fast.ipynb #9179a78b
+# %% ../nbs/33_fast.ipynb #dfe3ab7b
 @patch
 def roomy(self:FastState, n:int)->FastState:
     "The state with room for `n` tokens at least."
@@ -236,9 +236,20 @@ def put(self:FastState,
     lengths = torch.full((len(s.logits),), s.length, device=rows.device) if s.lengths is None else s.lengths.clone()
     lengths[rows] = n if one.lengths is None else one.lengths
     s.cache[:,:,rows,:,:n] = one.cache[...,:n,:]
-    logits = s.logits.clone(); logits[rows] = one.logits
-    s = replace(s, logits=logits, lengths=lengths)
+    s.logits[rows] = one.logits
+    s = replace(s, lengths=lengths)
     return (s if s.cross is None else s._put_cross(rows, one))._settled()
+
+@patch
+def clear(self:FastState, rows)->FastState:
+    "The state with rows in which nothing is written any more: they stay, at the beginning."
+    lengths = torch.full((len(self.logits),), self.length, device=rows.device) if self.lengths is None else self.lengths.clone()
+    return replace(self, lengths=lengths.index_fill(0, rows, 0))._settled()
+
+@patch(as_prop=True)
+def nbytes(self:FastState)->int:
+    "What keys and values of the text take, in bytes."
+    return self.cache.nbytes
 
 # %% ../nbs/33_fast.ipynb #95af2452
 def _wider(t, n, dim, fill=0):
@@ -269,14 +280,19 @@ def attend(
     if bias is not None: scores = (scores.view(rows, -1, keys.shape[1])+bias).view_as(scores)
     return torch.bmm(scores.softmax(-1), values).view(rows, -1)
 
-# %% ../nbs/33_fast.ipynb #68db6945
+# %% ../nbs/33_fast.ipynb #0639ba17
 class FastModel:
     "A model behind the four methods whose `step` follows a plan."
+    refills = True # rows may stand at different places
     def __init__(self, model, plan, native=None):
         self.native, self.plain, self.plan, self.model, self.kind, self.continues = native, model, plan, model.model, model.kind, getattr(model, "continues", True)
         _need(plan.act in ACTS, "another nonlinearity")
         self.act = ACTS[plan.act]
         self._places = torch.arange(max(model.context, 512)+1, device=model.device)
+    @property
+    def strides(self): return self.native is not None # can draw `several` tokens a call
+    @property
+    def invariant(self): return self.native is not None # a row is the same to the last bit, whatever is beside it
     def __getattr__(self, name): # what is not faster here, the model itself does
         if name.startswith("__") or "plain" not in self.__dict__: raise AttributeError(name)
         return getattr(self.plain, name)
@@ -603,7 +619,7 @@ int64_t step(const Model *m, const State *s, const int64_t *tokens, float *logit
 }
 """
 
-# %% ../nbs/33_fast.ipynb #b9a5fed4
+# %% ../nbs/33_fast.ipynb #8262e45d
 C_DRAW = r"""
 static double weights(const float *x, int64_t n, float top, float t, float *e, double *part) {  // e^((x-top)/t), and sums of 256
     double sum = 0;
@@ -649,6 +665,7 @@ int64_t several(const Model *m, State *s, float *logits, int64_t vocab, const do
         int stop = j==k-1, unsure = 0;
         #pragma omp parallel for num_threads(threads) if(threads>1 && s->rows>1) reduction(|:stop,unsure)
         for (int64_t r=0; r<s->rows; r++) {
+            if (t[r]<=0) { tokens[j*s->rows+r] = 0; logprob[j*s->rows+r] = 0; continue; }  // nobody writes in this row
             float *e = work+r*2*(vocab+256);
             int64_t i = drawn(logits+r*vocab, vocab, t[r], u[r*stride+j], j<hold ? end : -1, e, (double*)(e+vocab/2*2+V), logprob+j*s->rows+r);
             tokens[j*s->rows+r] = i; stop |= i==end; unsure |= i<0;
@@ -752,7 +769,7 @@ def _c_layer(l):
     if l.qk_norm: more |= dict(unit=_f(l.qk_norm[0]), eps=l.qk_norm[1])
     return CLayer(norm=_c_norm(l.norm), qkv=l.qkv, out=l.out, norm2=_c_norm(l.norm2), up=l.up, down=l.down, **more)
 
-# %% ../nbs/33_fast.ipynb #f41a3caf
+# %% ../nbs/33_fast.ipynb #cc991f33
 C_ACTS = dict(relu=0, silu=1, swish=1, gelu_new=2, gelu_pytorch_tanh=2, gelu=3)
 
 class Native:
@@ -767,14 +784,14 @@ class Native:
         self.model = CModel(embed=_f(plan.embed), places=_f(plan.positions), cos=_f(cos), sin=_f(sin), bias=_f(plan.bias), norm=_c_norm(plan.norm), head=plan.head,
                             layers=ctypes.addressof(layers), depth=len(made), width=plan.embed.shape[1], hidden=l.down.n, heads=plan.heads, kv=plan.kv_heads, size=plan.size,
                             far=0 if plan.bias is None else plan.bias.shape[1], act=C_ACTS[plan.act], gated=l.gated, known=len(plan.embed))
-        self.kept = layers, made, plan
+        self.kept, self.limit = (layers, made, plan), min([len(t) for t in (plan.positions, cos) if t is not None] + ([] if plan.bias is None else [plan.bias.shape[1]]), default=1<<30)
 
-# %% ../nbs/33_fast.ipynb #df39c09b
+# %% ../nbs/33_fast.ipynb #9e0ef0c8
 @patch
 def _ready(self:Native, s, n):
     "The state with room for `n` tokens more, as C sees it; the threads to use, and room to work in."
-    s = s.roomy(s.length+n)
-    rows = len(s.logits)
+    if s.length+n>self.limit: raise IndexError(f"a text of {s.length+n} tokens; this model has places for {self.limit}")
+    s, rows = s.roomy(s.length+n), len(s.logits)
     at = torch.full((rows,), s.length) if s.lengths is None else s.lengths.clone()
     prompt = 0 if s.cross is None else s.cross.shape[-2]
     read = None if s.cross is None else torch.full((rows,), prompt) if s.lead is None else (~s.lead).sum(1)
@@ -794,12 +811,12 @@ def step(self:Native, tokens, state):
     if bad: raise IndexError("a token that the model does not know")
     return replace(s, logits=logits, length=s.length+1, lengths=None if s.lengths is None else s.lengths+1)
 
-# %% ../nbs/33_fast.ipynb #8cfd088e
+# %% ../nbs/33_fast.ipynb #9c00b085
 @patch
 def several(self:FastModel,
     state, # is used up
     u, # float64 [rows, k], the uniform numbers of the next `k` tokens
-    temperature, # above 0; one number, or float32 [rows]
+    temperature, # above 0; one number, or one for each row, 0 where nobody writes
     end:int=None, # after a row has drawn it, no more steps are taken
     hold:int=0, # for so many tokens from now `end` is not drawn
 ): # int64 [rows, m] tokens, float32 [rows, m] log-probabilities, and a state that has read all but the last of them
