@@ -14,13 +14,16 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 RESULTS = Path(__file__).parent/"results"
 SHAPES = dict(gpt2=(100, (1, 32)), mini=(60, (1, 32)), t5=(100, (1, 32)))
-RUNS = dict(gpt2=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen bfloat16", "textgen int8"],
-            mini=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8"])
+ALONE = ["textgen float32 (no compiler)", "textgen int8 (no compiler)"]
+RUNS = dict(gpt2=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE],
+            mini=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE])
 RUNS["t5"] = RUNS["gpt2"]
+THROUGH = []  # a command that every measurement goes through, such as a lock on the machine
 READ = 4  # tokens of a prompt; 64 for t5
 
 
@@ -44,9 +47,9 @@ def prompt(shape): return [f"t{i+5}" for i in range(64 if shape == "t5" else REA
 
 
 def timed(run, repeat):
-    "Seconds of the fastest of `repeat` calls, after one to warm up."
+    "Seconds of the fastest of `repeat` calls, or of as many as 10 seconds hold, after one to warm up."
     run(); out = []
-    for _ in range(repeat):
+    while len(out) < repeat and sum(out) < 10:
         start = time.perf_counter(); run(); out.append(time.perf_counter()-start)
     return min(out)
 
@@ -81,11 +84,11 @@ def with_ctranslate2(folder, shape, precision, n, tokens):
     return min((runner(t) for t in {1, os.cpu_count()}), key=lambda r: timed(r, 1))
 
 
-def with_textgen(folder, shape, precision, n, tokens):
+def with_textgen(folder, shape, precision, n, tokens, compiled=True):
     from textgen import TextGen
     from textgen.fast import faster
     tg = TextGen(folder, device="cpu", dtype="bfloat16" if precision == "bfloat16" else "float32")
-    tg.wrapped = faster(tg.wrapped, rows=n, tokens=tokens, quantize="int8" if precision == "int8" else None)
+    tg.wrapped = faster(tg.wrapped, rows=n, tokens=tokens, quantize="int8" if precision == "int8" else None, compiled=compiled)
     def run(): assert all(len(s.tokens) == tokens for s in tg.generate(" ".join(prompt(shape)), n=n, max_new_tokens=tokens, min_new_tokens=tokens, temperature=.7, seed=1))
     return run
 
@@ -93,25 +96,24 @@ def with_textgen(folder, shape, precision, n, tokens):
 def one(what, work, repeat):
     "Tokens per second of one of `RUNS`, as a line of JSON."
     shape, n, tokens, name = what
-    peer, precision = name.split()
-    run = globals()[f"with_{peer}"](str(work/shape), shape, precision, n, tokens)
+    peer, precision, *how = name.split(" ", 2)
+    run = globals()[f"with_{peer}"](str(work/shape), shape, precision, n, tokens, **(dict(compiled=False) if how else {}))
     print(json.dumps(n*tokens/timed(run, repeat)))
 
 
-def limits(precisions=("float32", "bfloat16", "int8")):
+def limits():
     "Bytes per second that a sum reads from memory, and operations per second of a large product."
     import torch
-    x = torch.ones(1 << 27)
+    x, (a, b) = torch.ones(1 << 27), (torch.ones(512, 2048), torch.ones(2048, 2048))
     out = dict(bandwidth=x.numel()*4/timed(x.sum, 9))
-    for p in precisions:
-        a = torch.ones(512, 2048).to(getattr(torch, p))
-        out[p] = 2*512*2048*2048/timed((lambda b=torch.ones(2048, 2048).to(a.dtype): torch._int_mm(a, b)) if p == "int8" else (lambda b=torch.ones(2048, 2048).to(a.dtype): a@b), 9)
+    for p, f in dict(float32=torch.mm, bfloat16=torch.mm, int8=torch._int_mm).items():
+        out[p] = 2*512*2048*2048/timed(partial(f, a.to(getattr(torch, p)), b.to(getattr(torch, p))), 9)
     return out
 
 
 def called(python, *args):
     "What a process of this file prints last, or None."
-    r = subprocess.run([python, __file__, *map(str, args)], capture_output=True, text=True)
+    r = subprocess.run([*THROUGH, python, __file__, *map(str, args)], capture_output=True, text=True)
     if r.returncode: print(f"{args} failed:\n{r.stderr[-1500:]}", file=sys.stderr)
     return json.loads(r.stdout.splitlines()[-1]) if not r.returncode else None
 
@@ -227,14 +229,18 @@ SHORTEST = "import sys; from transformers import AutoModelForCausalLM as M, Auto
            "print(t.decode(m.generate(**t('The', return_tensors='pt'), do_sample=True, max_new_tokens=20)[0]))"
 
 
+def seconds(cmd):
+    "Seconds that a process of Python takes; measured inside what it goes through."
+    code = "import subprocess,sys,time; t=time.perf_counter(); subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(time.perf_counter()-t)"
+    return float(subprocess.run([*THROUGH, sys.executable, "-c", code, sys.executable, *cmd], check=True, capture_output=True, text=True).stdout)
+
+
 def start(args):
     "Seconds from the start of a process to its end, with one short text."
     folder, out = str(trained(args)), {}
     for _ in range(2*args.repeat+1):
         for name, cmd in (("textgen generate", ["-m", "textgen", "generate", folder, "--prompt", "The", "--max-new-tokens", "20"]), ("transformers, two lines", ["-c", SHORTEST, folder])):
-            begin = time.perf_counter()
-            subprocess.run([sys.executable, *cmd], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            out.setdefault(name, []).append(time.perf_counter()-begin)
+            out.setdefault(name, []).append(seconds(cmd))
     a, b = (statistics.median(v) for v in out.values())
     return f"## Process start to first text\n\n| | seconds |\n|---|---|\n| textgen generate | {a:.2f} |\n| transformers, two lines | {b:.2f} |\n| ratio | {a/b:.2f}× |"
 
@@ -254,8 +260,9 @@ def write(parts):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("what", nargs="*"); a.add_argument("--peers"); a.add_argument("--work", type=Path, default=Path("benchmark-models")); a.add_argument("--repeat", type=int, default=3)
-    a.add_argument("--text"); a.add_argument("--run", nargs=4); a.add_argument("--file", nargs=2); a.add_argument("--limits", action="store_true")
+    a.add_argument("--text"); a.add_argument("--run", nargs=4); a.add_argument("--file", nargs=2); a.add_argument("--limits", action="store_true"); a.add_argument("--through")
     args = a.parse_args()
+    if args.through: THROUGH.append(args.through)
     if args.limits: return print(json.dumps(limits()))
     if args.run: return one((args.run[0], int(args.run[1]), int(args.run[2]), args.run[3]), args.work, args.repeat)
     if args.file:

@@ -885,10 +885,10 @@ def make_fast(model, quantize=None, many=False, lib=None):
     make = linear_maker(model.model.dtype, model.device, quantize, many)
     return make and _try(model, make, quantize)
 
-# %% ../nbs/33_fast.ipynb #ab2df97c
+# %% ../nbs/33_fast.ipynb #477b6828
 _making = threading.Lock()
 
-def _version(model): return str(model.device), str(model.dtype), *((id(p), p._version) for p in model.parameters())
+def _version(model): return str(model.device), str(model.dtype), *((id(p), 0 if p.is_inference() else p._version) for p in model.parameters())
 
 WORTH = 3_000 # tokens for which the compiler, which takes a second, is waited for
 
