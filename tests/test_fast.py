@@ -77,9 +77,9 @@ def test_rows_at_different_places(name, compiled):
     alone = {k: f.start(p) for k, p in (("a", a), ("b", b), ("c", c))}
     def step(k, t): alone[k] = f.step(torch.tensor([t]), alone[k])
     s = f.start(a).repeat(3)
-    for k in range(4): s = f.step(torch.tensor([7, 7, 7]), s); step("a", 7)
+    for _ in range(4): s = f.step(torch.tensor([7, 7, 7]), s); step("a", 7)
     s = s.put(torch.tensor([1]), f.start(b))
-    for k in range(3): s = f.step(torch.tensor([k, k+1, k+2]), s); step("b", k+1)
+    for k in (0, 1, 2): s = f.step(torch.tensor([k, k+1, k+2]), s); step("b", k+1)
     s = s.put(torch.tensor([0, 2]), f.start(c))
     for k in range(60): s = f.step(torch.tensor([k, k, k+3]), s); step("b", k); step("c", k)
     torch.testing.assert_close(s.logits[:2], torch.cat([alone["c"].logits, alone["b"].logits]), atol=1e-4, rtol=1e-4)
