@@ -2,7 +2,7 @@
 __version__ = "0.1.0"
 
 _names = dict(
-    TextGen="api", Run="trainer", TokenDataset="dataset", train_tokenizer="tokenizer", load_tokenizer="tokenizer",
+    TextGen="api", Run="trainer", TokenDataset="dataset", Task="task", Mixture="task", train_tokenizer="tokenizer", load_tokenizer="tokenizer",
     documents="corpus", bundled="corpus", Document="corpus", Receipt="receipt", GenerateSettings="settings", TrainSettings="settings",
     Samples="generation", Sample="generation", TextGenError="core", CorpusError="core", TokenizerError="core", CacheError="core",
     TaskError="core", ModelError="core", TrainError="core", GenerateError="core", VerifyError="core", ExportError="core",

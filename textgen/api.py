@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #81bc437a
+# %% ../nbs/70_api.ipynb #791feabd
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import GenerateError, ModelError, Progress, TrainError, VerifyError, recover
+from .core import GenerateError, ModelError, TrainError, VerifyError, recover
 from .dataset import TokenDataset, open_data
-from .generation import Comparison, Samples, check_output, compare, generate, write_samples
+from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings
+from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tokenizer import Codec
 from .trainer import Run, fit
 
@@ -114,21 +114,20 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #cc1f2450
+# %% ../nbs/70_api.ipynb #79c4af6b
 @patch
-@delegates(TrainSettings)
+@takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, the path of a token cache, or text files
     *,
     view=None, # where progress is shown; None: one line
-    stop=None, # a `StopCallback` by which another thread can stop the run
     **kwargs)->Run:
     "Train on `data`; the model learns in place."
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
-    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view, stop=stop)
+    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
 
@@ -142,14 +141,25 @@ def save(self:TextGen,
     self.found = str(folder)
     return folder
 
-# %% ../nbs/70_api.ipynb #cccd01db
+# %% ../nbs/70_api.ipynb #8ddb009a
+@patch
+def _ask(self:TextGen, **kwargs):
+    "The settings, and what keeps their schema."
+    s = make_settings(GenerateSettings, GenerateError, **kwargs)
+    if not s.schema: return s, None
+    from textgen.schema import Guide
+    key, guide = getattr(self, "_guide", (None, None))
+    if key!=s.schema: self._guide = s.schema, (guide:=Guide(self.codec, s.schema))
+    return s, guide
+
 @patch
 @delegates(GenerateSettings)
 def generate(self:TextGen,
-    prompt:str="", # what to go on from; empty begins a new text
+    prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
-    return generate(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), self._origin())
+    settings, guide = self._ask(**kwargs)
+    return generate(self.wrapped, self.codec, prompt, settings, self._origin(), guide=guide)
 
 @patch
 @delegates(GenerateSettings, but=["n"])
@@ -159,7 +169,25 @@ def generate_one(self:TextGen,
     "Write one text and return it, prompt included, as a plain string."
     return str(self.generate(prompt, n=1, **kwargs)[0])
 
-# %% ../nbs/70_api.ipynb #e2fa7d74
+# %% ../nbs/70_api.ipynb #72862f2e
+@patch
+@delegates(GenerateSettings, but=["n"])
+def stream(self:TextGen,
+    prompt:str="", # what to go on from
+    **kwargs): # yields str
+    "Write one text and give it away piece by piece, never with half a character."
+    settings, guide = self._ask(**kwargs)
+    return stream(self.wrapped, self.codec, prompt, settings, guide)
+
+@patch
+def next_tokens(self:TextGen,
+    prompt:str="", # what to go on from
+    k:int=10, # how many
+)->NextTokens:
+    "The `k` likeliest tokens after `prompt`, with their probabilities."
+    return next_tokens(self.wrapped, self.codec, prompt, k)
+
+# %% ../nbs/70_api.ipynb #07c42ae6
 @patch
 @delegates(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
@@ -167,19 +195,17 @@ def generate_samples(self:TextGen,
     temperatures=(0.7, 1.0, 1.2), # what to try
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
-    return compare(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), temperatures, self._origin())
+    settings, guide = self._ask(**kwargs)
+    return compare(self.wrapped, self.codec, prompt, settings, temperatures, self._origin(), guide)
 
 @patch
 @delegates(GenerateSettings)
 def generate_to_file(self:TextGen,
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt
-    prompt:str="", # what to go on from
+    prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
     **kwargs)->Path:
-    "Write texts to a file, and their receipt to <path>.receipt.json."
-    settings = make_settings(GenerateSettings, GenerateError, n=n, **kwargs)
-    if path: check_output(path)
-    with Progress(n, "generating", "texts") as bar:
-        out = generate(self.wrapped, self.codec, prompt, settings, self._origin(), progress=lambda done: bar.update(done-bar.n))
-    return write_samples(out, path)
+    "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
+    settings, guide = self._ask(n=n, **kwargs)
+    return generate_file(self.wrapped, self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)

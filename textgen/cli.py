@@ -6,19 +6,21 @@
 __all__ = ['app', 'Files', 'By', 'Column', 'Template', 'Encoding', 'settings_options', 'tokenizer', 'encode', 'train', 'generate',
            'info', 'demo', 'main']
 
-# %% ../nbs/80_cli.ipynb #c6d19d8a
+# %% ../nbs/80_cli.ipynb #e2026f61
 import inspect,json,os,re,sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .core import CacheError, CorpusError, ModelError, TextGenError, unknown
+from .core import CacheError, CorpusError, GenerateError, ModelError, TextGenError, unknown
 from .settings import GenerateSettings, TrainSettings, helps
 
-# %% ../nbs/80_cli.ipynb #6ced6b63
+# %% ../nbs/80_cli.ipynb #cf8e4eab
 def _option(name, typ, default, help):
     "A setting as a typer parameter: --max-new-tokens, with a short form for `n`."
-    flags = ["-n", "--n"] if name=="n" else [f"--{name.replace('_','-')}"]
+    long = name.replace("_", "-")
+    flags = ["-n", "--n"] if name=="n" else [f"--{long}/--no-{long}"] if typ is bool else [f"--{long}"]
     none = default is None
+    if typ is tuple: typ, default, help = list[str], list(default), help+"; may be given several times"
     kind = Annotated[Optional[typ] if none else typ, typer.Option(*flags, help=help)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
@@ -33,7 +35,7 @@ def settings_options(cls, but=()):
         return f
     return decorate
 
-# %% ../nbs/80_cli.ipynb #3836f15d
+# %% ../nbs/80_cli.ipynb #a89fdfca
 app = typer.Typer(name="textgen", help="Turn your own text into a model that writes.", no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, rich_markup_mode=None)
 Files = Annotated[list[str], typer.Argument(help="files, folders, patterns or addresses", show_default=False)]
@@ -43,8 +45,8 @@ Template = Annotated[Optional[str], typer.Option(help="of a table: a text over c
 Encoding = Annotated[str, typer.Option(help="of the files")]
 
 def _escaped(text):
-    r"What was typed as \n and \t, as newline and tab."
-    return text and text.replace("\\n", "\n").replace("\\t", "\t")
+    r"What was typed as \n and \t, as newline and tab; \\ is a backslash."
+    return text and re.sub(r"\\([nt\\])", lambda m: dict(n="\n", t="\t").get(m[1], m[1]), text)
 def _reading(by, column, template, encoding): return dict(by=_escaped(by), column=column, template=_escaped(template), encoding=encoding)
 
 # %% ../nbs/80_cli.ipynb #d70f9329
@@ -80,7 +82,7 @@ def encode(
     print(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
     if len(data)==1: print("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
 
-# %% ../nbs/80_cli.ipynb #94201958
+# %% ../nbs/80_cli.ipynb #9cfb1882
 def _trainee(model, new, tokenizer, data, seed):
     "The `TextGen` that is to be trained."
     from textgen.api import TextGen
@@ -94,17 +96,23 @@ def _trainee(model, new, tokenizer, data, seed):
     return TextGen.new(new, tokenizer, seed=seed)
 
 @app.command()
-@settings_options(TrainSettings, but=["callbacks", "save_to"])
+@settings_options(TrainSettings, but=["callbacks", "save_to", "trainer", "control", "loggers", "resume"])
 def train(
     data: Annotated[list[str], typer.Argument(help="a token cache, or text files", show_default=False)],
     out: Annotated[str, typer.Option(help="folder for the model")],
     model: Annotated[Optional[str], typer.Option(help="folder or Hub id of the model to fine-tune")] = None,
     new: Annotated[Optional[str], typer.Option(help="start from random weights: mini (1 M, minutes on a CPU), small (for a GPU), gpt2 (124 M)")] = None,
     tokenizer: Annotated[Optional[str], typer.Option(help="for --new with text files: the tokenizer")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue from the last save in --out, or from the beginning where there is none")] = False,
+    force: Annotated[bool, typer.Option("--force", help="with --resume: although something was changed")] = False,
+    loggers: Annotated[str, typer.Option(help="csv, tensorboard, wandb; several with commas")] = "",
+    window_by: Annotated[str, typer.Option(help="windows anywhere in the stream, from the beginning of a document, or one document a row", metavar="stream|document|row")] = "stream",
     by: By = None, column: Column = None, template: Template = None, encoding: Encoding = "utf-8",
     **kwargs):
     "Train a new model, or fine-tune one."
     from textgen.model import check_folder
+    if force and not resume: raise typer.BadParameter("--force belongs to --resume")
+    kwargs.update(save_to=out, by=window_by, loggers=loggers, resume="force" if force else resume)
     settings = TrainSettings(**kwargs)
     check_folder(out)
     tg = _trainee(model, new, tokenizer, data, settings.seed)
@@ -113,30 +121,50 @@ def train(
     if reading!=_reading(None, None, None, "utf-8"):
         from textgen.dataset import TokenDataset
         data = TokenDataset.from_files(data, tg.codec, **reading)
-    run = tg.train(data, save_to=out, **kwargs)
+    run = tg.train(data, **kwargs)
     print(f"{run}\nsample from it:  textgen generate {out}")
     if run.stopped: raise typer.Exit(130)
 
-# %% ../nbs/80_cli.ipynb #bf0e80e3
+# %% ../nbs/80_cli.ipynb #68d28881
 def _to_json(out):
     return "\n".join(json.dumps(dict(index=s.index, prompt=s.prompt, text=s.text, tokens=s.tokens, logprob=s.logprob, finish_reason=s.finish_reason, seed=out.seed), ensure_ascii=False) for s in out)
+
+def _written(path):
+    "What was written, as its receipt says."
+    from textgen.receipt import Receipt
+    r = Receipt.load(f"{path}.receipt.json")
+    return f"{path}: {len(r['samples'])} texts, seed {r['seed']}"
+
+def _schema_of(text):
+    "A schema from the command line: a JSON file, JSON, or a regular expression."
+    if text and text.endswith(".json"):
+        try: text = Path(text).read_text(encoding="utf-8")
+        except OSError as e: raise GenerateError(f"{text}: not a schema that can be read ({e.strerror})") from e
+    if not text or text[0] not in "{[": return text
+    try: return json.loads(text)
+    except ValueError: return text  # a pattern such as [a-z]+
 
 @app.command()
 @settings_options(GenerateSettings)
 def generate(
     model: Annotated[Optional[str], typer.Argument(help="folder or Hub id; none: the bundled model", show_default=False)] = None,
-    prompt: Annotated[str, typer.Option(help="what to go on from (\\n is a newline)")] = "",
+    prompt: Annotated[str, typer.Option(help="what to go on from (\\n is a newline, \\\\n a backslash and n)")] = "",
+    prompts: Annotated[Optional[str], typer.Option(help="file of prompts, one a line, or .jsonl with a field `prompt`: -n texts for each")] = None,
     out: Annotated[Optional[str], typer.Option(help="file to write to, with a receipt beside it; .jsonl for JSON lines")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     **kwargs):
     "Write texts."
+    kwargs |= dict(stop=[_escaped(o) for o in kwargs["stop"]], banned=[_escaped(o) for o in kwargs["banned"]], schema=_schema_of(kwargs["schema"]))
     settings = GenerateSettings(**kwargs)
     if out and as_json: raise typer.BadParameter("--json prints; for a file of JSON lines, end its name in .jsonl")
+    if prompt and prompts: raise typer.BadParameter("give either --prompt or --prompts")
     from textgen.api import TextGen
-    tg, prompt = TextGen(model, device=device), _escaped(prompt)
+    from textgen.generation import read_prompts
+    prompt = read_prompts(prompts) if prompts else _escaped(prompt)
+    tg = TextGen(model, device=device)
+    if out: return print(_written(tg.generate_to_file(out, prompt, **kwargs)))
     kwargs["seed"] = settings.seed
-    if out: return print(f"{tg.generate_to_file(out, prompt, **kwargs)}: {settings.n} texts, seed {settings.seed}")
     texts = tg.generate(prompt, **kwargs)
     print(_to_json(texts) if as_json else texts)
     print(f"seed {settings.seed}", file=sys.stderr)

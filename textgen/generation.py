@@ -571,7 +571,7 @@ def next_tokens(
     before = w.prompts[0] if model.continues else []
     return NextTokens(NextToken(continuation(codec, before, [i]) or codec.fast.id_to_token(i) or "", float(q), i) for q,i in zip(p.tolist(), ids.tolist()))
 
-# %% ../nbs/31_generation.ipynb #f79f11ac
+# %% ../nbs/31_generation.ipynb #9fdfe55f
 class Comparison(dict):
     "Samples by temperature, shown one below the other."
     def __str__(self): return "\n\n".join(f"───── temperature {t} ─────\n{s}" for t,s in self.items())
@@ -581,10 +581,10 @@ class Comparison(dict):
 def compare(
     model, codec, prompt, settings:GenerateSettings, # as for `generate`
     temperatures=(0.7, 1.0, 1.2), # what to try
-    origin=None, # as for `generate`
+    origin=None, guide=None, # as for `generate`
 )->Comparison:
     "The same prompt and seed at several temperatures."
-    return Comparison({t: generate(model, codec, prompt, replace(settings, temperature=t), origin) for t in temperatures})
+    return Comparison({t: generate(model, codec, prompt, replace(settings, temperature=t), origin, guide=guide) for t in temperatures})
 
 # %% ../nbs/31_generation.ipynb #7c38fec7
 def _rule_for(texts):

@@ -109,7 +109,7 @@ def model_hash(
     items = sorted((n,t) for n,t in model.state_dict().items() if n not in tied)
     with ThreadPoolExecutor() as pool: return sha256("\n".join(pool.map(_tensor_hash, items)))
 
-# %% ../nbs/20_model.ipynb #d6d54f5d
+# %% ../nbs/20_model.ipynb #c21b39e9
 RECEIPT = "textgen.json"
 _ours = ("*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin*", "adapter_*", "generation_config.json", RECEIPT, "resume", *TOKENIZER_FILES)
 
@@ -126,6 +126,7 @@ def save_model(
     codec, # its tokenizer
     folder, # where to; a model that is there is replaced, other files in its folder stay
     receipt=None, # a training `Receipt`
+    also=None, # a function that writes more into the folder, given its temporary name
 )->Path:
     "Write model, tokenizer and receipt as one transformers folder, whole or not at all."
     folder = check_folder(folder)
@@ -135,6 +136,7 @@ def save_model(
         codec.tokenizer.save_pretrained(tmp)
         for o in tmp.glob("*.safetensors"): o.chmod((tmp/"config.json").stat().st_mode)  # else only its owner could read it
         if receipt: receipt.save(tmp/RECEIPT, ModelError)
+        if also: also(tmp)
     return folder
 
 # %% ../nbs/20_model.ipynb #c5d88877

@@ -106,7 +106,7 @@ def filtered(
     "Logits after temperature, top-k, top-p and min-p, in this order."
     return min_p(top_p(top_k(temperature(logits, t), k), p), m)
 
-# %% ../nbs/30_sampling.ipynb #068adbd2
+# %% ../nbs/30_sampling.ipynb #f3719a79
 _BLOCK, _ROWS = 256, 8
 
 def _inverse(
@@ -123,7 +123,7 @@ def _inverse(
     cols = b*_BLOCK+torch.arange(_BLOCK, device=b.device)
     cdf = weights.gather(1, cols.clamp(max=size-1)).masked_fill(cols>=size, 0.).cumsum(-1)
     before = torch.where(b>0, ends.gather(1, (b-1).clamp(min=0)), 0.)
-    return (b*_BLOCK+torch.searchsorted(cdf, at-before, right=True).minimum(_last(cdf)))[:,0]
+    return (b*_BLOCK+torch.searchsorted(cdf, at-before, right=True).minimum(_last(cdf)))[:,0].clamp(max=size-1)  # for weights that are not numbers
 
 def _last(cdf):
     "Where a cumulative sum first reaches its end: rounding must not carry a draw beyond."
