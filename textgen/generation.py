@@ -332,10 +332,11 @@ def refill(self:Writer):
         for r in here: self.rows[r] = self.job(*self.queue.popleft())
         self.place(here, self.read(k))
 
-# %% ../nbs/31_generation.ipynb #9655bfaa
+# %% ../nbs/31_generation.ipynb #6b0630be
 @patch
 def tick(self:Writer)->list: # of the jobs that are finished
     "Draw a token in each row."
+    if getattr(self.model, "strides", False) and (k:=self.ahead())>1: return self.stride(k)
     token, logp, stuck = self.choose()
     done = []
     for r,j in enumerate(self.rows):
@@ -381,6 +382,31 @@ def run(self:Writer, which): # (prompt, sample) for each text; yields the list o
             self.go_on()
             if self.queue and self.refills: self.refill()
 
+# %% ../nbs/31_generation.ipynb #e7261fcf
+@patch
+def ahead(self:Writer)->int:
+    "How many tokens can be drawn before somebody has to look."
+    s, live = self.s, [(j, n) for j,n in zip(self.rows, self.seen) if j]
+    rules = s.repetition_penalty!=1 or s.no_repeat_ngram or self.banned or self.guide or self.reads or s.top_k or s.top_p<1 or s.min_p
+    hold = [s.min_new_tokens-len(j.ids) for j,_ in live]
+    if rules or min(j.temperature for j,_ in live)<=0 or min(hold)<=0<max(hold): return 1
+    return min(64, min(hold) if min(hold)>0 else 64, *(s.max_new_tokens-len(j.ids) for j,_ in live), *(self.model.context-n+1 for _,n in live))
+
+@patch
+def stride(self:Writer, k)->list: # of the jobs that are finished
+    "Draw up to `k` tokens in each row; a text can end at the last of them only."
+    u, jobs = torch.zeros(len(self.rows), k, dtype=torch.float64), [(r,j) for r,j in enumerate(self.rows) if j]
+    for r,j in jobs: u[r] = torch.from_numpy(j.u[len(j.ids):len(j.ids)+k])
+    hold = k if len(jobs[0][1].ids)<self.s.min_new_tokens else 0
+    tokens, logp, self.state = self.model.several(self.state, u, [j.temperature if j else 0. for j in self.rows], self.end, hold)
+    tokens, logp = tokens.tolist(), logp.tolist()
+    for r,j in jobs:
+        for t,p in zip(tokens[r], logp[r]):
+            if p!=p: raise GenerateError("the model's output is not a number (nan); its weights are damaged")
+            j.take(t, p, self.s, self.end)
+    self.token, self.seen = [o[-1] for o in tokens], [n+len(tokens[0])-1 for n in self.seen]
+    return [j for _,j in jobs if j.reason]
+
 # %% ../nbs/31_generation.ipynb #a317d6a5
 ATTEMPTS = 8
 
@@ -411,11 +437,11 @@ def fitting(one, tokens, free, most):
     cache = getattr(one, "nbytes", 0)/max(one.length, 1)*tokens*2  # twice: it is copied as it grows
     return int(min(most, max(1, free/2 // (cache+one.logits.shape[-1]*40))))
 
-# %% ../nbs/31_generation.ipynb #9bc2e8dd
+# %% ../nbs/31_generation.ipynb #d4f09e4f
 TILE = 32
 
 @patch(as_prop=True)
-def exact(self:Writer): return self.s.batch_invariant
+def exact(self:Writer): return self.s.batch_invariant and not getattr(self.model, "invariant", False)
 
 @patch
 def size(self:Writer):
