@@ -543,7 +543,7 @@ def prefix(self:Codec)->list[int]: "The ids that the tokenizer puts before a tex
 @patch(as_prop=True)
 def suffix(self:Codec)->list[int]: "The ids that the tokenizer puts after a text, such as T5's end of input."; return self.marks[1]
 
-# %% ../nbs/11_tokenizer.ipynb #86759981
+# %% ../nbs/11_tokenizer.ipynb #e9ad207a
 @patch
 def prompt_ids(self:Codec, text:str)->list[int]:
     "The ids to go on from: the tokenizer's own beginning mark, if it has one, then `text`; for no text, the mark that begins one."
@@ -551,6 +551,11 @@ def prompt_ids(self:Codec, text:str)->list[int]:
     if ids: return ids
     if self.begin is None: raise TokenizerError("this tokenizer has no token that begins or ends a text; give a prompt")
     return [self.begin]
+
+@patch
+def input_ids(self:Codec, text:str)->list[int]:
+    "The ids an encoder reads: `text` between the tokenizer's own marks."
+    return [*self.prefix, *self.encode(text), *self.suffix] or self.prompt_ids("")
 
 # %% ../nbs/11_tokenizer.ipynb #f915047c
 MARKERS = SPACE,CASE,ESCAPE = "▁⇧␛"
