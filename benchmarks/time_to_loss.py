@@ -20,7 +20,7 @@ from pathlib import Path
 from main_job import RESULTS, machine
 
 TARGET = 1.88
-SHORT = dict(steps=320, batch_size=24, lr=2e-2, warmup=3)  # what is enough for the target
+SHORT = dict(steps=300, batch_size=24, lr=2e-2, warmup=3)  # what is enough for the target
 LONG = dict(batch_size=24, lr=2e-2, warmup=3)  # the steps are what fits into nanoGPT's time
 README = ["--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=100", "--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000",
           "--lr_decay_iters=2000", "--dropout=0.0", "--dtype=float32"]
@@ -42,7 +42,7 @@ def _held():
 # learning rate decay scheduler''',
 }
 
-def nanogpt(folder, text, work):
+def nanogpt(folder, text, work, flags=README):
     "[(step, seconds, loss), …] of a run of nanoGPT."
     import numpy as np
     script = (Path(folder)/"train.py").read_text()
@@ -56,7 +56,7 @@ def nanogpt(folder, text, work):
     (data/"meta.pkl").write_bytes(pickle.dumps(dict(vocab_size=len(chars))))
     (work/"train.py").write_text(script)
     for f in ("model.py", "configurator.py", "config"): (work/f).symlink_to((Path(folder)/f).resolve())
-    p = subprocess.run([sys.executable, "train.py", "config/train_shakespeare_char.py", *README], cwd=work, capture_output=True, text=True)
+    p = subprocess.run([sys.executable, "train.py", "config/train_shakespeare_char.py", *flags], cwd=work, capture_output=True, text=True)
     if p.returncode: sys.exit(p.stderr)
     return [(int(k), float(s), float(x)) for k, s, x in (line.split()[1:] for line in p.stdout.splitlines() if line.startswith("HELD"))]
 
@@ -70,16 +70,18 @@ def char_tokenizer(text):
     t.pre_tokenizer, t.decoder = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"), decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=t)
 
+SHAPE = dict(n_layer=4, n_head=4, n_embd=128, n_positions=64)
+
 def held_out(tg, tokens):
     "The loss of all consecutive windows."
     import torch
     from torch.nn.functional import cross_entropy
-    ids = torch.from_numpy(tokens.astype("int64"))
-    n = (len(ids)-1)//64*64
-    x, y = ids[:n].view(-1, 64), ids[1:n+1].view(-1, 64)
+    ids, window = torch.from_numpy(tokens.astype("int64")).to(tg.model.device), tg.context
+    n = (len(ids)-1)//window*window
+    x, y = ids[:n].view(-1, window), ids[1:n+1].view(-1, window)
     with torch.no_grad(): return sum(cross_entropy(tg.model(input_ids=a).logits.flatten(0, 1), b.flatten()).item()*len(a) for a, b in zip(x.split(217), y.split(217)))/len(x)
 
-def ours(text, settings, seed):
+def ours(text, settings, seed, shape=SHAPE, dropout=0.):
     "(seconds, loss) of a run, through the public interface."
     from transformers import GPT2Config
     from textgen import TextGen, TokenDataset
@@ -87,7 +89,7 @@ def ours(text, settings, seed):
     tok, n = char_tokenizer(text), int(0.9*len(text))
     data, held = TokenDataset.from_texts([text[:n]], tok), TokenDataset.from_texts([text[n:]], tok)
     start = time.perf_counter()
-    config = GPT2Config(vocab_size=len(tok), n_layer=4, n_head=4, n_embd=128, n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., activation_function="gelu", bos_token_id=None, eos_token_id=None)
+    config = GPT2Config(vocab_size=len(tok), resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout, activation_function="gelu", bos_token_id=None, eos_token_id=None, **shape)
     tg = TextGen.new(config, tok, seed=seed)
     tg.train(data, sample_every=0, seed=seed, view=NoView(), **settings)
     return time.perf_counter()-start, held_out(tg, held.tokens)

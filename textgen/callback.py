@@ -33,19 +33,19 @@ def memory()->float: # in bytes
 
 def _size(n): return f"{n/1e9:.1f} GB" if n>=1e9 else f"{n/1e6:.0f} MB"
 
-# %% ../nbs/41_callback.ipynb #d8d5dd9a
+# %% ../nbs/41_callback.ipynb #c582635b
 def by_task(tasks)->str:
     "The loss of each task, for a line."
-    return f" ({', '.join(f'{n} {x:.3f}' for n,x in tasks.items())})" if len(tasks)>1 else ""
+    return f" ({', '.join(f'{n} {x:.3f}' for n,x in tasks.items())})" if tasks and len(tasks)>1 else ""
 
-# %% ../nbs/41_callback.ipynb #bce2f229
+# %% ../nbs/41_callback.ipynb #816c54ae
 class LineView:
     "Progress on one line, samples above it."
     def start(self, steps, first): # steps of the run, the step to begin with
         self.bar = Progress(steps, "training", "steps")
         self.bar.bar.initial = self.bar.bar.n = self.bar.n = first
     def note(self, text): print(f"training: {text}", file=sys.stderr, flush=True) # what is said before the first step, and when something happens
-    def update(self, step, losses, average, rate, tasks={}): # losses since the last update; tokens a second; the average of each task, where there are several
+    def update(self, step, losses, average, rate, tasks=None): # losses since the last update; tokens a second; the average of each task, where there are several
         self.bar.update(step-self.bar.n, f"loss {losses[-1]:.3f}, average {average:.3f}{by_task(tasks)}, {rate:,.0f} tokens/s, {_size(memory())}")
     def sample(self, step, samples): # a `Samples`
         rule = "─"*12
@@ -56,7 +56,7 @@ class NoView:
     "Nothing is shown."
     def start(self, steps, first): pass
     def note(self, text): pass
-    def update(self, step, losses, average, rate, tasks={}): pass
+    def update(self, step, losses, average, rate, tasks=None): pass
     def sample(self, step, samples): pass
     def end(self): pass
 
@@ -87,7 +87,7 @@ def curve_png(losses, steps=0, validation=())->bytes:
     fig.savefig(out:=io.BytesIO(), format="png")
     return out.getvalue()
 
-# %% ../nbs/41_callback.ipynb #0aaa6f4c
+# %% ../nbs/41_callback.ipynb #aee7e934
 class NotebookView(NoView):
     "Line, curve and samples in the output of a notebook cell."
     def start(self, steps, first):
@@ -95,7 +95,7 @@ class NotebookView(NoView):
         self.steps, self.first, self.losses, self.text, self.began, self.drawn = steps, first, [], "", time.monotonic(), 0.
         self.handle = DisplayHandle(); self.handle.display({"text/plain": "training"}, raw=True)
     def note(self, text): print(text, flush=True)
-    def update(self, step, losses, average, rate, tasks={}):
+    def update(self, step, losses, average, rate, tasks=None):
         self.losses += losses
         left = (time.monotonic()-self.began)/max(len(self.losses), 1)*(self.steps-step)
         self.line = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f}{by_task(tasks)} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left · {_size(memory())}"

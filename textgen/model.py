@@ -245,7 +245,7 @@ def _load_adapter(folder, **kw):
     with _loading, _quiet(): model.load_adapter(str(folder))
     return model.eval()
 
-# %% ../nbs/20_model.ipynb #9e13742a
+# %% ../nbs/20_model.ipynb #4aa7e138
 def merge_lora(model):
     "Add the adapter to the weights, in place; afterwards it is an ordinary model again."
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -255,7 +255,7 @@ def merge_lora(model):
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, m.get_base_layer())
     if has_adapter(model): del model.peft_config
-    model._hf_peft_config_loaded = False
+    model._hf_peft_config_loaded, model._weight_conversions = False, None  # else it would be saved under an adapter's names
     return model.requires_grad_(True)
 
 # %% ../nbs/20_model.ipynb #396e1b44

@@ -6,11 +6,11 @@
 __all__ = ['NO_FP16', 'LR', 'RESUME', 'LIGHTNING_PRECISION', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile',
            'make_plan', 'Run', 'Batches', 'identity', 'differences', 'optimizer_state', 'set_optimizer_state',
            'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need', 'memory_here', 'report',
-           'Evaluation', 'evaluate', 'some_batches', 'mean_loss', 'Session', 'began_scratch', 'make_trainer', 'frozen',
-           'checkpointed', 'fit']
+           'Evaluation', 'evaluate', 'some_batches', 'mean_loss', 'Session', 'shard', 'began_scratch', 'make_trainer',
+           'frozen', 'checkpointed', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #af5f77f7
-import json,math,os,shutil,sys,time
+# %% ../nbs/42_trainer.ipynb #18cf693d
+import copy,json,math,os,shutil,sys,time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, asdict, field, replace
 from datetime import datetime, timezone
@@ -24,7 +24,7 @@ from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallb
 from .core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
 from .generation import generate
 from .model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
-from .module import Plan, TrainModule, fast_cpu, parts, pl, quiet_lightning
+from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, spread_like
 from .receipt import Receipt, versions
 from .settings import GenerateSettings, TrainSettings
 
@@ -169,11 +169,10 @@ def differences(old, new)->list:
     def short(v): return v[:12] if isinstance(v, str) and len(v)==64 else v
     return [f"{k} was {short(old.get(k))}, now {short(new.get(k))}" for k in sorted({*old, *new}) if old.get(k)!=new.get(k)]
 
-# %% ../nbs/42_trainer.ipynb #c926989e
+# %% ../nbs/42_trainer.ipynb #4a238003
 def _whole(t):
     "A tensor gathered from all devices, on the CPU."
-    t = t.detach()
-    return (t.full_tensor() if hasattr(t, "full_tensor") else t).cpu().contiguous()
+    return gathered(t.detach()).cpu().contiguous()
 
 def optimizer_state(net, opt)->dict: # name of a weight + "|" + what is remembered -> tensor
     "What the optimizer remembers, by the names of the weights."
@@ -191,9 +190,7 @@ def set_optimizer_state(net, opt, tensors):
 
 def _like(t, p, move):
     "A tensor where, and spread as, a weight is."
-    if hasattr(p, "device_mesh") and t.shape==p.shape:
-        from torch.distributed.tensor import distribute_tensor
-        return distribute_tensor(t.to(p.device), p.device_mesh, p.placements)
+    if t.shape==p.shape: return spread_like(t.to(p.device), p)
     return t.to(p.device) if move else t.clone()
 
 # %% ../nbs/42_trainer.ipynb #048276a0
@@ -359,6 +356,30 @@ class Session:
     def seconds(self): return self.before+time.monotonic()-self.began
     def note(self, text): getattr(self.view, "note", lambda text: None)(text)
 
+# %% ../nbs/42_trainer.ipynb #a1f19483
+def shard(module):
+    "Spread the weights of a module's model over the devices, layer by layer."
+    from torch.distributed.fsdp import fully_shard
+    mesh = module.device_mesh["data_parallel"]
+    for b in [b for stack in _blocks(module.net) for b in stack]: fully_shard(b, mesh=mesh)
+    fully_shard(module.net, mesh=mesh)
+
+@patch
+def make_module(self:Session, first):
+    "The module that trains the model, or with FSDP a copy of it."
+    fsdp = self.s.strategy=="fsdp"
+    trained = type(self.model)(copy.deepcopy(self.model.model)) if fsdp else self.model
+    self.module = TrainModule(trained, self.plan, first)
+    if fsdp: self.module.prepare = shard
+    return self.module
+
+@patch
+def gather(self:Session):
+    "Bring the weights that are trained into the model, where they are not the same."
+    if self.module.net is self.model.model: return
+    with torch.no_grad():
+        for p,q in zip(self.model.model.parameters(), self.module.net.parameters()): p.copy_(_whole(q))
+
 # %% ../nbs/42_trainer.ipynb #b403ecf2
 @patch
 def receipt(self:Session)->Receipt:
@@ -372,14 +393,13 @@ def receipt(self:Session)->Receipt:
         data=self.describe, settings=dict(made, **done, **more), steps=len(losses), tokens_seen=self.seen+self.module.tokens, seconds=round(self.seconds, 1),
         losses=[round(x, 4) for x in losses[::every]], validation=self.validation, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), versions=versions()))
 
-# %% ../nbs/42_trainer.ipynb #6b1ee734
+# %% ../nbs/42_trainer.ipynb #f7166276
 @patch
-def write(self:Session):
+def write(self:Session, remembered):
     "Write model, receipt and state."
-    s, opt = self.s, self.module.optimizers(use_pl_optimizer=False)
-    receipt = self.receipt()
+    s, receipt = self.s, self.receipt()
     def also(tmp):
-        if s.resume_state: write_state(tmp, len(self.watch.losses), optimizer_state(self.model.model, opt), self.watch.losses, self.state(receipt["model"]["sha256"]))
+        if s.resume_state: write_state(tmp, len(self.watch.losses), remembered, self.watch.losses, self.state(receipt["model"]["sha256"]))
     save_model(self.model.model, self.codec, s.save_to, receipt, also=also)
     self.saved = len(self.watch.losses)
     if s.keep>1: _keep(s.save_to, self.saved, s.keep)
@@ -391,15 +411,17 @@ def state(self:Session, now)->dict:
     return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, seen=self.seen+self.module.tokens, validation=self.validation,
                 rows=self.module.rows, scaler=scaler.state_dict() if scaler else None)
 
-# %% ../nbs/42_trainer.ipynb #42d85339
+# %% ../nbs/42_trainer.ipynb #0e94f9b1
 @patch
 def save(self:Session, step, last=False):
     "Save, at any step; measure held-out text first."
     self.watch.read(self.module)  # a loss that is no number ends the run before it is saved
     if self.held is not None: self.measure(step)
+    self.gather()
     if not self.s.save_to or self.saved==step: return
+    remembered = optimizer_state(self.module.net, self.module.optimizers(use_pl_optimizer=False)) if self.s.resume_state else {}
     if self.module.global_rank==0:
-        try: self.write()
+        try: self.write(remembered)
         except TextGenError as e:
             if last: raise ModelError(f"{e}; the trained model is in memory: save it elsewhere") from e
             self.note(f"{e}; training goes on, and the next save tries again")
@@ -409,10 +431,11 @@ def save(self:Session, step, last=False):
 def measure(self:Session, step):
     "The loss on held-out text."
     if self.validation and self.validation[-1][0]==step: return
-    self.model.model.eval()
+    trained = self.module.wrapped
+    trained.model.eval()
     try:
-        with self.module.trainer.precision_plugin.forward_context(): loss = mean_loss(self.model, self.held)
-    finally: self.model.model.train()
+        with self.module.trainer.precision_plugin.forward_context(): loss = mean_loss(trained, self.held)
+    finally: trained.model.train()
     self.validation.append((step, round(loss, 4)))
     self.note(f"step {step}: held-out loss {loss:.3f}")
 
@@ -520,27 +543,28 @@ def prompt(self:Session, step)->str:
     (e,), _ = opened.draw(1, self.s.seed, 2**41+step)
     return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.continues else ())])
 
-# %% ../nbs/42_trainer.ipynb #13ce3f9d
+# %% ../nbs/42_trainer.ipynb #dcb31908
 def _sampler(session):
     "What to do every `sample_every` steps: show a text the model writes now."
     model, s = session.model, session.s
     def do(step):
+        session.gather()
         if session.module.global_rank: return
         model.model.eval()
         try: session.view.sample(step, generate(model, session.codec, session.prompt(step), GenerateSettings(max_new_tokens=min(60, model.context), seed=s.seed+step)))
-        finally: model.model.train()
+        finally: session.module.net.train()
     return do
 
-# %% ../nbs/42_trainer.ipynb #1792ce52
+# %% ../nbs/42_trainer.ipynb #706f127d
 def _go(session, trainer, batches, control):
     "Let Lightning run, and leave the model where and as it was."
     model, s = session.model, session.s
     home, module = model.device, session.module
-    model.model.train()
-    fast = fast_cpu(model.model, s.window, session.plan.precision=="bf16") if trainer.strategy.root_device.type=="cpu" else nullcontext()
+    module.net.train()
+    fast = fast_cpu(module.net, s.window, session.plan.precision=="bf16") if trainer.strategy.root_device.type=="cpu" else nullcontext()
     try:
-        with quiet_lightning(), fast, checkpointed(model.model, s.checkpointing), control:
-            if session.plan.compile: module.compute = torch.compile(model.losses)
+        with quiet_lightning(), fast, checkpointed(module.net, s.checkpointing), control:
+            if session.plan.compile: module.compute = torch.compile(module.wrapped.loss)
             trainer.fit(module, batches)
     finally: model.model.to(home).eval()
 
@@ -587,7 +611,7 @@ def _begin(model, codec, data, s, scratch, device, view):
     for line in report(model, plan, s, source, rows, device, world): session.note(line)
     return session
 
-# %% ../nbs/42_trainer.ipynb #43c94ae2
+# %% ../nbs/42_trainer.ipynb #b85f4095
 def _fit(model, codec, data, s, scratch, base, device, view):
     "The run, when everything is found to be right."
     session = _begin(model, codec, data, s, scratch, device, view)
@@ -595,10 +619,10 @@ def _fit(model, codec, data, s, scratch, base, device, view):
     if s.lora: _adapt(model.model, s, base)
     if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation), 100_000)
     losses, found = session.resume()
-    session.module = module = TrainModule(model, session.plan, len(losses))
+    module = session.make_module(len(losses))
     session.watch = watch = WatchCallback(session.view, s.steps, losses, names=session.source.names)
     control = s.control or Control()
-    callbacks = [_Restore(model.model, found), watch, EveryCallback(s.save_every, session.save, len(losses)), EveryCallback(s.sample_every, _sampler(session), len(losses)), *s.callbacks, control, _Last(session)]
+    callbacks = [_Restore(module.net, found), watch, EveryCallback(s.save_every, session.save, len(losses)), EveryCallback(s.sample_every, _sampler(session), len(losses)), *s.callbacks, control, _Last(session)]
     trainer = make_trainer(s, device, session.plan.precision, max(0, s.steps-len(losses)), callbacks)
     if len(losses)<s.steps: _go(session, trainer, Batches(session.source, len(losses), s.steps, trainer), control)
     n, now = len(watch.losses), time.monotonic()-session.began

@@ -30,13 +30,13 @@ def loss_png(
     fig.savefig(out:=io.BytesIO(), format="png")
     return out.getvalue()
 
-# %% ../nbs/90_widgets.ipynb #0de997de
+# %% ../nbs/90_widgets.ipynb #da6e9922
 class PanelView:
     "Shows a run in the widgets of a panel."
     def __init__(self, panel): self.panel, self.losses, self.drawn = panel, [], 0.
     def start(self, steps, first):
         self.steps, self.panel.bar.max, self.panel.bar.value = steps, steps, first
-    def update(self, step, losses, average, rate, tasks={}):
+    def update(self, step, losses, average, rate, tasks=None):
         self.losses += losses
         self.panel.bar.value = step
         left = (self.steps-step)*self._seconds(step)
