@@ -49,11 +49,10 @@ def textgen(shape, kw):
     import pytorch_lightning as pl
     from textgen import TextGen, TokenDataset
     from textgen.callback import NoView
+    from textgen.tokenizer import Codec
     rows, window, steps = SHAPES[shape]
     tok, times = tokenizer(VOCAB[shape]), []
-    data = TokenDataset.from_texts(["0"], tok)
-    data.tokens = np.random.default_rng(0).integers(0, VOCAB[shape], 200_000).astype(np.uint16)
-    data.starts = np.array([0, 200_000])
+    data = TokenDataset(np.random.default_rng(0).integers(0, VOCAB[shape], 200_000).astype(np.uint16), np.array([0, 200_000], np.uint64), Codec(tok), {})
     class Clock(pl.Callback):
         def on_train_batch_end(self, *args): times.append(time.perf_counter())
     tg = TextGen.new(config(shape), tok)

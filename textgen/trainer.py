@@ -345,13 +345,13 @@ def _link_or_copy(a, b):
     try: os.link(a, b)
     except OSError: shutil.copy2(a, b)
 
-# %% ../nbs/42_trainer.ipynb #0207d9f8
+# %% ../nbs/42_trainer.ipynb #d8dd868c
 class Session:
     "A run in progress."
     def __init__(self, model, codec, s, plan, source, view):
         self.model, self.codec, self.s, self.plan, self.source, self.view = model, codec, s, plan, source, view
         self.base, self.scratch, self.start, self.facts, self.held, self.validation = None, False, None, {}, None, []
-        self.before, self.seen, self.began, self.saved, self.describe = 0., 0, time.monotonic(), None, source.describe()
+        self.before, self.seen, self.began, self.saved, self.failed, self.describe = 0., 0, time.monotonic(), None, None, source.describe()
     @property
     def seconds(self): return self.before+time.monotonic()-self.began
     def note(self, text): getattr(self.view, "note", lambda text: None)(text)
@@ -393,7 +393,7 @@ def receipt(self:Session)->Receipt:
         data=self.describe, settings=dict(made, **done, **more), steps=len(losses), tokens_seen=self.seen+self.module.tokens, seconds=round(self.seconds, 1),
         losses=[round(x, 4) for x in losses[::every]], validation=self.validation, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), versions=versions()))
 
-# %% ../nbs/42_trainer.ipynb #f7166276
+# %% ../nbs/42_trainer.ipynb #e6ed9a44
 @patch
 def write(self:Session, remembered):
     "Write model, receipt and state."
@@ -401,8 +401,7 @@ def write(self:Session, remembered):
     def also(tmp):
         if s.resume_state: write_state(tmp, len(self.watch.losses), remembered, self.watch.losses, self.state(receipt["model"]["sha256"]))
     save_model(self.model.model, self.codec, s.save_to, receipt, also=also)
-    self.saved = len(self.watch.losses)
-    if s.keep>1: _keep(s.save_to, self.saved, s.keep)
+    if s.keep>1: _keep(s.save_to, len(self.watch.losses), s.keep)
 
 @patch
 def state(self:Session, now)->dict:
@@ -411,20 +410,25 @@ def state(self:Session, now)->dict:
     return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, seen=self.seen+self.module.tokens, validation=self.validation,
                 rows=self.module.rows, scaler=scaler.state_dict() if scaler else None)
 
-# %% ../nbs/42_trainer.ipynb #0e94f9b1
+# %% ../nbs/42_trainer.ipynb #d13f266e
 @patch
 def save(self:Session, step, last=False):
     "Save, at any step; measure held-out text first."
     self.watch.read(self.module)  # a loss that is no number ends the run before it is saved
     if self.held is not None: self.measure(step)
     self.gather()
-    if not self.s.save_to or self.saved==step: return
+    if not self.s.save_to: return
+    if self.saved!=step: self._write_once(step)
+    if last and self.failed: raise ModelError(f"{self.failed}; the trained model is in memory: save it elsewhere") from self.failed
+
+@patch
+def _write_once(self:Session, step):
+    "Let the first process write; the others wait for it."
     remembered = optimizer_state(self.module.net, self.module.optimizers(use_pl_optimizer=False)) if self.s.resume_state else {}
+    self.saved, self.failed = step, None
     if self.module.global_rank==0:
         try: self.write(remembered)
-        except TextGenError as e:
-            if last: raise ModelError(f"{e}; the trained model is in memory: save it elsewhere") from e
-            self.note(f"{e}; training goes on, and the next save tries again")
+        except TextGenError as e: self.failed = e; self.note(f"{e}; training goes on, and the next save tries again")
     if self.module.trainer.world_size>1: self.module.trainer.strategy.barrier()
 
 @patch
