@@ -11,7 +11,10 @@ SETTINGS = dict(steps=240, batch_size=2, accumulate=2, save_every=4, sample_ever
 # ---- killed and resumed
 def _data(kind, cache):
     "What is trained on."
-    return cache
+    from textgen import Mixture, Task
+    from textgen.task import prefix_lm
+    if kind=="windows": return cache
+    return "poems" if kind=="task" else Mixture(["poems", Task("lines", cache, prefix_lm(length=40))], rates=[1, 2])
 
 def _train(tok_folder, kind, cache, folder, pipe, **kw):
     "One attempt: from the last save to the end, unless it is killed."
@@ -50,7 +53,7 @@ def _killed(spare, tok_folder, kind, cache, folder, n):
     assert Receipt.load(folder/"cut"/"textgen.json")["model"]["sha256"]==whole[2]==model_hash(TextGen(folder/"cut", device="cpu").model)
     assert [o.name for o in (folder/"cut").parent.iterdir() if "tmp" in o.name]==[]  # what the dead left is swept away
 
-KINDS = ["windows"]
+KINDS = ["windows", "task", "mixture"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_three_times(spare, tok_folder, cache, tmp_path, kind): _killed(spare, tok_folder, kind, cache, tmp_path, 3)
 

@@ -205,7 +205,7 @@ def noise(seed:int, device):
         if cuda: torch.cuda.manual_seed(seed%2**63)
         yield
 
-# %% ../nbs/40_module.ipynb #1070adc8
+# %% ../nbs/40_module.ipynb #26429826
 class TrainModule(pl.LightningModule):
     "A model in training."
     def __init__(self,
@@ -218,31 +218,41 @@ class TrainModule(pl.LightningModule):
         self.wrapped, self.plan, self.first = model, plan, first
         self.automatic_optimization = False
         self.dropout = any(isinstance(m, torch.nn.Dropout) and m.p>0 for m in self.net.modules())
-        self.losses, self.norms, self.rows, self.compute, self.prepare = [], [], plan.rows, model.loss, None
+        self.losses, self.norms, self.tokens, self.rows, self.compute, self.prepare = [], [], 0, plan.rows, model.loss, None
+        self.tallies, self.by_row = [], model.losses
     def configure_optimizers(self): return make_optimizer(self.net, self.plan)
     def configure_model(self):
         if self.prepare: self.prepare(self)
     def rate(self, step): return self.plan.lr*schedule(step, self.plan.steps, self.plan.warmup, self.plan.schedule)
 
-# %% ../nbs/40_module.ipynb #61e148bf
+# %% ../nbs/40_module.ipynb #88fbb9dc
 @patch
-def _part(self:TrainModule, rows, share, step, i, last):
-    "Add the gradient of some rows; returns their part of the step's loss."
+def _loss(self:TrainModule, rows, count, total):
+    "The part of some rows in the step's loss, and with several tasks the sums of each row."
+    if "task" not in rows: return self.compute(rows)*(count/total), None
+    sums = self.by_row(rows)
+    return sums.sum()/total, sums.detach()
+
+@patch
+def _part(self:TrainModule, rows, count, total, step, i, last):
+    "Add the gradient of some rows; returns their part of the step's loss, and perhaps the sums of each."
     seed = int(random_words(1, "dropout", self.plan.seed, step, self.global_rank*10**6+i)[0]) if self.dropout else 0
     sync = nullcontext() if last or self.trainer.world_size==1 else self.trainer.strategy.block_backward_sync()
     with (noise(seed, self.device) if self.dropout else nullcontext()), sync:
-        loss = self.compute(rows)*share
+        loss, sums = self._loss(rows, count, total)
         self.manual_backward(loss*self.trainer.world_size if self.trainer.world_size>1 else loss)  # many devices take the mean
-    return loss.detach()
+    return loss.detach(), sums
 
 @patch
 def gradients(self:TrainModule, batch, step):
     "The gradient of the whole step, a part at a time; returns its loss."
-    rows, counts, total = batch["rows"], batch["counts"], 0.
+    rows, counts, loss, self.sums = batch["rows"], batch["counts"], 0., []
     for i in range(0, len(counts), self.rows):
-        part, share = {k: v[i:i+self.rows] for k,v in rows.items()}, sum(counts[i:i+self.rows])/batch["total"]
-        total = total + self._part(part, share, step, i, i+self.rows>=len(counts))
-    return self.trainer.strategy.reduce(total, reduce_op="sum") if self.trainer.world_size>1 else total
+        part = {k: v[i:i+self.rows] for k,v in rows.items()}
+        more, sums = self._part(part, sum(counts[i:i+self.rows]), batch["total"], step, i, i+self.rows>=len(counts))
+        loss = loss+more
+        self.sums.append(sums)
+    return self.trainer.strategy.reduce(loss, reduce_op="sum") if self.trainer.world_size>1 else loss
 
 # %% ../nbs/40_module.ipynb #8443916d
 @patch
@@ -259,7 +269,7 @@ def gradients_that_fit(self:TrainModule, batch, step):
         self.net.zero_grad(set_to_none=True)
         if self.device.type=="cuda": torch.cuda.empty_cache()
 
-# %% ../nbs/40_module.ipynb #b49bdc3c
+# %% ../nbs/40_module.ipynb #4c2e6b9e
 @patch
 def _clip(self:TrainModule):
     "Shorten a gradient that is too long; returns how long it was."
@@ -276,5 +286,7 @@ def training_step(self:TrainModule, batch, k):
     for g in opt.param_groups: g["lr"] = self.rate(step)
     opt.step(); opt.zero_grad()
     self.losses.append(loss); self.norms.append(norm.detach())
+    if "task" in batch["rows"]: self.tallies.append((batch["rows"]["task"], batch["counts"], torch.cat(self.sums)))
+    self.tokens += batch["total"]
     if self.trainer.loggers: self.log_dict(dict(loss=loss, lr=self.rate(step), grad_norm=norm))
     return loss
