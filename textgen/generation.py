@@ -639,7 +639,7 @@ def _write_samples(samples, path):
     settle(receipt_path(path))
     return path
 
-# %% ../nbs/31_generation.ipynb #c50fa1b6
+# %% ../nbs/31_generation.ipynb #786736de
 def share()->tuple: # number of this process, number of processes
     "Which part of the work is this process's, as torchrun says it."
     world = int(os.environ.get("WORLD_SIZE", 1))
@@ -648,7 +648,7 @@ def share()->tuple: # number of this process, number of processes
 class Journal:
     "The finished texts of a file that is being made."
     def __init__(self, path, asked:str, seed, rank=0): # asked: what identifies the work
-        self.path, self.rank, self.file = Path(path), rank, None
+        self.path, self.rank, self.file, self.mine = Path(path), rank, None, {}
         self.stem = f".{self.path.name}.part-{sha256(asked)[:16]}-"
         self.seed = next((r["seed"] for r in self.rows() if "seed" in r), seed)
     def parts(self): return sorted(self.path.parent.glob(f"{glob.escape(self.stem)}*"))
@@ -658,19 +658,21 @@ class Journal:
             for line in part.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
                 try: yield json.loads(line)
                 except ValueError: pass
-    def done(self): return {r["index"]: r for r in self.rows() if "index" in r}
+    def done(self): return {r["index"]: r for r in self.rows() if "index" in r}|self.mine
 
-# %% ../nbs/31_generation.ipynb #14c12960
+# %% ../nbs/31_generation.ipynb #42309a0f
 @patch
 def note(self:Journal, **row):
-    "Write one line; a disk that is full does not end the work."
+    "Write one line; a disk that is full does not end the work of a process that has all texts itself."
+    if "index" in row: self.mine[row["index"]] = row
     try:
         if not self.file:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.file = (self.path.parent/f"{self.stem}{self.rank}").open("a", encoding="utf-8")
             self.file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")  # after a line that may have been cut
         self.file.write(json.dumps(row)+"\n"); self.file.flush()
-    except OSError: pass
+    except OSError as e:
+        if share()[1]>1: raise GenerateError(f"cannot write {self.path} ({e.strerror}); free some space, and start again: what was written is kept") from e
 
 @patch
 def close(self:Journal, remove):
