@@ -214,6 +214,14 @@ def test_in_a_dataset(codec, tmp_path):
     whole = TokenDataset.from_files(tmp_path/"a.txt", codec.tokenizer)
     assert whole.decode(whole[0])==text and whole[0].tolist()==codec.encode(text)
 
+def test_a_long_document_is_cut_without_a_trace(codec, poems, tmp_path):
+    text = "\n\n".join(poems[:2500])+"\n\n  "+PROBE*10+_mixed(200_000)+"\n"
+    assert len(text)>1_200_000 and codec.rest and not codec.splittable
+    (tmp_path/"a.txt").write_text(text, encoding="utf-8", newline="")
+    data = TokenDataset.from_files(tmp_path/"a.txt", codec.tokenizer)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    assert data[0].tolist()==codec.encode(text) and data.decode(data[0])==text
+
 def test_a_sentencepiece_file(given, tmp_path):
     import shutil
     model = given("albert_spiece.model")

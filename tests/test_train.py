@@ -11,7 +11,8 @@ SETTINGS = dict(steps=240, batch_size=2, accumulate=2, save_every=4, sample_ever
 # ---- killed and resumed
 def _data(kind, cache):
     "What is trained on."
-    return cache
+    from textgen import Mixture
+    return dict(windows=cache, task="poems", mixture=Mixture(["poems", "news"], rates="equal"))[kind]
 
 def _train(tok_folder, kind, cache, folder, pipe, **kw):
     "One attempt: from the last save to the end, unless it is killed."
@@ -50,7 +51,7 @@ def _killed(spare, tok_folder, kind, cache, folder, n):
     assert Receipt.load(folder/"cut"/"textgen.json")["model"]["sha256"]==whole[2]==model_hash(TextGen(folder/"cut", device="cpu").model)
     assert [o.name for o in (folder/"cut").parent.iterdir() if "tmp" in o.name]==[]  # what the dead left is swept away
 
-KINDS = ["windows"]
+KINDS = ["windows", "task", "mixture"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_three_times(spare, tok_folder, cache, tmp_path, kind): _killed(spare, tok_folder, kind, cache, tmp_path, 3)
 
@@ -170,3 +171,109 @@ def test_the_receipt_tells_what_was_decided(tiny, tok, data, tmp_path):
     tiny(tok).train(data, steps=2, batch_size=1, save_to=tmp_path/"m", sample_every=0, view=NoView())
     s = json.loads((tmp_path/"m"/"textgen.json").read_text())["settings"]
     assert (s["optimizer"], s["schedule"], s["lr"], s["weight_decay"])==("muon", "linear", 0.01, .1) and s["precision"] in ("fp32", "bf16")
+
+
+# ---- several processes
+SCRIPT = """
+import json,os,sys
+from textgen import TextGen
+from textgen.model import model_hash
+def main():
+    folder, cache, tok, kw = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+    from transformers import GPT2Config
+    from textgen.tokenizer import load_tokenizer
+    tok = load_tokenizer(tok)
+    tg = TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=2, n_head=2, n_embd=32, n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.), tok, seed=1, device="cpu")
+    run = tg.train(cache, steps=6, save_every=3, sample_every=3, seed=3, precision="fp32", save_to=folder, **kw)
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))==0: print("LOSSES", json.dumps(run.losses))
+if __name__=="__main__": main()
+"""
+
+def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
+    "Losses of the script above, and all it printed."
+    import subprocess,sys
+    (tmp_path/"script.py").write_text(SCRIPT)
+    env = {k: v for k,v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
+    p = subprocess.run([sys.executable, *launcher, str(tmp_path/"script.py"), str(tmp_path/name), str(cache), str(tok_folder), json.dumps(kw)], capture_output=True, text=True, env=env, timeout=240)
+    assert p.returncode==0, p.stderr[-3000:]
+    lines = [line for line in p.stdout.splitlines() if line.startswith("LOSSES")]
+    assert len(lines)==1
+    return json.loads(lines[0][7:]), p.stdout+p.stderr
+
+@pytest.fixture(scope="module")
+def alone(cache, tok_folder, tmp_path_factory):
+    d = tmp_path_factory.mktemp("alone")
+    return _run(d, "m", cache, tok_folder, batch_size=8)[0], d/"m"
+
+def _same(alone, losses, folder):
+    assert max(abs(a-b) for a,b in zip(losses, alone[0]))<1e-5 and len(losses)==6
+    a, b = (TextGen(f, device="cpu") for f in (alone[1], folder))
+    assert max((p-q).abs().max().item() for p,q in zip(a.model.parameters(), b.model.parameters()))<1e-3
+    assert sorted(o.name for o in folder.iterdir())==sorted(o.name for o in alone[1].iterdir())
+
+WAYS = dict(ddp=dict(devices=2, strategy="ddp"), fsdp=dict(devices=2, strategy="fsdp"))
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_are_as_one(alone, cache, tok_folder, tmp_path, way):
+    "Half the batch each: the same losses, the same folder; one of them speaks and writes."
+    losses, said = _run(tmp_path, "m", cache, tok_folder, batch_size=2, accumulate=2, **WAYS[way])
+    _same(alone, losses, tmp_path/"m")
+    assert said.count("6 steps of 8")==1 and said.count("step 3 ")==1
+
+def test_torchrun(alone, cache, tok_folder, tmp_path):
+    losses, said = _run(tmp_path, "m", cache, tok_folder, launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"), batch_size=4)
+    _same(alone, losses, tmp_path/"m")
+    assert said.count("6 steps of 8")==1
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_resume(alone, cache, tok_folder, tmp_path, way):
+    "What one process saved half way, two go on with, when told that the number may change."
+    first, _ = _run(tmp_path, "m", cache, tok_folder, batch_size=4, **WAYS[way])
+    again, said = _run(tmp_path, "m", cache, tok_folder, batch_size=4, resume=True, **WAYS[way])
+    assert again==first and "resumed after step 6" in said
+
+
+# ---- adapters
+def test_lora(tiny, tok, data, tmp_path):
+    "It trains, is saved as an adapter, resumed exactly, loaded, and merged."
+    tiny(tok).save(tmp_path/"base")
+    def tuned(folder, **kw):
+        tg = TextGen(tmp_path/"base", device="cpu")
+        run = tg.train(data, **{**dict(steps=6, batch_size=2, save_every=2, sample_every=0, precision="fp32", lora=4, save_to=folder, view=NoView()), **kw})
+        return tg, run
+    whole, run = tuned(tmp_path/"a")
+    assert (tmp_path/"a"/"adapter_model.safetensors").exists() and not (tmp_path/"a"/"model.safetensors").exists()
+    with pytest.raises(RuntimeError, match="power cut"): tuned(tmp_path/"b", callbacks=(_crash_after(4),))
+    cut, again = tuned(tmp_path/"b", resume=True)
+    assert again.losses==run.losses and model_hash(cut.model)==model_hash(whole.model)
+    loaded = TextGen(tmp_path/"a", device="cpu")
+    text = whole.generate_one(max_new_tokens=20, seed=1, temperature=0)
+    assert loaded.generate_one(max_new_tokens=20, seed=1, temperature=0)==text
+    with pytest.raises(TrainError, match="tg.merge"): loaded.train(data, steps=1, view=NoView())
+    loaded.merge().save(tmp_path/"merged")
+    assert TextGen(tmp_path/"merged", device="cpu").generate_one(max_new_tokens=20, seed=1, temperature=0)==text
+    with pytest.raises(TrainError, match="save this one first"): tiny(tok).train(data, steps=1, lora=4, save_to=tmp_path/"c", view=NoView())
+
+def _crash_after(k):
+    import pytorch_lightning as pl
+    class Crash(pl.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, i):
+            if i==k: raise RuntimeError("power cut")
+    return Crash()
+
+def _peak(tok_folder, cache, pipe, kw):
+    import resource
+    from transformers import GPT2Config
+    from textgen.tokenizer import load_tokenizer
+    tok = load_tokenizer(tok_folder)
+    tg = TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=6, n_head=6, n_embd=384, n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.), tok, device="cpu")
+    tg.train(cache, steps=3, batch_size=1, window=16, sample_every=0, precision="fp32", optimizer="adamw", view=NoView(), **kw)
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024)
+
+def test_lora_takes_less_memory(spare, tok_folder, cache):
+    "10.8 million weights: gradients and AdamW's memory of them are 130 MB."
+    def peak(**kw):
+        ours, theirs = spare.Pipe()
+        p = spare.Process(target=_peak, args=(tok_folder, cache, theirs, kw)); p.start()
+        got = ours.recv(); p.join()
+        return got
+    assert peak(lora=4)<peak()-80e6

@@ -233,7 +233,7 @@ def padding(self:Pairs, batches=None)->float:
     rows, batches, widths, *_ = self._super(0)
     return 1-sum(len(r["input_ids"])+len(r["labels"]) for r in rows)/(int(widths.sum())*self.batch_size)
 
-# %% ../nbs/14_batch.ipynb #08551e72
+# %% ../nbs/14_batch.ipynb #33171bbd
 def _hash(columns):
     h = hashlib.sha256()
     for c in columns:
@@ -247,9 +247,17 @@ def _describe(name, columns, documents, sources, share=1.):
 class WindowSource(Windows):
     "Windows, as a causal model is fed them."
     names = ("text",)
+    @property
+    def per_row(self): return self.window
     def __getitem__(self, k): return causal_batch(super().__getitem__(k))
     def describe(self): return [_describe("text", [self.data.tokens], len(self.data), self.data.info.get("sources", []))]
     def identity(self): return sha256(repr([_hash([self.data.tokens]), _hash([self.data.starts]), self.data.info.get("groups"), self.window, self.by]))
+
+@patch(as_prop=True)
+def per_row(self:Pairs)->float:
+    "Tokens in a row, input and target, on average."
+    if not hasattr(self, "_per_row"): self._per_row = float(np.mean([len(r["input_ids"])*(self.kind=="seq2seq")+len(r["labels"]) for r in self._super(0)[0]]))
+    return self._per_row
 
 @patch
 def describe(self:Pairs)->list:

@@ -460,7 +460,7 @@ def hold(self:Writer, state):
     memory = {len(p) for p in self.prompts}
     return state.hold(min(first+self.s.max_new_tokens, self.model.context)+1, max(memory)+1 if len(memory)>1 else 0)
 
-# %% ../nbs/31_generation.ipynb #99a6c5ac
+# %% ../nbs/31_generation.ipynb #dc9af1b3
 def _checked(prompt):
     "A list of prompts, or an error."
     prompts = [prompt] if isinstance(prompt, str) else prompt
@@ -470,7 +470,7 @@ def _checked(prompt):
 
 def writer(model, codec, prompt, settings, guide=None)->Writer:
     "What writes texts for a prompt, or for several."
-    return Writer(model, codec, [codec.prompt_ids(p) for p in _checked(prompt)], settings, guide)
+    return Writer(model, codec, [(codec.prompt_ids if model.continues else codec.input_ids)(p) for p in _checked(prompt)], settings, guide)
 
 @patch
 def sample(self:Writer, job, prompts)->Sample:

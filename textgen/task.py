@@ -390,6 +390,20 @@ class Task:
         names = [f"bundled {Path(o).stem}" if Path(o).parent==bundled("poems").parent else o for o in names]
         return ", ".join(names[:3])+(" …" if len(some)>3 else "")
 
+# %% ../nbs/13_task.ipynb #55267e46
+@patch
+def texts(self:Task): # yields strings
+    "All text of the source, field by field."
+    if self.sort=="data":
+        for o in _as_list(self.source):
+            data = o if isinstance(o, TokenDataset) else TokenDataset.load(o)
+            yield from (data.decode(data[i]) for i in range(len(data)))
+    elif self.sort=="paths" and not _is_table(self.source) and not any(Path(str(s)).expanduser().is_dir() for s in _as_list(self.source)):
+        yield from (d.text for d in documents(self.source, **self.read))
+    else:
+        for r in _path_rows(self.source, **self.read) if self.sort=="paths" else (r for _,r in records(self.source)):
+            yield from (_cell(v, k, self.where) for k,v in r.items() if k in _names(r)) if isinstance(r, Mapping) else [r]
+
 # %% ../nbs/13_task.ipynb #0013178f
 def _reads(steps):
     "The fields that steps read; None where one of them does not say."
@@ -685,6 +699,12 @@ def shares(self:Mixture,
     else: rate = np.asarray(self.rates, float)
     if self.by=="token": rate = rate/np.asarray(tokens)
     return rate/rate.sum()
+
+# %% ../nbs/13_task.ipynb #5723268f
+@patch
+def texts(self:Mixture): # yields strings
+    "All text of all tasks."
+    for t in self.tasks: yield from t.texts()
 
 # %% ../nbs/13_task.ipynb #46da112c
 _registry, _files = {}, {}

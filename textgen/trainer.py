@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['NO_FP16', 'LR', 'RESUME', 'LIGHTNING_PRECISION', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile',
-           'make_plan', 'Run', 'WindowSource', 'Batches', 'identity', 'differences', 'optimizer_state',
-           'set_optimizer_state', 'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need',
-           'memory_here', 'report', 'held_out_loss', 'Session', 'began_scratch', 'make_trainer', 'frozen',
-           'checkpointed', 'fit']
+           'make_plan', 'Run', 'Batches', 'identity', 'differences', 'optimizer_state', 'set_optimizer_state',
+           'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need', 'memory_here', 'report',
+           'Evaluation', 'evaluate', 'some_batches', 'mean_loss', 'Session', 'shard', 'began_scratch', 'make_trainer',
+           'frozen', 'checkpointed', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #5f16b6bc
-import json,math,os,shutil,sys,time
+# %% ../nbs/42_trainer.ipynb #18cf693d
+import copy,json,math,os,shutil,sys,time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, asdict, field, replace
 from datetime import datetime, timezone
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from .batch import Windows, causal_batch
+from .batch import eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, default_view, draw_losses, curve_png
 from .core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
 from .generation import generate
-from .model import RECEIPT, check_folder, model_hash, save_model
-from .module import Plan, TrainModule, fast_cpu, parts, pl, quiet_lightning
+from .model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
+from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, spread_like
 from .receipt import Receipt, versions
 from .settings import GenerateSettings, TrainSettings
 
@@ -92,7 +92,7 @@ def make_plan(
                 weight_decay=(0. if s.lora else 0.1) if s.weight_decay is None else s.weight_decay, clip=s.clip, seed=s.seed, precision=precision,
                 compile=pick_compile(device, n, s.steps*rows*window) if s.compile=="auto" else s.compile)
 
-# %% ../nbs/42_trainer.ipynb #9758c083
+# %% ../nbs/42_trainer.ipynb #72ffed12
 @dataclass
 class Run:
     "A training run that has ended."
@@ -103,12 +103,15 @@ class Run:
     stopped:bool=False # before the last step, by Ctrl-C or a stop button
     folder:object=None # where the model is
     validation:list=field(default_factory=list) # (step, loss on the documents held out)
+    tasks:dict=field(default_factory=dict) # name -> (step, loss) of every step that had rows of the task
     def __repr__(self):
         if not self.losses: return "no steps"
         first, last = self.losses[0], RunningAverage().update(self.losses)  # as the progress line shows it
         held = f", held out {self.validation[-1][1]:.2f}" if self.validation else ""
         where = f", saved in {self.folder}" if self.folder else ""
-        return f"{self.steps:,} steps in {self.seconds:.0f} s{' (stopped)' if self.stopped else ''}, loss {first:.2f} → {last:.2f}{held}, {self.tokens_per_second:,.0f} tokens/s{where}"
+        tasks = {n: [x for _,x in v] for n,v in self.tasks.items() if v and len(self.tasks)>1}
+        each = "".join(f", {n} {x[0]:.2f} → {RunningAverage().update(x):.2f}" for n,x in tasks.items())
+        return f"{self.steps:,} steps in {self.seconds:.0f} s{' (stopped)' if self.stopped else ''}, loss {first:.2f} → {last:.2f}{each}{held}, {self.tokens_per_second:,.0f} tokens/s{where}"
 
 # %% ../nbs/42_trainer.ipynb #54d091e9
 @patch
@@ -129,18 +132,12 @@ def to_png(self:Run, path):
     with atomic_path(path, TrainError) as tmp: tmp.write_bytes(curve_png(self.losses, validation=self.validation))
     return Path(path)
 
-# %% ../nbs/42_trainer.ipynb #ac41bc09
-class WindowSource:
-    "Windows of a stream, as a causal model reads them; `source[k]` are the rows of step k."
-    def __init__(self, windows): self.windows, self.window = windows, windows.window
-    def __getitem__(self, k): return causal_batch(self.windows[k])
-
+# %% ../nbs/42_trainer.ipynb #1141c7d5
 def _source(model, codec, data, s, rows):
     "The batch source of this run, or why there cannot be any."
-    data.check_tokenizer(codec)
     window = s.window or min(model.context, 1024)
-    if window>model.context: raise TrainError(f"window={window} is longer than the model's context of {model.context} tokens")
-    return WindowSource(Windows(data, window, rows, s.seed, s.by))
+    if model.limit and window>model.limit: raise TrainError(f"window={window} is longer than the model's context of {model.limit} tokens")
+    return make_source(model.kind, data, codec, batch_size=rows, seed=s.seed, window=window, by=s.by, validation=s.validation)
 
 # %% ../nbs/42_trainer.ipynb #e4568efa
 class Batches:
@@ -150,38 +147,32 @@ class Batches:
     def __iter__(self):
         for k in range(self.first, self.steps): yield self.batch(k)
 
-# %% ../nbs/42_trainer.ipynb #86445f6a
+# %% ../nbs/42_trainer.ipynb #ccfae9a3
 @patch
 def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
     "The rows of this device in step `k`."
-    rows = self.source[k]
+    rows = {n: v for n,v in self.source[k].items() if n!="task" or len(self.source.names)>1}
     counts = (rows["labels"]!=-100).sum(1)
     world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
     mine = slice(len(counts)*rank//world, len(counts)*(rank+1)//world)
     return dict(rows={n: torch.from_numpy(np.ascontiguousarray(v[mine])) for n,v in rows.items()}, counts=counts[mine].tolist(), total=int(counts.sum()) or 1)
 
-# %% ../nbs/42_trainer.ipynb #33e6fd3d
-def identity(plan, s, source, data, codec, start, world)->dict:
+# %% ../nbs/42_trainer.ipynb #3a70de74
+def identity(plan, s, source, codec, start, world)->dict:
     "What decides the steps of a run."
     read = dict(batch_size=s.batch_size, accumulate=s.accumulate, devices=world, window=s.window, by=s.by, freeze=s.freeze, lora=s.lora, checkpointing=s.checkpointing, validation=s.validation)
-    it = dict({k: v for k,v in asdict(plan).items() if k!="rows"}, **read, tokenizer=codec.fingerprint, data=_data_hash(data), model=start, torch=torch.__version__)
+    it = dict({k: v for k,v in asdict(plan).items() if k!="rows"}, **read, tokenizer=codec.fingerprint, data=source.identity(), model=start, torch=torch.__version__)
     return json.loads(json.dumps(it, default=str))  # as it will be read again
-
-def _data_hash(data):
-    "The SHA-256 of what is read: tokens, where documents start, and how they are weighed."
-    whole = [sha256(np.ascontiguousarray(o).data) for o in (data.tokens, data.starts)]
-    return sha256(json.dumps([*whole, data.info.get("groups")], default=float))
 
 def differences(old, new)->list:
     "What differs, in words."
     def short(v): return v[:12] if isinstance(v, str) and len(v)==64 else v
     return [f"{k} was {short(old.get(k))}, now {short(new.get(k))}" for k in sorted({*old, *new}) if old.get(k)!=new.get(k)]
 
-# %% ../nbs/42_trainer.ipynb #c926989e
+# %% ../nbs/42_trainer.ipynb #4a238003
 def _whole(t):
     "A tensor gathered from all devices, on the CPU."
-    t = t.detach()
-    return (t.full_tensor() if hasattr(t, "full_tensor") else t).cpu().contiguous()
+    return gathered(t.detach()).cpu().contiguous()
 
 def optimizer_state(net, opt)->dict: # name of a weight + "|" + what is remembered -> tensor
     "What the optimizer remembers, by the names of the weights."
@@ -199,9 +190,7 @@ def set_optimizer_state(net, opt, tensors):
 
 def _like(t, p, move):
     "A tensor where, and spread as, a weight is."
-    if hasattr(p, "device_mesh") and t.shape==p.shape:
-        from torch.distributed.tensor import distribute_tensor
-        return distribute_tensor(t.to(p.device), p.device_mesh, p.placements)
+    if t.shape==p.shape: return spread_like(t.to(p.device), p)
     return t.to(p.device) if move else t.clone()
 
 # %% ../nbs/42_trainer.ipynb #048276a0
@@ -256,45 +245,91 @@ def memory_here(device)->float: # in bytes
     if device.type=="cuda": return float(torch.cuda.mem_get_info(device)[1])
     return float(os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names else math.inf
 
-# %% ../nbs/42_trainer.ipynb #4e250f00
-def report(model, plan, s, data, window, rows, device, world)->list: # lines
+# %% ../nbs/42_trainer.ipynb #e15a8dde
+def report(model, plan, s, source, rows, device, world)->list: # lines
     "What will happen, in one line; then what is odd, each with what to do."
-    seen, n = s.steps*rows*window, len(data.tokens)
-    need, have = memory_need(model, plan, window), memory_here(device)
-    lines = [f"{s.steps:,} steps of {rows}×{window} tokens ({seen/n:.1f} epochs of {n:,}; {-(-n//(rows*window)):,} steps an epoch); {'AdamW' if plan.optimizer=='adamw' else 'Muon and AdamW'}, "
+    window, n = source.window, sum(d["tokens"]*(d["share"]>0) for d in source.describe())
+    each = rows*source.per_row
+    seen, need, have = s.steps*each, memory_need(model, plan, window), memory_here(device)
+    lines = [f"{s.steps:,} steps of {rows}×{source.per_row:.0f} tokens ({seen/n:.1f} epochs of {n:,}; {math.ceil(n/each):,} steps an epoch); {'AdamW' if plan.optimizer=='adamw' else 'Muon and AdamW'}, "
              f"lr {plan.lr:g} {plan.schedule}, {plan.precision} on {f'{world}× ' if world>1 else ''}{device.type}{', compiled' if plan.compile else ''}; about {need/1e9:.1f} GB"]
-    lengths, typical = np.diff(data.starts).astype(np.int64), pick_lr(_mode(s, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
-    long = int((lengths>window).sum())
+    typical = pick_lr(_mode(s, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
     if need>0.9*have: lines.append(f"this may not fit into the {have/1e9:.0f} GB here: use a smaller batch_size with accumulate, a smaller window, lora, or checkpointing=True")
-    if s.by!="stream" and long: lines.append(f"{long:,} of {len(lengths):,} documents are longer than the window of {window} tokens and are cut: use by='stream'" + ("" if window>=model.context else ", or a larger window"))
     if seen/n>50: lines.append(f"every token is seen {seen/n:.0f} times: the model will learn the text by heart; fewer steps would do, or more text")
     if not 0.05<=plan.lr/typical<=20: lines.append(f"lr={plan.lr:g} is unusual here; {typical:g} is usual")
-    return lines + _endings(data, lengths)
+    return lines + _documents(model, source, s)
 
-def _endings(data, lengths):
-    "Whether the model can learn where a text ends."
-    if data.codec.end is None: return ["the tokenizer has no end-of-text token: texts will only end where max_new_tokens ends them"]
-    if len(lengths)==1 and len(data.tokens)>10_000: return ["the whole text is one document, so the model sees one ending only: where it holds many, encode it with by='paragraph' or 'line'"]
-    return []
+def _documents(model, source, s):
+    "What is odd about the documents, and whether the model can learn where a text ends."
+    if (data := getattr(source, "data", None)) is None: return []
+    lengths, window = np.diff(data.starts).astype(np.int64), source.window
+    long = int((lengths>window).sum())
+    lines = [f"{long:,} of {len(lengths):,} documents are longer than the window of {window} tokens and are cut: use by='stream'" + ("" if window>=model.context else ", or a larger window")] if s.by!="stream" and long else []
+    if data.codec.end is None: return [*lines, "the tokenizer has no end-of-text token: texts will only end where max_new_tokens ends them"]
+    if len(lengths)==1 and len(data.tokens)>10_000: lines.append("the whole text is one document, so the model sees one ending only: where it holds many, encode it with by='paragraph' or 'line'")
+    return lines
 
-# %% ../nbs/42_trainer.ipynb #6ca8ca13
-def held_out_loss(
+# %% ../nbs/42_trainer.ipynb #3e4a784f
+@dataclass
+class Evaluation:
+    "What a model makes of a text."
+    loss:float # nats per token
+    bits_per_character:float # of what was to be said
+    tokens:int
+    characters:int
+    tasks:dict=field(default_factory=dict) # name -> Evaluation, where there are several
+    metrics:dict=field(default_factory=dict) # name -> what a task's own metrics say
+    def __repr__(self):
+        lines = [f"loss {self.loss:.4f} nats per token, {self.bits_per_character:.4f} bits per character ({self.tokens:,} tokens, {self.characters:,} characters)"]
+        return "\n".join(lines+[f"  {n}: {e!r}" for n,e in self.tasks.items()]+[f"  {n}: {v}" for n,v in self.metrics.items()])
+
+def _evaluation(nats, tokens, characters, **kw): return Evaluation(nats/max(tokens, 1), nats/math.log(2)/max(characters, 1), tokens, characters, **kw)
+
+# %% ../nbs/42_trainer.ipynb #a282eaee
+def _measured(model, codec, b):
+    "Of each row of a batch: nats, tokens, characters."
+    nats = model.losses({k: torch.from_numpy(np.ascontiguousarray(v)).to(model.device) for k,v in b.items()})
+    said = [r[r!=-100] for r in b["labels"]]
+    return [(x, len(r), len(codec.decode(r))) for x,r in zip(nats.tolist(), said)]
+
+def evaluate(
     model, # behind the four methods
-    data, # the documents held out
-    window:int, # tokens in a row
-    rows:int=8, # computed at once
-    most:int=100_000, # tokens
-)->float: # nats per token
-    "The mean loss over consecutive windows."
-    n = min(len(data.tokens)-1, most)
-    ids = np.full(-(-n//window)*window+1, -1, np.int64)
-    ids[:n+1] = data.tokens[:n+1]
-    whole, total = np.stack([ids[i:i+window+1] for i in range(0, n, window)]), 0.
+    codec, # its `Codec`
+    batches, # such as `eval_batches` gives
+    names=(), # of the tasks in them
+    most:int=None, # stop after about so many tokens
+)->Evaluation:
+    "The loss of a model on batches."
+    sums = {}
     with torch.no_grad():
-        for i in range(0, len(whole), rows):
-            b = causal_batch(whole[i:i+rows])
-            total += model.loss({k: torch.from_numpy(v).to(model.device) for k,v in b.items()}).item()*int((b["labels"]!=-100).sum())
-    return total/n
+        for b in batches:
+            for t,row in zip(b.get("task", [0]*len(b["labels"])), _measured(model, codec, b)):
+                sums[int(t)] = [x+y for x,y in zip(sums.get(int(t), (0., 0, 0)), row)]
+            if most and sum(n for _,n,_ in sums.values())>=most: break
+    if not sums: raise TrainError("there is no text to measure the loss on")
+    each = {names[t]: _evaluation(*v) for t,v in sorted(sums.items())} if len(sums)>1 else {}
+    return _evaluation(*[sum(v) for v in zip(*sums.values())], tasks=each)
+
+# %% ../nbs/42_trainer.ipynb #e83f7e40
+def some_batches(batches, most)->list:
+    "The first batches, until they have `most` tokens that count."
+    out, n = [], 0
+    for b in batches:
+        out.append({k: torch.from_numpy(np.ascontiguousarray(v)) for k,v in b.items() if k!="task"})
+        if (n := n+int((b["labels"]!=-100).sum()))>=most: break
+    return out
+
+def mean_loss(
+    model, # behind the four methods
+    batches, # dicts of tensors
+)->float: # nats per token
+    "The mean loss of the tokens that count."
+    total, n = 0., 0
+    with torch.no_grad():
+        for b in batches:
+            count = int((b["labels"]!=-100).sum())
+            total, n = total+model.loss({k: v.to(model.device) for k,v in b.items()}).item()*count, n+count
+    return total/max(n, 1)
 
 # %% ../nbs/42_trainer.ipynb #70a2f854
 def _keep(folder, step, keep):
@@ -310,18 +345,42 @@ def _link_or_copy(a, b):
     try: os.link(a, b)
     except OSError: shutil.copy2(a, b)
 
-# %% ../nbs/42_trainer.ipynb #3d88d4a1
+# %% ../nbs/42_trainer.ipynb #d8dd868c
 class Session:
     "A run in progress."
-    def __init__(self, model, codec, data, s, plan, source, view):
-        self.model, self.codec, self.data, self.s, self.plan, self.source, self.view = model, codec, data, s, plan, source, view
+    def __init__(self, model, codec, s, plan, source, view):
+        self.model, self.codec, self.s, self.plan, self.source, self.view = model, codec, s, plan, source, view
         self.base, self.scratch, self.start, self.facts, self.held, self.validation = None, False, None, {}, None, []
-        self.before, self.began, self.saved, self.failed = 0., time.monotonic(), None, None
+        self.before, self.seen, self.began, self.saved, self.failed, self.describe = 0., 0, time.monotonic(), None, None, source.describe()
     @property
     def seconds(self): return self.before+time.monotonic()-self.began
     def note(self, text): getattr(self.view, "note", lambda text: None)(text)
 
-# %% ../nbs/42_trainer.ipynb #b15a460a
+# %% ../nbs/42_trainer.ipynb #a1f19483
+def shard(module):
+    "Spread the weights of a module's model over the devices, layer by layer."
+    from torch.distributed.fsdp import fully_shard
+    mesh = module.device_mesh["data_parallel"]
+    for b in [b for stack in _blocks(module.net) for b in stack]: fully_shard(b, mesh=mesh)
+    fully_shard(module.net, mesh=mesh)
+
+@patch
+def make_module(self:Session, first):
+    "The module that trains the model, or with FSDP a copy of it."
+    fsdp = self.s.strategy=="fsdp"
+    trained = type(self.model)(copy.deepcopy(self.model.model)) if fsdp else self.model
+    self.module = TrainModule(trained, self.plan, first)
+    if fsdp: self.module.prepare = shard
+    return self.module
+
+@patch
+def gather(self:Session):
+    "Bring the weights that are trained into the model, where they are not the same."
+    if self.module.net is self.model.model: return
+    with torch.no_grad():
+        for p,q in zip(self.model.model.parameters(), self.module.net.parameters()): p.copy_(_whole(q))
+
+# %% ../nbs/42_trainer.ipynb #b403ecf2
 @patch
 def receipt(self:Session)->Receipt:
     "What this model was made from."
@@ -329,57 +388,62 @@ def receipt(self:Session)->Receipt:
     every = max(1, len(losses)//1000)
     made = {k:v for k,v in asdict(replace(s, callbacks=(), loggers=(), trainer=None, control=None)).items() if k not in ("callbacks", "loggers", "trainer", "control", "save_to", "resume", "keep", "resume_state")}
     done = {k: getattr(self.plan, k) for k in ("lr", "optimizer", "schedule", "warmup", "weight_decay", "precision", "compile")}
-    source = dict(tokens=len(self.data.tokens), documents=len(self.data), sha256=self.facts["data"], sources=self.data.info.get("sources", [])[:20])
     more = dict(micro_batch=self.module.rows) if self.module.rows!=self.plan.rows else {}
     return Receipt("training", dict(model=dict(sha256=model_hash(self.model.model), kind=self.model.kind, scratch=self.scratch, base=self.base), tokenizer=dict(sha256=self.codec.fingerprint),
-        data=[source], settings=dict(made, **done, **more), steps=len(losses), tokens_seen=len(losses)*self.rows*s.window, seconds=round(self.seconds, 1),
+        data=self.describe, settings=dict(made, **done, **more), steps=len(losses), tokens_seen=self.seen+self.module.tokens, seconds=round(self.seconds, 1),
         losses=[round(x, 4) for x in losses[::every]], validation=self.validation, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), versions=versions()))
 
-# %% ../nbs/42_trainer.ipynb #b990ec14
+# %% ../nbs/42_trainer.ipynb #e6ed9a44
 @patch
-def write(self:Session):
+def write(self:Session, remembered):
     "Write model, receipt and state."
-    s, opt = self.s, self.module.optimizers(use_pl_optimizer=False)
-    receipt = self.receipt()
+    s, receipt = self.s, self.receipt()
     def also(tmp):
-        if s.resume_state: write_state(tmp, len(self.watch.losses), optimizer_state(self.model.model, opt), self.watch.losses, self.state(receipt["model"]["sha256"]))
+        if s.resume_state: write_state(tmp, len(self.watch.losses), remembered, self.watch.losses, self.state(receipt["model"]["sha256"]))
     save_model(self.model.model, self.codec, s.save_to, receipt, also=also)
-    self.saved = len(self.watch.losses)
-    if s.keep>1: _keep(s.save_to, self.saved, s.keep)
+    if s.keep>1: _keep(s.save_to, len(self.watch.losses), s.keep)
 
 @patch
 def state(self:Session, now)->dict:
     "What the state says besides tensors; `now` is the hash of the weights."
     scaler = getattr(self.module.trainer.precision_plugin, "scaler", None)
-    return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, validation=self.validation,
+    return dict(identity=self.facts, start=self.start, now=now, scratch=self.scratch, base=self.base, seconds=self.seconds, seen=self.seen+self.module.tokens, validation=self.validation,
                 rows=self.module.rows, scaler=scaler.state_dict() if scaler else None)
 
-# %% ../nbs/42_trainer.ipynb #40b8016a
+# %% ../nbs/42_trainer.ipynb #d13f266e
 @patch
 def save(self:Session, step, last=False):
     "Save, at any step; measure held-out text first."
     self.watch.read(self.module)  # a loss that is no number ends the run before it is saved
     if self.held is not None: self.measure(step)
-    if not self.s.save_to or self.saved==step: return
+    self.gather()
+    if not self.s.save_to: return
+    if self.saved!=step: self._write_once(step)
+    if last and self.failed: raise ModelError(f"{self.failed}; the trained model is in memory: save it elsewhere") from self.failed
+
+@patch
+def _write_once(self:Session, step):
+    "Let the first process write; the others wait for it."
+    remembered = optimizer_state(self.module.net, self.module.optimizers(use_pl_optimizer=False)) if self.s.resume_state else {}
+    self.saved, self.failed = step, None
     if self.module.global_rank==0:
-        try: self.write()
-        except TextGenError as e:
-            if last: raise ModelError(f"{e}; the trained model is in memory: save it elsewhere") from e
-            self.note(f"{e}; training goes on, and the next save tries again")
+        try: self.write(remembered)
+        except TextGenError as e: self.failed = e; self.note(f"{e}; training goes on, and the next save tries again")
     if self.module.trainer.world_size>1: self.module.trainer.strategy.barrier()
 
 @patch
 def measure(self:Session, step):
     "The loss on held-out text."
     if self.validation and self.validation[-1][0]==step: return
-    self.model.model.eval()
+    trained = self.module.wrapped
+    trained.model.eval()
     try:
-        with self.module.trainer.precision_plugin.forward_context(): loss = held_out_loss(self.model, self.held, self.s.window, self.s.batch_size)
-    finally: self.model.model.train()
+        with self.module.trainer.precision_plugin.forward_context(): loss = mean_loss(trained, self.held)
+    finally: trained.model.train()
     self.validation.append((step, round(loss, 4)))
     self.note(f"step {step}: held-out loss {loss:.3f}")
 
-# %% ../nbs/42_trainer.ipynb #00c256e9
+# %% ../nbs/42_trainer.ipynb #399935a3
 @patch
 def resume(self:Session)->list: # losses so far; none where the run starts from the beginning
     "Take up the last save, if there is one, and if it is of this run."
@@ -390,7 +454,7 @@ def resume(self:Session)->list: # losses so far; none where the run starts from 
     if wrong and s.resume!="force": raise TrainError(f"{s.save_to}: saved by another run: {'; '.join(wrong)}; give what was given then, or resume='force' to go on with what is given now")
     load_weights(self.model.model, recover(s.save_to))
     tensors, losses = read_tensors(s.save_to)
-    self.start, self.base, self.before, self.validation, self.saved = facts["start"], facts["base"], facts["seconds"], [tuple(o) for o in facts["validation"]], len(losses)
+    self.start, self.base, self.before, self.seen, self.validation, self.saved = facts["start"], facts["base"], facts["seconds"], facts["seen"], [tuple(o) for o in facts["validation"]], len(losses)
     self.note(f"resumed after step {len(losses):,} of {s.steps:,}")
     return losses, dict(tensors=tensors, scaler=facts["scaler"], rows=facts["rows"])
 
@@ -475,35 +539,55 @@ def checkpointed(model, on:bool):
     finally:
         if on: model.gradient_checkpointing_disable()
 
-# %% ../nbs/42_trainer.ipynb #f62a274b
+# %% ../nbs/42_trainer.ipynb #4003c512
+@patch
+def prompt(self:Session, step)->str:
+    "What a sample is asked for: the input of an example where there are tasks, else nothing."
+    if (opened := getattr(self.source, "opened", None)) is None: return ""
+    (e,), _ = opened.draw(1, self.s.seed, 2**41+step)
+    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.continues else ())])
+
+# %% ../nbs/42_trainer.ipynb #dcb31908
 def _sampler(session):
     "What to do every `sample_every` steps: show a text the model writes now."
     model, s = session.model, session.s
     def do(step):
+        session.gather()
         if session.module.global_rank: return
         model.model.eval()
-        try: session.view.sample(step, generate(model, session.codec, "", GenerateSettings(max_new_tokens=min(60, model.context), seed=s.seed+step)))
-        finally: model.model.train()
+        try: session.view.sample(step, generate(model, session.codec, session.prompt(step), GenerateSettings(max_new_tokens=min(60, model.context), seed=s.seed+step)))
+        finally: session.module.net.train()
     return do
 
-# %% ../nbs/42_trainer.ipynb #5dfd96cb
+# %% ../nbs/42_trainer.ipynb #706f127d
 def _go(session, trainer, batches, control):
     "Let Lightning run, and leave the model where and as it was."
     model, s = session.model, session.s
     home, module = model.device, session.module
-    model.model.train()
-    fast = fast_cpu(model.model, s.window, session.plan.precision=="bf16") if trainer.strategy.root_device.type=="cpu" else nullcontext()
+    module.net.train()
+    fast = fast_cpu(module.net, s.window, session.plan.precision=="bf16") if trainer.strategy.root_device.type=="cpu" else nullcontext()
     try:
-        with quiet_lightning(), fast, checkpointed(model.model, s.checkpointing), control:
-            if session.plan.compile: module.compute = torch.compile(model.loss)
+        with quiet_lightning(), fast, checkpointed(module.net, s.checkpointing), control:
+            if session.plan.compile: module.compute = torch.compile(module.wrapped.loss)
             trainer.fit(module, batches)
     finally: model.model.to(home).eval()
 
-# %% ../nbs/42_trainer.ipynb #097cc695
+# %% ../nbs/42_trainer.ipynb #52289893
+def _adapt(model, s, base):
+    "Make the model one of which only an adapter is trained."
+    found = (base or {}).get("found")
+    if s.save_to and not found and not has_adapter(model): raise TrainError("an adapter needs a model that lies somewhere: save this one first, tg.save('folder')")
+    if not has_adapter(model): add_lora(model, s.lora, base=found, seed=s.seed)
+    for n,p in model.named_parameters(): p.requires_grad_("lora_" in n)
+
+def _check_adapter(model, s):
+    if has_adapter(model) and not s.lora: raise TrainError("this model has an adapter: give lora= to train it further, or merge it first, tg.merge()")
+
+# %% ../nbs/42_trainer.ipynb #a81ee11e
 def fit(
     model, # behind the four methods
     codec, # its `Codec`
-    data, # a `TokenDataset` made with that tokenizer
+    data, # a `TokenDataset` made with that tokenizer, a task, a mixture, a path, or a list of these
     settings:TrainSettings,
     *,
     scratch:bool=False, # the weights are random
@@ -514,10 +598,10 @@ def fit(
     "Train `model` in place."
     s, device = settings, torch.device(device or model.device)
     s.save_to = check_folder(s.save_to) if s.save_to else None
-    data, held = data.split(s.validation, s.seed) if s.validation else (data, None)
-    with frozen(model.model, s.freeze): return _fit(model, codec, data, held, s, scratch, base, device, view)
+    _check_adapter(model.model, s)
+    with frozen(model.model, s.freeze): return _fit(model, codec, data, s, scratch, base, device, view)
 
-# %% ../nbs/42_trainer.ipynb #51ace609
+# %% ../nbs/42_trainer.ipynb #ad0f57bb
 def _begin(model, codec, data, s, scratch, device, view):
     "A session with its plan, source and what it resumes."
     world, start = _devices(s, device)[0], model_hash(model.model)
@@ -526,23 +610,25 @@ def _begin(model, codec, data, s, scratch, device, view):
     s.window = source.window
     plan = make_plan(model, s, scratch, device, rows, s.window)
     view = NoView() if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) else view or default_view()
-    session = Session(model, codec, data, s, plan, source, view)
-    session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, data, codec, start, world)
-    for line in report(model, plan, s, data, s.window, rows, device, world): session.note(line)
+    session = Session(model, codec, s, plan, source, view)
+    session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, codec, start, world)
+    for line in report(model, plan, s, source, rows, device, world): session.note(line)
     return session
 
-# %% ../nbs/42_trainer.ipynb #1acfd5d4
-def _fit(model, codec, data, held, s, scratch, base, device, view):
+# %% ../nbs/42_trainer.ipynb #b85f4095
+def _fit(model, codec, data, s, scratch, base, device, view):
     "The run, when everything is found to be right."
     session = _begin(model, codec, data, s, scratch, device, view)
-    session.base, session.held = base, held
+    session.base = base
+    if s.lora: _adapt(model.model, s, base)
+    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation), 100_000)
     losses, found = session.resume()
-    session.module = module = TrainModule(model, session.plan, len(losses))
-    session.watch = watch = WatchCallback(session.view, s.steps, session.rows*s.window, losses)
+    module = session.make_module(len(losses))
+    session.watch = watch = WatchCallback(session.view, s.steps, losses, names=session.source.names)
     control = s.control or Control()
-    callbacks = [_Restore(model.model, found), watch, EveryCallback(s.save_every, session.save, len(losses)), EveryCallback(s.sample_every, _sampler(session), len(losses)), *s.callbacks, control, _Last(session)]
+    callbacks = [_Restore(module.net, found), watch, EveryCallback(s.save_every, session.save, len(losses)), EveryCallback(s.sample_every, _sampler(session), len(losses)), *s.callbacks, control, _Last(session)]
     trainer = make_trainer(s, device, session.plan.precision, max(0, s.steps-len(losses)), callbacks)
     if len(losses)<s.steps: _go(session, trainer, Batches(session.source, len(losses), s.steps, trainer), control)
     n, now = len(watch.losses), time.monotonic()-session.began
     if module.rows<session.plan.rows: session.note(f"only {module.rows} rows at once fit into memory; next time: batch_size={module.rows}, accumulate={-(-session.rows//module.rows)}")
-    return Run(watch.losses, n, session.seconds, (n-len(losses))*session.rows*s.window/now, n<s.steps, s.save_to, session.validation), session.receipt()
+    return Run(watch.losses, n, session.seconds, module.tokens/now, n<s.steps, s.save_to, session.validation, watch.tasks), session.receipt()

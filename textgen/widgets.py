@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['loss_png', 'PanelView', 'TrainPanel']
 
-# %% ../nbs/90_widgets.ipynb #984ec24a
+# %% ../nbs/90_widgets.ipynb #ed4c0fd9
 import html,io,threading,time
 from pathlib import Path
 import ipywidgets as w
 from fastcore.basics import patch
-from .callback import Control
+from .callback import Control, by_task
 from .core import TextGenError, TrainError
 from .corpus import BUNDLED, TABLE_TYPES, bundled
 
@@ -30,17 +30,17 @@ def loss_png(
     fig.savefig(out:=io.BytesIO(), format="png")
     return out.getvalue()
 
-# %% ../nbs/90_widgets.ipynb #87586a22
+# %% ../nbs/90_widgets.ipynb #da6e9922
 class PanelView:
     "Shows a run in the widgets of a panel."
     def __init__(self, panel): self.panel, self.losses, self.drawn = panel, [], 0.
     def start(self, steps, first):
         self.steps, self.panel.bar.max, self.panel.bar.value = steps, steps, first
-    def update(self, step, losses, average, rate):
+    def update(self, step, losses, average, rate, tasks=None):
         self.losses += losses
         self.panel.bar.value = step
         left = (self.steps-step)*self._seconds(step)
-        self.panel.line.value = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left"
+        self.panel.line.value = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f}{by_task(tasks)} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left"
         self._draw(step==self.steps)
     def sample(self, step, samples): self.panel._show(f"step {step}", samples)
     def end(self): self._draw(True)
