@@ -1,6 +1,8 @@
 """Tokens per second of generation beside transformers and CTranslate2, each in a process of its own, taking turns.
 
-    python benchmarks/generate.py gpt2 mini t5 quality file start --peers PEERPY [--work FOLDER] [--repeat 3]
+    python benchmarks/generate.py gpt2 mini t5 quality file start --peers PEERPY [--work FOLDER] [--repeat 3] [--n 1]
+
+The rounds of gpt2, mini and t5 are kept in the work folder; each call adds some.
 
 PEERPY is the python of an environment with `torch==2.13.0 transformers==5.23.0 ctranslate2`; without it only transformers (from here) is compared.
 The models of gpt2, mini and t5 have random weights, which cost what trained ones do; every text is as long as allowed. quality, file and start need a trained model:
@@ -23,7 +25,6 @@ ALONE = ["textgen float32 (no compiler)", "textgen int8 (no compiler)"]
 RUNS = dict(gpt2=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE],
             mini=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE])
 RUNS["t5"] = RUNS["gpt2"]
-THROUGH = []  # a command that every measurement goes through, such as a lock on the machine
 READ = 4  # tokens of a prompt; 64 for t5
 
 
@@ -46,7 +47,7 @@ def make_model(shape, folder):
 def prompt(shape): return [f"t{i+5}" for i in range(64 if shape == "t5" else READ)]
 
 
-def timed(run, repeat):
+def timed(run, repeat=3):
     "Seconds of the fastest of `repeat` calls, or of as many as 10 seconds hold, after one to warm up."
     run(); out = []
     while len(out) < repeat and sum(out) < 10:
@@ -72,33 +73,30 @@ def with_ctranslate2(folder, shape, precision, n, tokens):
     there = f"{folder}.ct2"
     if not os.path.exists(there): TransformersConverter(folder).convert(there)
     kw = dict(sampling_topk=0, sampling_temperature=.7, max_batch_size=n)
-    make = ctranslate2.Translator if shape == "t5" else ctranslate2.Generator
-
-    def runner(threads):
-        m = make(there, device="cpu", compute_type=precision, intra_threads=threads, inter_threads=1)
-        if shape == "t5":
-            def run(): assert all(len(o.hypotheses[0]) == tokens for o in m.translate_batch([prompt(shape)]*n, beam_size=1, max_decoding_length=tokens, min_decoding_length=tokens, **kw))
-        else:
-            def run(): assert all(len(o.sequences_ids[0]) == tokens for o in m.generate_batch([prompt(shape)]*n, max_length=tokens, min_length=tokens, include_prompt_in_result=False, **kw))
-        return run
-    return min((runner(t) for t in {1, os.cpu_count()}), key=lambda r: timed(r, 1))
+    m = (ctranslate2.Translator if shape == "t5" else ctranslate2.Generator)(there, device="cpu", compute_type=precision, intra_threads=os.cpu_count(), inter_threads=1)
+    if shape == "t5":
+        def run(): assert all(len(o.hypotheses[0]) == tokens for o in m.translate_batch([prompt(shape)]*n, beam_size=1, max_decoding_length=tokens, min_decoding_length=tokens, **kw))
+    else:
+        def run(): assert all(len(o.sequences_ids[0]) == tokens for o in m.generate_batch([prompt(shape)]*n, max_length=tokens, min_length=tokens, include_prompt_in_result=False, **kw))
+    return run
 
 
 def with_textgen(folder, shape, precision, n, tokens, compiled=True):
     from textgen import TextGen
     from textgen.fast import faster
     tg = TextGen(folder, device="cpu", dtype="bfloat16" if precision == "bfloat16" else "float32")
-    tg.wrapped = faster(tg.wrapped, rows=n, tokens=tokens, quantize="int8" if precision == "int8" else None, compiled=compiled)
+    q = "int8" if precision == "int8" else None
+    tg._writer = lambda settings: faster(tg.wrapped, rows=n, tokens=tokens, quantize=q, compiled=compiled)
     def run(): assert all(len(s.tokens) == tokens for s in tg.generate(" ".join(prompt(shape)), n=n, max_new_tokens=tokens, min_new_tokens=tokens, temperature=.7, seed=1))
     return run
 
 
-def one(what, work, repeat):
+def one(what, work):
     "Tokens per second of one of `RUNS`, as a line of JSON."
     shape, n, tokens, name = what
     peer, precision, *how = name.split(" ", 2)
     run = globals()[f"with_{peer}"](str(work/shape), shape, precision, n, tokens, **(dict(compiled=False) if how else {}))
-    print(json.dumps(n*tokens/timed(run, repeat)))
+    print(json.dumps(n*tokens/timed(run)))
 
 
 def limits():
@@ -113,7 +111,7 @@ def limits():
 
 def called(python, *args):
     "What a process of this file prints last, or None."
-    r = subprocess.run([*THROUGH, python, __file__, *map(str, args)], capture_output=True, text=True)
+    r = subprocess.run([python, __file__, *map(str, args)], capture_output=True, text=True)
     if r.returncode: print(f"{args} failed:\n{r.stderr[-1500:]}", file=sys.stderr)
     return json.loads(r.stdout.splitlines()[-1]) if not r.returncode else None
 
@@ -126,30 +124,39 @@ def numbers(folder):
     return sum(s[0]*s[1] for k, s in size.items() if len(s) == 2 and not any(w in k for w in ("wpe", "encoder.block", "relative", "EncDecAttention.k", "EncDecAttention.v")))
 
 
+def measure(shape, n, args):
+    "One round: each of `RUNS` once; kept with those before it."
+    tokens, path = SHAPES[shape][0], args.work/"rounds.json"
+    got = json.loads(path.read_text()) if path.exists() else {}
+    mine = got.setdefault(f"{shape} {n}", {})
+    runs = [r for r in RUNS[shape] if args.peers or "ctranslate2" not in r]
+    for r in ["limits", *runs]:
+        python = sys.executable if r == "limits" or r.startswith("textgen") or not args.peers else args.peers
+        v = called(python, *(["--limits"] if r == "limits" else ["--run", shape, n, tokens, r, "--work", args.work]))
+        if v: mine.setdefault(r, []).append(v)
+        print(shape, n, r, v, file=sys.stderr, flush=True)
+        path.write_text(json.dumps(got))
+
+
 def speeds(shape, args):
     "A table: tokens per second of each, beside the fastest peer and the limit of the machine."
     tokens, batches = SHAPES[shape]
     if not (args.work/shape/"model.safetensors").exists(): make_model(shape, args.work/shape)
+    for n in args.n or batches:
+        for _ in range(args.repeat): measure(shape, n, args)
     rows = ["| n | | tokens/s | of the fastest peer | of the fastest peer in float32 | share of the limit |", "|---|---|---|---|---|---|"]
     for n in batches:
-        got = {r: [] for r in RUNS[shape] if args.peers or "ctranslate2" not in r}
-        limit = []
-        for _ in range(args.repeat):
-            limit.append(called(sys.executable, "--limits"))
-            for r in got:
-                v = called(sys.executable if r.startswith("textgen") or not args.peers else args.peers, "--run", shape, n, tokens, r, "--work", args.work)
-                if v: got[r].append(v)
-                print(shape, n, r, v, file=sys.stderr, flush=True)
-        mid = {r: statistics.median(v) for r, v in got.items() if v}
+        got = json.loads((args.work/"rounds.json").read_text()).get(f"{shape} {n}", {})
+        if not got: continue
+        limits = got.pop("limits")
+        limit = {k: max(o[k] for o in limits) for k in ("bandwidth", "float32", "bfloat16", "int8")}
+        mid, size = {r: max(v) for r, v in got.items()}, numbers(args.work/shape)
         top, top32 = (max((v for r, v in mid.items() if not r.startswith("textgen") and r.endswith(p)), default=0) for p in ("", "float32"))
-        size = numbers(args.work/shape)
         for r, v in mid.items():
             p = r.split()[1]
-            wide = dict(float32=4, bfloat16=2, int8=1)[p]
-            bound = max(size*wide/statistics.median(x["bandwidth"] for x in limit), 2*size*n/statistics.median(x[p] for x in limit))
+            bound = max(size*dict(float32=4, bfloat16=2, int8=1)[p]/limit["bandwidth"], 2*size*n/limit[p])
             rows.append(f"| {n} | {r} | {v:,.0f} | {v/top:.2f}× | {f'{v/top32:.2f}×' if p == 'float32' else ''} | {v/n*bound:.0%} |")
-        rate = statistics.median(x["bandwidth"] for x in limit)/1e9
-        rows.append(f"| {n} | *limit: {rate:.0f} GB/s; " + ", ".join(f"{p} {statistics.median(x[p] for x in limit)/1e9:,.0f} G operations/s" for p in ("float32", "bfloat16", "int8")) + "* | | | | |")
+        rows.append(f"| {n} | *limit: {limit['bandwidth']/1e9:.0f} GB/s; " + ", ".join(f"{p} {limit[p]/1e9:,.0f} G operations/s" for p in ("float32", "bfloat16", "int8")) + f"; {max(map(len, got.values()))} rounds* | | | | |")
     return f"## {shape}, {len(prompt(shape))} tokens in, {tokens} out\n\n"+"\n".join(rows)
 
 
@@ -191,10 +198,6 @@ def bits(args):
 def file_textgen(folder, out, n=1000, tokens=200):
     from textgen import TextGen
     tg = TextGen(folder, device="cpu")
-    try:
-        from textgen.fast import faster
-        tg.wrapped = faster(tg.wrapped, rows=32, tokens=tokens)
-    except ImportError: pass
     def run(): tg.generate_to_file(out, "\n", n=n, max_new_tokens=tokens, temperature=.7, seed=1)
     return run
 
@@ -230,15 +233,16 @@ SHORTEST = "import sys; from transformers import AutoModelForCausalLM as M, Auto
 
 
 def seconds(cmd):
-    "Seconds that a process of Python takes; measured inside what it goes through."
-    code = "import subprocess,sys,time; t=time.perf_counter(); subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(time.perf_counter()-t)"
-    return float(subprocess.run([*THROUGH, sys.executable, "-c", code, sys.executable, *cmd], check=True, capture_output=True, text=True).stdout)
+    "Seconds that a process of Python takes."
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, *cmd], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter()-begin
 
 
 def start(args):
     "Seconds from the start of a process to its end, with one short text."
     folder, out = str(trained(args)), {}
-    for _ in range(2*args.repeat+1):
+    for _ in range(5):
         for name, cmd in (("textgen generate", ["-m", "textgen", "generate", folder, "--prompt", "The", "--max-new-tokens", "20"]), ("transformers, two lines", ["-c", SHORTEST, folder])):
             out.setdefault(name, []).append(seconds(cmd))
     a, b = (statistics.median(v) for v in out.values())
@@ -253,18 +257,17 @@ def write(parts):
     old = path.read_text().split("\n\n## ")[1:] if path.exists() else []
     kept = {o.split("\n")[0].split(",")[0]: "## "+o.strip() for o in old} | {p[3:].split("\n")[0].split(",")[0]: p for p in parts}
     RESULTS.mkdir(exist_ok=True)
-    path.write_text(f"# Generation\n\n{machine()}. Random sampling at temperature 0.7 over the whole vocabulary, each run in a process of its own, taking turns; median of the rounds. "
+    path.write_text(f"# Generation\n\n{machine()}. Random sampling at temperature 0.7 over the whole vocabulary, each run in a process of its own, taking turns; the fastest of the rounds. "
                     "The limit is the larger of two times: a step's weights at the measured bandwidth, its multiplications at the measured rate.\n\n"+"\n\n".join(kept.values())+"\n")
 
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("what", nargs="*"); a.add_argument("--peers"); a.add_argument("--work", type=Path, default=Path("benchmark-models")); a.add_argument("--repeat", type=int, default=3)
-    a.add_argument("--text"); a.add_argument("--run", nargs=4); a.add_argument("--file", nargs=2); a.add_argument("--limits", action="store_true"); a.add_argument("--through")
+    a.add_argument("what", nargs="*"); a.add_argument("--peers"); a.add_argument("--work", type=Path, default=Path("benchmark-models")); a.add_argument("--repeat", type=int, default=1)
+    a.add_argument("--text"); a.add_argument("--run", nargs=4); a.add_argument("--file", nargs=2); a.add_argument("--limits", action="store_true"); a.add_argument("--n", type=int, nargs="*")
     args = a.parse_args()
-    if args.through: THROUGH.append(args.through)
     if args.limits: return print(json.dumps(limits()))
-    if args.run: return one((args.run[0], int(args.run[1]), int(args.run[2]), args.run[3]), args.work, args.repeat)
+    if args.run: return one((args.run[0], int(args.run[1]), int(args.run[2]), args.run[3]), args.work)
     if args.file:
         out = args.work/"out.txt"
         run = file_textgen(args.work/"trained", out) if args.file[0] == "textgen" else file_transformers(args.work/"trained", out, batch=int(args.file[1]))
