@@ -1,6 +1,6 @@
 """Tokens a second in training a model with an encoder, against transformers' Seq2SeqTrainer; making batches; padding.
 
-    python benchmarks/seq2seq.py [--steps 4] [--repeat 3]
+    python benchmarks/seq2seq.py [--steps 4] [--repeat 3] [--threads N]
 
 The model has t5-small's shape, 32,128 tokens and random weights, the batch 8 rows of 256 tokens in and 256 out, always the same ones on both sides. A run has `--steps` steps, the first is
 not counted; the runs of all contestants take turns in one process. A step is timed from end to end, so that everything between two steps counts. Tokens are those of input and target.
@@ -98,7 +98,7 @@ def about_batches(tok, repeat):
     yield from ("| tasks | batch made in | step of `t5-mini` | times faster | padding |", "|---|---|---|---|---|")
     for names in (["poems"], ["news"], ["poems", "news"]):
         s, padding = batches(tok, names, repeat)
-        step = step_of(tok, "t5-mini", names, 20)
+        step = step_of(tok, "t5-mini", names, 10)
         yield f"| {', '.join(names)} | {s*1e3:.2f} ms | {step*1e3:,.0f} ms | {step/s:,.0f}× | {padding:.1%} |"
 
 def about_training(found):
@@ -109,9 +109,11 @@ def about_training(found):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--steps", type=int, default=4); a.add_argument("--repeat", type=int, default=3)
+    a.add_argument("--steps", type=int, default=4); a.add_argument("--repeat", type=int, default=3); a.add_argument("--threads", type=int)
     args = a.parse_args()
+    import torch
     from textgen import bundled, train_tokenizer
+    if args.threads: torch.set_num_threads(args.threads)  # with one, other work on the machine disturbs least
     tok = train_tokenizer(bundled("poems"), vocab_size=1000)
     made = "\n".join(about_batches(tok, args.repeat))
     print(made, flush=True)
@@ -120,7 +122,7 @@ def main():
         table = "\n".join(about_training(found))
         print(table, flush=True)
         (RESULTS/"seq2seq.md").write_text(
-            f"# Models with an encoder\n\nt5-small's shape, {ROWS} rows of {LENGTH} tokens in and {LENGTH} out, random weights; {machine()}\n\n{table}\n\n"
+            f"# Models with an encoder\n\nt5-small's shape, {ROWS} rows of {LENGTH} tokens in and {LENGTH} out, random weights; {torch.get_num_threads()} threads on {machine()}\n\n{table}\n\n"
             f"Medians of {k*(args.steps-1)} steps in {k} runs of each, in turns; the first step of a run does not count. Tokens are those of input and target. Best settings: "
             "`bf16=True, use_cpu=True, dataloader_num_workers=0, optim=\"adamw_torch_fused\"`.\n\n## Batches\n\n"
             f"{ROWS} rows of the bundled tasks, up to 512 tokens in and 512 out, a tokenizer of 1,000. Making the superbatch of 256 batches counts; `t5-mini` is the fastest model to train.\n\n{made}\n")

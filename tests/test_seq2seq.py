@@ -131,12 +131,11 @@ def test_other_architectures(tok, name, tmp_path):
 def test_writing(t5, tmp_path):
     "Seeds, streams and files are what they are for every model."
     tg = t5()
-    one, many = tg.generate_one("poem: The sea", **SAID), tg.generate("poem: The sea", n=3, **SAID)
-    assert many[0].text==one==tg.generate_one("poem: The sea", **SAID)
-    assert len({o.text for o in many})==3
+    one, many = _said(tg, "poem: The sea")[0], _said(tg, "poem: The sea", n=3)
+    assert many[0]==one and tg.generate_one("poem: The sea", **SAID).endswith(one) and len(set(many))==3
     assert "".join(tg.stream("poem: The sea", **SAID))==one
     path = tg.generate_to_file(tmp_path/"a.jsonl", "poem: The sea", n=3, **SAID)
-    assert [json.loads(line)["text"] for line in path.read_text().splitlines()]==[o.text for o in many]
+    assert [json.loads(line)["text"] for line in path.read_text().splitlines()]==many
 
 def test_in_the_terminal(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
