@@ -42,7 +42,7 @@ def grammar(schema, spell=lambda text: text):
     if kind=="json": return f"start: %json {json.dumps(v)}"
     return _fields_grammar(v)
 
-# %% ../nbs/32_schema.ipynb #221265e2
+# %% ../nbs/32_schema.ipynb #27c34d80
 _probe = "The sea, WE said:\n\n2 é"
 
 def plain_bytes(codec):
@@ -50,7 +50,8 @@ def plain_bytes(codec):
     spelled = token_bytes(codec)
     if _is_byte_level(codec): return spelled, True
     plain = [b.replace("▁".encode(), b" ") for b in spelled]
-    ok = b"".join(plain[i] for i in codec.encode(_probe)).decode("utf-8", "replace").lstrip(" ")==_probe
+    ids = codec.encode(_probe)
+    ok = b"".join(plain[i] for i in ids).decode("utf-8", "replace").lstrip(" ")==codec.decode(ids).lstrip(" ")
     return (plain, True) if ok else (spelled, False)
 
 class _Vocabulary:
@@ -58,7 +59,18 @@ class _Vocabulary:
     def __init__(self, codec, tokens):
         self.codec, self.tokens, self.eos_token_id, self.bos_token_id = codec, tokens, codec.end, None
         self.special_token_ids = sorted({codec.end, *codec.tokenizer.all_special_ids})
-    def __call__(self, text): return self.codec.encode(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+        self.id_of, self.longest = {b:i for i,b in reversed([*enumerate(tokens)]) if b}, max(map(len, tokens))
+    def __call__(self, data:bytes):
+        "The ids that spell `data`: the tokenizer's own where they do, else the longest token each time."
+        ids = self.codec.encode(data.decode("utf-8", "replace"))
+        return ids if b"".join(self.tokens[i] for i in ids)==data else self.greedy(data)
+    def greedy(self, data):
+        ids = []
+        while data:
+            n = next((n for n in range(min(self.longest, len(data)), 0, -1) if data[:n] in self.id_of), None)
+            if n is None: break
+            ids.append(self.id_of[data[:n]]); data = data[n:]
+        return ids
 
 # %% ../nbs/32_schema.ipynb #000ff294
 class Guide:
