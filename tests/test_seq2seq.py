@@ -1,4 +1,5 @@
 "Models with an encoder, and tasks: the whole way from text in any place to a model that writes; mixtures; the terminal."
+from importlib.util import find_spec
 import http.server,json,threading
 from functools import partial
 import pytest
@@ -45,10 +46,7 @@ def test_text_in_memory_and_on_a_server(t5, sonnets, tmp_path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     places = [str(file), "memory://shore/sea.txt"]
-    try:
-        import aiohttp
-        places.append(f"http://127.0.0.1:{server.server_port}/sea.txt")
-    except ImportError: pass  # what fsspec needs for http
+    if find_spec("aiohttp"): places.append(f"http://127.0.0.1:{server.server_port}/sea.txt")  # what fsspec needs for http
     try: losses = [_whole_way(t5, p, tmp_path/f"m{k}") for k,p in enumerate(places)]
     finally: server.shutdown(); server.server_close()
     assert all(o==losses[0] for o in losses)

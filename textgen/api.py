@@ -5,17 +5,19 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #dec8f359
+# %% ../nbs/70_api.ipynb #603cf91e
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import GenerateError, ModelError, TrainError, VerifyError, recover
-from .dataset import TokenDataset, open_data
+from .batch import eval_batches
+from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, recover
+from .dataset import TokenDataset
 from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
-from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
+from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
-from .tokenizer import Codec
+from .task import as_task, open_tasks
+from .tokenizer import Codec, added_pieces, lossless
 
 # %% ../nbs/70_api.ipynb #57f87077
 class TextGen:
@@ -59,10 +61,10 @@ def _setup(self:TextGen):
     if len(self.codec)>(v:=self.model.get_input_embeddings().num_embeddings):
         raise ModelError(f"the tokenizer has {len(self.codec):,} tokens, the model only knows {v:,}; give the tokenizer the model was trained with")
 
-# %% ../nbs/70_api.ipynb #541cf953
+# %% ../nbs/70_api.ipynb #87d98669
 @patch(cls_method=True)
 def new(cls:TextGen,
-    preset, # "mini", "small" or "gpt2", or a transformers configuration
+    preset, # "mini", "small", "gpt2", "t5-mini" or "t5-small", or a transformers configuration
     tokenizer, # a tokenizer, or where one lies
     *,
     seed:int=0, # the same seed makes the same weights
@@ -76,7 +78,7 @@ def new(cls:TextGen,
     return self
 
 @patch(as_prop=True)
-def kind(self:TextGen): "\"causal\": the text continues itself."; return self.wrapped.kind
+def kind(self:TextGen): "\"causal\": the text continues itself; \"seq2seq\": an output answers an input."; return self.wrapped.kind
 @patch(as_prop=True)
 def context(self:TextGen): "Longest text the model can look at, in tokens."; return self.wrapped.context
 @patch(as_prop=True)
@@ -116,23 +118,57 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #5f997fec
+# %% ../nbs/70_api.ipynb #9cbc98b8
+@patch
+def adapt(self:TextGen):
+    "Make the tokenizer lossless where it is not, and give the model rows for the new pieces."
+    old = self.codec.tokenizer
+    new = lossless(old)
+    if new is old: return self
+    pieces = added_pieces(old, new)
+    grow(self.model, pieces, len(Codec(new)))
+    self.codec, self._known = Codec(new), None
+    self._setup()
+    return self
+
+@patch
+def _adapt_for(self:TextGen, data):
+    "Adapt the tokenizer before a training, unless the data was encoded with it as it is; what was done, in words."
+    if self.codec.lossless: return
+    if any(isinstance(o, TokenDataset) and o.fingerprint==self.codec.fingerprint for o in (data if isinstance(data, (list, tuple)) else [data])):
+        return "the data was encoded with a tokenizer that loses text; to keep newlines and spaces call adapt() and encode again"
+    before = len(self.codec)
+    try: self.adapt()
+    except TokenizerError as e: return str(e)
+    return f"the tokenizer lost text: it has {len(self.codec)-before} new pieces now, and keeps newlines, spaces and every character"
+
+# %% ../nbs/70_api.ipynb #9056e850
 @patch
 @takes(TrainSettings)
 def train(self:TextGen,
-    data, # a `TokenDataset`, the path of a token cache, or text files
+    data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
     *,
     view=None, # where progress is shown; None: one line
-    **kwargs)->"Run":
+    **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
+    from textgen.callback import default_view
+    from textgen.trainer import fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
-    from textgen.trainer import fit  # Lightning takes longer to import than a text to write
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
+    if said := self._adapt_for(data): getattr(view or default_view(), "note", print)(said)
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
-    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view)
+    run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
+
+# %% ../nbs/70_api.ipynb #9f457054
+@patch
+def merge(self:TextGen):
+    "Add a LoRA adapter to the weights, which makes it an ordinary model again."
+    self._runs += 1
+    merge_lora(self.model)
+    return self
 
 # %% ../nbs/70_api.ipynb #8c0e19c5
 @patch
@@ -224,3 +260,36 @@ def generate_to_file(self:TextGen,
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
     settings, guide = self._ask(n=n, **kwargs)
     return generate_file(self._writer(settings), self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)
+
+# %% ../nbs/70_api.ipynb #9bf082d5
+@patch
+def evaluate(self:TextGen,
+    data, # whatever `train` takes
+    *,
+    batch_size:int=8, # rows at once
+    window:int=None, # tokens in a row; None: as in training
+    by:str="stream", # as in training
+    validation:float=0., # share of the documents that training held out; 0 measures everything, or a task's own split
+    answers:int=20, # texts to write for a task that has metrics
+): # an `Evaluation`
+    "The loss on `data`, by task where there are several."
+    from textgen.trainer import evaluate
+    window = window or min(self.context, 1024)
+    args = dict(window=window, by=by, validation=validation)
+    names = open_tasks(data, self.codec, self.kind, length=window, begin=by!="stream", validation=validation, split="validation").names
+    result = evaluate(self.wrapped, self.codec, eval_batches(self.kind, data, self.codec, batch_size=batch_size, **args), names)
+    for t in _leaf_tasks(as_task(data)): result.metrics |= self._metrics(t, window, validation, answers)
+    return result
+
+def _leaf_tasks(t): return [o for x in t.tasks for o in _leaf_tasks(x)] if hasattr(t, "tasks") else [t]
+
+@patch
+def _metrics(self:TextGen, task, window, validation, n):
+    "What a task's own metrics say of the answers to its first examples."
+    if not task.metrics: return {}
+    opened = task.open(self.codec, self.kind, split="validation", validation=validation, length=window)
+    some = [e for e,_ in zip(opened.every(), range(n))]
+    asked, wanted = ([self.codec.decode(e[k]) for e in some] for k in ("input", "target"))
+    said = [self.generate(p, temperature=0, max_new_tokens=window, seed=0)[0].text for p in asked]
+    if task.postprocess: said, wanted = [task.postprocess(o) for o in said], [task.postprocess(o) for o in wanted]
+    return {f"{task.name} {getattr(m, '__name__', 'metric')}": m(said, wanted) for m in task.metrics}
