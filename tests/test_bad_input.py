@@ -250,7 +250,7 @@ def test_a_text_shorter_than_a_window(refused):
 
 @pytest.mark.parametrize("command", ["trian good.txt", "", "train good.txt --out m --new mini --tokenizer TOK --stesp 3", "generate MODEL --temprature 1",
     "encode good.txt --out c.tokens",
-    "train good.txt --steps many --out m", "generate MODEL -n 1.5", "train good.txt --out m", "train good.txt --new mini --out m",
+    "train good.txt --steps many --out m", "generate MODEL -n 1.5", "train good.txt --out m",
     "train CACHE --new mini --model MODEL --out m", "tokenizer --out t", "info"])
 def test_wrong_usage(refused, command): refused(command.split(), code=2)
 

@@ -180,17 +180,18 @@ def save(self:TextGen,
     self.found = str(folder)
     return folder
 
-# %% ../nbs/70_api.ipynb #68e89e25
+# %% ../nbs/70_api.ipynb #ace84f49
 @patch
 def _writer(self:TextGen, settings):
     "The model behind the four methods, with faster steps where there are some."
+    if settings.batch_invariant and not self.quantize: return self.wrapped  # which steps are fastest depends on the batch
     try: from textgen.fast import faster
     except ImportError as e:
         if self.quantize: raise ModelError("quantize needs the module textgen.fast, which this installation lacks") from e
         return self.wrapped
     fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize)
     if self.quantize and fast is self.wrapped: raise ModelError(f"no {self.quantize} for a {self.model.config.model_type} model on {self.wrapped.device}; leave out quantize")
-    return self.wrapped if settings.batch_invariant and not self.quantize and not getattr(fast, "invariant", True) else fast
+    return fast
 
 # %% ../nbs/70_api.ipynb #ac2c33c1
 @patch

@@ -816,7 +816,7 @@ def step(self:Native, tokens, state):
     if bad: raise IndexError("a token that the model does not know")
     return replace(s, logits=logits, length=s.length+1, lengths=None if s.lengths is None else s.lengths+1)
 
-# %% ../nbs/33_fast.ipynb #9c00b085
+# %% ../nbs/33_fast.ipynb #2749607b
 @patch
 def several(self:FastModel,
     state, # is used up
@@ -826,7 +826,8 @@ def several(self:FastModel,
     hold:int=0, # for so many tokens from now `end` is not drawn
 ): # int64 [rows, m] tokens, float32 [rows, m] log-probabilities, and a state that has read all but the last of them
     "Draw up to `k` tokens and read all but the last: as `draw` and `step` in turn."
-    t = torch.as_tensor(temperature, dtype=torch.float32).expand(len(u)).contiguous()
+    t = torch.as_tensor(temperature, dtype=torch.float64).expand(len(u))
+    t = torch.where(t>0, t.clamp(min=1e-30), t).float().contiguous()  # as in `30_sampling`, so that none is too low for float32
     s, got, lps, k = state, [], [], u.shape[1]
     while True:
         done = sum(len(o) for o in got)

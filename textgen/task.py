@@ -306,7 +306,7 @@ def encode_columns(
         if k not in seen: raise unknown(f"field of {where}", k, seen, TaskError)
     return {k: b.finish() for k,b in builders.items()}
 
-# %% ../nbs/13_task.ipynb #f34ec80d
+# %% ../nbs/13_task.ipynb #8338415a
 def _is_path(s):
     "Whether something names a file, folder, pattern or address; or looks like the name of a file."
     if isinstance(s, os.PathLike): return True
@@ -323,6 +323,7 @@ def _sort(source):
     "What a source is: `data` that is encoded already, `paths`, or `rows`."
     some = _as_list(source)
     if some and all(map(_is_data, some)): return "data"
+    if any(map(_is_data, some)): raise TaskError("a token cache and text cannot be mixed in one task; encode the text first, with the tokenizer of the cache, or make a task of each")
     if some and all(map(_is_path, some)): return "paths"
     if isinstance(source, (str, Mapping)) or not isinstance(source, Iterable): raise TaskError(f"no text in {source!r}: give a file, folder, pattern or address, a TokenDataset, a frame, or a list of texts or records")
     missing = [o for o in some if not _is_path(o)]
