@@ -1,7 +1,7 @@
 "Models with an encoder, and tasks: the whole way from text in any place to a model that writes; mixtures; the terminal."
-from importlib.util import find_spec
 import http.server,json,threading
 from functools import partial
+from importlib.util import find_spec
 import pytest
 from textgen import Mixture, Task, TextGen
 from textgen.callback import NoView
@@ -45,8 +45,7 @@ def test_text_in_memory_and_on_a_server(t5, sonnets, tmp_path):
         def log_message(self, *args): pass
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    places = [str(file), "memory://shore/sea.txt"]
-    if find_spec("aiohttp"): places.append(f"http://127.0.0.1:{server.server_port}/sea.txt")  # what fsspec needs for http
+    places = [str(file), "memory://shore/sea.txt", *([f"http://127.0.0.1:{server.server_port}/sea.txt"] if find_spec("aiohttp") else [])]  # which fsspec needs for http
     try: losses = [_whole_way(t5, p, tmp_path/f"m{k}") for k,p in enumerate(places)]
     finally: server.shutdown(); server.server_close()
     assert all(o==losses[0] for o in losses)
@@ -143,3 +142,18 @@ def test_in_the_terminal(cli, tmp_path, monkeypatch):
     first = cli(*ask)
     assert first.code==0 and first.out==cli(*ask).out
     assert {d["name"] for d in json.loads((tmp_path/"m"/"textgen.json").read_text())["data"]}=={"poems", "news"}
+
+
+# ---- what is trained is what writes
+@pytest.mark.xfail(reason="plain_attention of 40_module leaves T5's position bias out", strict=True)
+def test_the_faster_attention_keeps_the_position_bias(t5, tok):
+    "Inside `fast_cpu` a T5 says what it says outside."
+    import torch
+    from textgen.module import fast_cpu
+    tg = t5()
+    with torch.no_grad():
+        for p in tg.model.parameters(): p.mul_(3 if p.dim()>1 else 1)
+        ids = torch.arange(5, 45).reshape(2, 20)
+        batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids+50)
+        want = tg.wrapped.loss(batch)
+        with fast_cpu(tg.model, 32, True): assert torch.allclose(tg.wrapped.loss(batch), want, atol=1e-4)
