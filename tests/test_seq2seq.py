@@ -145,7 +145,6 @@ def test_in_the_terminal(cli, tmp_path, monkeypatch):
 
 
 # ---- what is trained is what writes
-@pytest.mark.xfail(reason="plain_attention of 40_module leaves T5's position bias out", strict=True)
 def test_the_faster_attention_keeps_the_position_bias(t5, tok):
     "Inside `fast_cpu` a T5 says what it says outside."
     import torch

@@ -150,17 +150,18 @@ def schedule(
     left = max(0., (steps-step)/max(steps-warmup, 1))
     return min((step+1)/max(warmup, 1), SCHEDULES[name](1-min(1., left)))
 
-# %% ../nbs/40_module.ipynb #ed368d3f
+# %% ../nbs/40_module.ipynb #b4df63dc
 def _bias(mask, n, dtype, device):
     "An attention mask as numbers to add."
     if mask is None: return torch.full((n, n), -torch.inf, dtype=dtype, device=device).triu(1)
     return torch.where(mask, 0., -torch.inf).to(dtype) if mask.dtype is torch.bool else mask.to(dtype)
 
-def plain_attention(module, query, key, value, attention_mask, dropout=0., scaling=None, is_causal=None, **kwargs):
+def plain_attention(module, query, key, value, attention_mask, dropout=0., scaling=None, is_causal=None, position_bias=None, **kwargs):
     "Attention by matrix products, for transformers' table of attention functions."
     if (groups := getattr(module, "num_key_value_groups", 1))>1: key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     scores = query@key.mT*(query.shape[-1]**-0.5 if scaling is None else scaling)
+    if position_bias is not None: scores = scores+position_bias.to(scores.dtype)  # T5's distances
     if attention_mask is not None or causal: scores = scores+_bias(attention_mask, query.shape[2], scores.dtype, scores.device)
     weights = torch.nn.functional.dropout(scores.softmax(-1), dropout)
     return (weights.to(value.dtype)@value).transpose(1, 2).contiguous(), None
