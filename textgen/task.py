@@ -469,7 +469,7 @@ def _weights(steps, columns, data, index):
     if data is not None and data.info.get("groups"): w = _group_weights(np.ones(len(index)) if w is None else w, data, index)
     return w
 
-# %% ../nbs/13_task.ipynb #00a8ddbe
+# %% ../nbs/13_task.ipynb #3986eae1
 class OpenTask:
     "A task with its text encoded: `draw` gives examples."
     def __init__(self, task, codec, steps, columns, data, index):
@@ -491,10 +491,16 @@ class OpenTask:
         "The fields of a document."
         j = self.index[i]
         return {k: c[j] for k,c in self.columns.items()}
+    def at(self, u):
+        "The documents at places from 0 to 1, each as wide as its weight."
+        return np.minimum((u*len(self)).astype(np.int64) if self.sums is None else np.searchsorted(self.sums, u*self.sums[-1], side="right"), len(self)-1)
     def pick(self, draws)->int:
         "The number of a document."
-        if self.sums is None: return draws.whole(0, len(self)-1)
-        return min(int(np.searchsorted(self.sums, draws.uniforms(1)[0]*self.sums[-1], side="right")), len(self)-1)
+        return int(self.at(draws.uniforms(1))[0])
+    def spread(self, n, seed, *place)->np.ndarray: # int64 [n]
+        "Documents, each as often as its share of `n` says, one more or one less, in any order."
+        u = uniforms(2*n, "task", seed, *place)
+        return self.at((np.arange(n)+u[:n])/max(n, 1))[np.argsort(u[n:], kind="stable")]
 
 # %% ../nbs/13_task.ipynb #f7025560
 def _doubt(task, step, e): return TaskError(f"task {task!r}: {getattr(step, '__name__', step)} failed on a document ({type(e).__name__}: {first_line(e)}); a preprocessor takes an example and random numbers and returns a list of examples")
@@ -517,7 +523,7 @@ def _plain(self:OpenTask, example):
         if isinstance(v, (str, tuple)): example = dict(example, **{k: self.known[v] if isinstance(v, str) else join(self.codec, v)})
     return example
 
-# %% ../nbs/13_task.ipynb #d19c5971
+# %% ../nbs/13_task.ipynb #796ee9e7
 REDRAWS = 1000 # tries until a task must give an example
 _every = 2**40 # a place in the counter that no batch has
 
@@ -545,11 +551,12 @@ def _nothing(self:OpenTask): return TaskError(f"task {self.name!r}: {REDRAWS} do
 def draw(self:OpenTask,
     seed:int, # of the run
     *place:int, # two whole numbers at most: the example is a function of these
+    first:int=None, # the document to try first
 )->dict: # "input", "target": ids; "ends": whether the document ends with the target
     "An example."
     for attempt in range(REDRAWS):
         draws = Draws(seed, *place, *[0]*(2-len(place)), attempt)
-        e = self._run(self.document(self.pick(draws)), draws, len(self.steps))
+        e = self._run(self.document(self.pick(draws) if attempt or first is None else first), draws, len(self.steps))
         if e is not None: return self._pair(e)
     raise self._nothing()
 
@@ -798,7 +805,7 @@ class Opened:
         if twice: raise TaskError(f"two different tasks are called {min(twice)!r}; give one of them another name, so that their losses can be told apart")
     def __repr__(self): return "\n".join(f"{s:6.1%}  {t!r}" for s,t in zip(self.shares, self.tasks))
 
-# %% ../nbs/13_task.ipynb #571ee57d
+# %% ../nbs/13_task.ipynb #13f05081
 def open_tasks(
     data, # anything `as_task` takes
     codec, # the `Codec` of the model
@@ -808,7 +815,7 @@ def open_tasks(
     "Everything in `data`, encoded, with the share of each task."
     return Opened(_leaves(as_task(data), lambda t: t.open(codec, kind, **options), {}))
 
-_choice = 2**40 # a place in the counter that no row has
+_choice = 2**40 # a place in the counter that no row has; after it come those of the tasks
 
 @patch
 def draw(self:Opened,
@@ -817,8 +824,9 @@ def draw(self:Opened,
     place:int, # a number: the examples are a function of seed and place
 ): # (examples, int64 [n]: the number of the task each came from)
     "Examples of all tasks, each drawn with its share."
-    which = np.searchsorted(np.cumsum(self.shares)[:-1], uniforms(n, "task", seed, place, _choice), side="right")
-    return [self.tasks[t].draw(seed, place, row) for row,t in enumerate(which.tolist())], which
+    which, first = np.searchsorted(np.cumsum(self.shares)[:-1], uniforms(n, "task", seed, place, _choice), side="right"), np.empty(n, np.int64)
+    for t,task in enumerate(self.tasks): first[which==t] = task.spread(int((which==t).sum()), seed, place, _choice+1+t)
+    return [self.tasks[t].draw(seed, place, row, first=int(i)) for row,(t,i) in enumerate(zip(which, first))], which
 
 # %% ../nbs/13_task.ipynb #f87e5715
 Task.register(Task("poems", bundled("poems"), [fields("title", to="text"), prefix("poem: ")]))
