@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 import numpy as np
 from textgen import TokenDataset
+from textgen.batch import Windows
 from textgen.tokenizer import Codec
 
 RESULTS = Path(__file__).parent/"results"
@@ -64,6 +65,14 @@ def main():
             big.save(f"{d}/big", compress=None)
             outs = [[float(x) for x in subprocess.run([sys.executable, "-c", OPEN, f"{d}/big"], capture_output=True, text=True, check=True).stdout.split()] for _ in range(5)]
             ms, mb = statistics.median(o[0] for o in outs), statistics.median(o[1] for o in outs)
+            again = TokenDataset.load(f"{d}/big")
+            again.check()  # warm pages
+            windows = Windows(again, 1024, 32)
+            for k in range(1000): windows[k]  # every chunk compared with its sum
+            cpu, start = time.process_time(), time.perf_counter()
+            for k in range(1000, 2000): windows[k]
+            cpu, wall = time.process_time()-cpu, time.perf_counter()-start
+            table += f"\n\n1,000 batches of 32 × 1,024 windows of these tokens: {cpu:.2f} s of CPU, {wall:.2f} s."
             table += f"\n\nOpening {outs[0][2]:,.0f} uncompressed tokens ({os.path.getsize(f'{d}/big')/1e9:.1f} GB): {ms:.1f} ms, {mb:.1f} MB more resident memory (median of 5 processes)."
     sys.path.insert(0, str(Path(__file__).parent))
     from main_job import machine

@@ -189,7 +189,7 @@ def _learns(kind, model, what, codec, steps=60):
 def test_models_learn_and_a_run_repeats(kind, what, tiny, data, codec):
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
-    codec._sentinels = np.arange(300, 330)  # any ids will do
+    codec._sentinels = [*range(300, 330)]  # any ids will do
     what = dict(poems="poems", spans=Task("s", data, span_corruption(length=48)), text=data)[what]
     def run():
         torch.manual_seed(0)

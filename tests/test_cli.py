@@ -136,7 +136,7 @@ def test_help_without_torch(python, command):
 
 def test_every_setting_is_an_option(cli):
     from textgen.settings import GenerateSettings, TrainSettings
-    for command,cls,but in (("generate", GenerateSettings, ()), ("train", TrainSettings, ("callbacks", "save_to"))):
+    for command,cls,but in (("generate", GenerateSettings, ()), ("train", TrainSettings, ("callbacks", "save_to", "trainer", "control"))):
         said = cli(command, "--help").out
         assert not [k for k in cls.__dataclass_fields__ if k not in but and f"--{k.replace('_','-')}" not in said]
 

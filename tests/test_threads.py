@@ -62,11 +62,11 @@ def test_loading_in_many_threads(model_folder, tg, spare):
 
 def test_training_outside_the_main_thread(tiny, tok, data):
     "A notebook's button trains in a thread; another thread may stop it."
-    from textgen.callback import StopCallback
-    stop, tg = StopCallback(), tiny(tok)
+    from textgen.callback import Control
+    stop, tg = Control(), tiny(tok)
     class View(NoView):
         def update(self, step, *args): stop.stop()
-    with ThreadPoolExecutor(1) as pool: run = pool.submit(lambda: tg.train(data, steps=100_000, batch_size=1, sample_every=0, view=View(), stop=stop)).result()
+    with ThreadPoolExecutor(1) as pool: run = pool.submit(lambda: tg.train(data, steps=100_000, batch_size=1, sample_every=0, view=View(), control=stop)).result()
     assert run.stopped and 1<=run.steps<100_000
 
 

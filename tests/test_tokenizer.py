@@ -1,9 +1,10 @@
 "Text in is text out, for every text there is."
 import json,random,shutil
+from contextlib import nullcontext
 from functools import cache
 import pytest
 from hypothesis import example, given as texts_given, strategies as st
-from textgen import TextGenError, TokenDataset, corpus, load_tokenizer, train_tokenizer
+from textgen import TextGenError, TokenDataset, corpus, load_tokenizer, tokenizer, train_tokenizer
 from textgen.tokenizer import END, Codec, fingerprint, save_tokenizer, tokenizer_from_json, tokenizer_to_json
 
 HARD = ["", " ", "\n", "\t \n\n  ", "\r\n", "a\rb", "\0", "\x7f\x1b[31m", "\ufeffa", "\u200b\u00a0\u2028\u2029\x85",
@@ -164,6 +165,67 @@ def test_only_text_is_learned_from(texts):
 def test_training_again_gives_the_same(tok):
     from textgen.corpus import bundled
     assert fingerprint(train_tokenizer(bundled("poems"), vocab_size=400))==fingerprint(tok)
+
+
+# ---- much text
+def _learned(texts, size):
+    "What `tokenizers` learns."
+    return fingerprint(tokenizer._wrap(tokenizer._from_texts(texts, size, "bpe")))
+
+@pytest.fixture
+def much(monkeypatch):
+    "As if a little were much; returns the poems, and a list of whether gigatoken was believed."
+    pytest.importorskip("gigatoken")
+    from textgen.corpus import bundled, documents
+    believed, big = [], tokenizer._big_bpe
+    def seen(*args): believed.append(big(*args)); return believed[-1]
+    monkeypatch.setattr(tokenizer, "BIG", 50_000)
+    monkeypatch.setattr(tokenizer, "_big_bpe", seen)
+    return [d.text for d in documents(bundled("poems"), column="text")], believed
+
+def test_much_text(much, capfd):
+    texts, believed = much
+    assert fingerprint(train_tokenizer(texts=texts, vocab_size=2000))==_learned(texts, 2000) and believed[0] is not None
+    assert capfd.readouterr()==("", "")
+
+def test_much_text_of_every_kind(much, given):
+    "Real text in documents that are large, or empty, and hard ones between."
+    from textgen.corpus import documents
+    texts, believed = much
+    plays = given("tinyshakespeare.txt").read_text(encoding="utf-8")
+    texts = [*texts, "", plays, "", "", *HARD, _mixed(100_000), *(d.text for d in documents(given("poems.jsonl"), column="text"))]
+    assert sum(map(len, texts))>tokenizer.BIG and fingerprint(train_tokenizer(texts=texts, vocab_size=4000))==_learned(texts, 4000) and believed[0] is not None
+
+def test_not_much_in_much_text(much):
+    "Nothing is left to merge: gigatoken would go on."
+    _, believed = much
+    texts = ["ab cd "*200]*100
+    assert fingerprint(train_tokenizer(texts=texts, vocab_size=600))==_learned(texts, 600) and believed==[None]
+
+@pytest.mark.parametrize("merges", [lambda *_: [("a", "b")], lambda *_: [("Ġ", "t")]*143, None], ids=["other", "others", "not there"])
+def test_gigatoken_that_is_wrong_is_not_used(much, monkeypatch, merges):
+    texts, believed = much
+    def gone(*_): raise FileNotFoundError("no such program")
+    monkeypatch.setattr(tokenizer, "_merges", merges or gone)
+    assert fingerprint(train_tokenizer(texts=texts, vocab_size=400))==_learned(texts, 400) and believed==[None]
+
+def test_no_room_for_a_copy(much, monkeypatch):
+    texts, _ = much
+    monkeypatch.setattr(tokenizer.tempfile, "TemporaryDirectory", lambda: nullcontext("/dev/full"))
+    with pytest.raises(TextGenError, match="TMPDIR"): train_tokenizer(texts=texts)
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_sentinels(much, kind):
+    texts, _ = much
+    c = Codec(train_tokenizer(texts=texts[:20] if kind=="unigram" else texts, vocab_size=400, kind=kind, sentinels=10))
+    names = [c.tokenizer.convert_ids_to_tokens(i) for i in c.sentinels]
+    assert names==[f"<extra_id_{i}>" for i in range(10)] and len(c)<=400 and c.end not in c.sentinels
+    assert not {*c.encode("".join(names))} & {*c.sentinels} and c.decode([*c.encode("a"), *c.sentinels])=="a"
+    assert c.tokenizer("x <extra_id_3>").input_ids[-1]==c.sentinels[3] and Codec(tokenizer_from_json(tokenizer_to_json(c.tokenizer))).sentinels==c.sentinels
+
+@pytest.mark.parametrize("n", [-1, 144, 1.5, True, "3"], ids=repr)
+def test_sentinels_must_fit(n):
+    with pytest.raises(TextGenError, match="sentinels"): train_tokenizer(texts=["a"], vocab_size=400, sentinels=n)
 
 
 # ---- on its way through files and other libraries

@@ -5,20 +5,19 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #81bc437a
+# %% ../nbs/70_api.ipynb #dec8f359
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import GenerateError, ModelError, Progress, TrainError, VerifyError, recover
+from .core import GenerateError, ModelError, TrainError, VerifyError, recover
 from .dataset import TokenDataset, open_data
-from .generation import Comparison, Samples, check_output, compare, generate, write_samples
+from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .model import RECEIPT, load_model, model_hash, new_model, pick_device, save_model, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings
+from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tokenizer import Codec
-from .trainer import Run, fit
 
-# %% ../nbs/70_api.ipynb #25cdce0f
+# %% ../nbs/70_api.ipynb #57f87077
 class TextGen:
     "A model that writes, and its tokenizer."
     def __init__(self,
@@ -27,6 +26,7 @@ class TextGen:
         *,
         device="auto", # where to generate: "auto", "cpu", "cuda", "mps"
         dtype="auto", # of the weights: "auto", "float32", "bfloat16", "float16"
+        quantize=None, # "int8": generate on a CPU with weights of 8 bits, several times as fast and nearly the same
         revision=None, # of a Hub model
         trust_remote_code=False, # let a Hub model bring its own code
     ):
@@ -36,7 +36,9 @@ class TextGen:
         self.model = source.to(pick_device(device)).eval() if made else load_model(source, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code)
         self.codec = Codec(source if tokenizer is None else tokenizer, revision=revision, trust_remote_code=trust_remote_code)
         self.found, self.scratch, self.receipt = None if made else str(source), False, None if made else _training_receipt(source)
+        self.quantize = quantize
         self._setup()
+        if quantize: self._writer(GenerateSettings(seed=0))  # an error now, not at the first text
 
 # %% ../nbs/70_api.ipynb #eb97e85b
 def _bundled():
@@ -114,21 +116,21 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #cc1f2450
+# %% ../nbs/70_api.ipynb #5f997fec
 @patch
-@delegates(TrainSettings)
+@takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, the path of a token cache, or text files
     *,
     view=None, # where progress is shown; None: one line
-    stop=None, # a `StopCallback` by which another thread can stop the run
-    **kwargs)->Run:
+    **kwargs)->"Run":
     "Train on `data`; the model learns in place."
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
+    from textgen.trainer import fit  # Lightning takes longer to import than a text to write
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
-    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view, stop=stop)
+    run, self.receipt = fit(self.wrapped, self.codec, open_data(data, self.codec), settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
 
@@ -142,14 +144,37 @@ def save(self:TextGen,
     self.found = str(folder)
     return folder
 
-# %% ../nbs/70_api.ipynb #cccd01db
+# %% ../nbs/70_api.ipynb #68e89e25
+@patch
+def _writer(self:TextGen, settings):
+    "The model behind the four methods, with faster steps where there are some."
+    try: from textgen.fast import faster
+    except ImportError as e:
+        if self.quantize: raise ModelError("quantize needs the module textgen.fast, which this installation lacks") from e
+        return self.wrapped
+    fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize)
+    if self.quantize and fast is self.wrapped: raise ModelError(f"no {self.quantize} for a {self.model.config.model_type} model on {self.wrapped.device}; leave out quantize")
+    return self.wrapped if settings.batch_invariant and not self.quantize and not getattr(fast, "invariant", True) else fast
+
+# %% ../nbs/70_api.ipynb #ac2c33c1
+@patch
+def _ask(self:TextGen, **kwargs):
+    "The settings, and what keeps their schema."
+    s = make_settings(GenerateSettings, GenerateError, **kwargs)
+    if not s.schema: return s, None
+    from textgen.schema import Guide
+    key, guide = getattr(self, "_guide", (None, None))
+    if key!=s.schema: self._guide = s.schema, (guide:=Guide(self.codec, s.schema))
+    return s, guide
+
 @patch
 @delegates(GenerateSettings)
 def generate(self:TextGen,
-    prompt:str="", # what to go on from; empty begins a new text
+    prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
-    return generate(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), self._origin())
+    settings, guide = self._ask(**kwargs)
+    return generate(self._writer(settings), self.codec, prompt, settings, self._origin(), guide=guide)
 
 @patch
 @delegates(GenerateSettings, but=["n"])
@@ -159,7 +184,25 @@ def generate_one(self:TextGen,
     "Write one text and return it, prompt included, as a plain string."
     return str(self.generate(prompt, n=1, **kwargs)[0])
 
-# %% ../nbs/70_api.ipynb #e2fa7d74
+# %% ../nbs/70_api.ipynb #c62500ba
+@patch
+@delegates(GenerateSettings, but=["n"])
+def stream(self:TextGen,
+    prompt:str="", # what to go on from
+    **kwargs): # yields str
+    "Write one text and give it away piece by piece, never with half a character."
+    settings, guide = self._ask(**kwargs)
+    return stream(self._writer(settings), self.codec, prompt, settings, guide)
+
+@patch
+def next_tokens(self:TextGen,
+    prompt:str="", # what to go on from
+    k:int=10, # how many
+)->NextTokens:
+    "The `k` likeliest tokens after `prompt`, with their probabilities."
+    return next_tokens(self.wrapped, self.codec, prompt, k)
+
+# %% ../nbs/70_api.ipynb #439b4792
 @patch
 @delegates(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
@@ -167,19 +210,17 @@ def generate_samples(self:TextGen,
     temperatures=(0.7, 1.0, 1.2), # what to try
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
-    return compare(self.wrapped, self.codec, prompt, make_settings(GenerateSettings, GenerateError, **kwargs), temperatures, self._origin())
+    settings, guide = self._ask(**kwargs)
+    return compare(self._writer(settings), self.codec, prompt, settings, temperatures, self._origin(), guide)
 
 @patch
 @delegates(GenerateSettings)
 def generate_to_file(self:TextGen,
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt
-    prompt:str="", # what to go on from
+    prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
     **kwargs)->Path:
-    "Write texts to a file, and their receipt to <path>.receipt.json."
-    settings = make_settings(GenerateSettings, GenerateError, n=n, **kwargs)
-    if path: check_output(path)
-    with Progress(n, "generating", "texts") as bar:
-        out = generate(self.wrapped, self.codec, prompt, settings, self._origin(), progress=lambda done: bar.update(done-bar.n))
-    return write_samples(out, path)
+    "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
+    settings, guide = self._ask(n=n, **kwargs)
+    return generate_file(self._writer(settings), self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)

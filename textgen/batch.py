@@ -87,13 +87,7 @@ def causal_batch(
     read, said = ids[:,:-1], ids[:,1:]
     return dict(input_ids=np.where(read==PAD, 0, read), labels=np.where(said==PAD, -100, said))
 
-# %% ../nbs/14_batch.ipynb #be9e469c
-def _marks(codec):
-    "What the tokenizer puts before and after a text."
-    whole, plain = codec.tokenizer("a").input_ids, codec.encode("a")
-    at = whole.index(plain[0]) if plain and plain[0] in whole else None
-    return ([], []) if at is None else (whole[:at], whole[at+len(plain):])
-
+# %% ../nbs/14_batch.ipynb #23cdaf8c
 def _ids(*parts): return np.concatenate([np.asarray(p, np.int64) for p in parts])
 
 def _target(example, room, codec):
@@ -110,12 +104,12 @@ def seq2seq_row(
     marks=None, # what the tokenizer puts before and after a text
 )->dict: # "input_ids", "attention_mask", "labels": int64
     "What an encoder reads and a decoder should say."
-    before, after = marks or _marks(codec)
+    before, after = marks or codec.marks
     read = _ids(before, example["input"][:max(max_input-len(before)-len(after), 0)], after)
     if not len(read): read = _ids(codec.prompt_ids(""))
     return dict(input_ids=read, attention_mask=np.ones_like(read), labels=_target(example, max_target, codec))
 
-# %% ../nbs/14_batch.ipynb #f21d26ff
+# %% ../nbs/14_batch.ipynb #ff43fd56
 LOSSES = ("target", "all")
 
 def causal_row(
@@ -127,7 +121,7 @@ def causal_row(
     marks=None, # what the tokenizer puts before and after a text
 )->dict: # "input_ids", "labels": int64, of one length
     "Input and target as one text, and what of it should be said."
-    before, between = (marks or _marks(codec))[0], example.get("between", ()) if len(example["input"]) else ()
+    before, between = (marks or codec.marks)[0], example.get("between", ()) if len(example["input"]) else ()
     if not len(before) and not len(example["input"]) and codec.begin is not None: before = [codec.begin]
     room = max(max_target-len(example["target"]), max_target//2)-len(before)-len(between)
     given = _ids(before, example["input"][:max(room, 0)], between)
@@ -196,7 +190,7 @@ def _fit(widths, shapes):
     fits = (shapes[None]>=widths[:,None]).all(2)
     return shapes[np.where(fits, shapes.sum(1), shapes.sum()).argmin(1)]
 
-# %% ../nbs/14_batch.ipynb #a0ce576b
+# %% ../nbs/14_batch.ipynb #51c1e03a
 AHEAD, LEAST, ROWS_AHEAD = 256, 64, 16384 # batches in a superbatch; with many rows in each at least `LEAST`, and no more than `ROWS_AHEAD` rows
 _order, _blur = 2**41, 2**41+1 # places in the counter that no row has
 
@@ -223,9 +217,9 @@ class Pairs:
         if kind not in ROWS: raise unknown("kind of model", kind, ROWS, TrainError)
         if loss not in LOSSES: raise unknown("loss", loss, LOSSES, TrainError)
         self.opened, self.codec, self.kind, self.batch_size, self.seed, self.loss = opened, codec, kind, batch_size, seed, loss
-        self.names, self.limits, self.window, self.marks = opened.names, (max_input, max_target), max_target, _marks(codec)
+        self.names, self.limits, self.window, self.marks = opened.names, (max_input, max_target), max_target, codec.marks
         self.many = min(AHEAD, max(LEAST, ROWS_AHEAD//batch_size))
-        self.fill = dict(input_ids=pad if (pad := codec.tokenizer.pad_token_id) is not None else 0, attention_mask=0, labels=-100)
+        self.fill = dict(input_ids=codec.pad or 0, attention_mask=0, labels=-100)
         self.held, self.shapes = (None, None), None
         if shapes: self.shapes = choose_shapes(self._super(0)[2], self.limits if kind=="seq2seq" else (max_target, max_target), shapes)
         self.held = (None, None)
@@ -263,7 +257,7 @@ def padding(self:Pairs, batches=None)->float:
     rows, batches, widths, *_ = self._super(0)
     return 1-sum(len(r["input_ids"])+len(r["labels"]) for r in rows)/(int(widths.sum())*self.batch_size)
 
-# %% ../nbs/14_batch.ipynb #08551e72
+# %% ../nbs/14_batch.ipynb #33171bbd
 def _hash(columns):
     h = hashlib.sha256()
     for c in columns:
@@ -277,9 +271,17 @@ def _describe(name, columns, documents, sources, share=1.):
 class WindowSource(Windows):
     "Windows, as a causal model is fed them."
     names = ("text",)
+    @property
+    def per_row(self): return self.window
     def __getitem__(self, k): return causal_batch(super().__getitem__(k))
     def describe(self): return [_describe("text", [self.data.tokens], len(self.data), self.data.info.get("sources", []))]
     def identity(self): return sha256(repr([_hash([self.data.tokens]), _hash([self.data.starts]), self.data.info.get("groups"), self.window, self.by]))
+
+@patch(as_prop=True)
+def per_row(self:Pairs)->float:
+    "Tokens in a row, input and target, on average."
+    if not hasattr(self, "_per_row"): self._per_row = float(np.mean([len(r["input_ids"])*(self.kind=="seq2seq")+len(r["labels"]) for r in self._super(0)[0]]))
+    return self._per_row
 
 @patch
 def describe(self:Pairs)->list:

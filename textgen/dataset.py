@@ -6,8 +6,8 @@
 __all__ = ['FORMAT', 'VERSION', 'HEADER', 'ALIGN', 'CHUNK', 'BIN', 'PACKED_BIN', 'COMPRESSION', 'CHECK_AT_LOAD', 'EMBED', 'Spill',
            'Checked', 'Chain', 'TokenDataset', 'is_cache', 'open_data', 'Description']
 
-# %% ../nbs/12_dataset.ipynb #599767ea
-import gzip,itertools,mmap,os,re,tempfile,zlib
+# %% ../nbs/12_dataset.ipynb #0b35896d
+import ctypes,gzip,itertools,mmap,os,re,tempfile,zlib
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Real
 from pathlib import Path
@@ -19,10 +19,10 @@ from .core import CacheError, CorpusError, Progress, TextGenError, atomic_path, 
 from .corpus import SEP, find_files, pieces, records, row_texts, text_pieces
 from .tokenizer import Codec, tokenizer_from_json, tokenizer_to_json
 
-# %% ../nbs/12_dataset.ipynb #f902d339
+# %% ../nbs/12_dataset.ipynb #6d1bba67
 FORMAT, VERSION = "textgen tokens", 1
 HEADER, ALIGN, CHUNK = 4096, 64, 4<<20 # bytes
-BIN, PACKED_BIN = 2<<30, 4<<20 # bytes: largest payload as it lies, and before compression
+BIN, PACKED_BIN = 2<<30, 3<<20 # bytes: largest payload as it lies, and before compression
 COMPRESSION = ("zstd", "gzip", None)
 
 # %% ../nbs/12_dataset.ipynb #68c32240
@@ -201,14 +201,16 @@ def array(self:_Store, name, dtype):
     if not self.checked.all(): bins = [Checked(b, self, p["start"]) for b,p in zip(bins, parts)]
     return bins[0] if len(bins)==1 else Chain(bins)
 
-# %% ../nbs/12_dataset.ipynb #7a50b569
+# %% ../nbs/12_dataset.ipynb #9f870036
 class Spill:
     "An array that grows; beyond `limit` bytes it lives in a nameless temporary file."
     def __init__(self, dtype, limit=64<<20, folder=None):
         self.dtype, self.limit, self.folder, self.parts, self.held, self.n, self.file = np.dtype(dtype), limit, folder, [], 0, 0, None
     def append(self, a):
         a = np.ascontiguousarray(a, self.dtype)
-        self.parts.append(a); self.held += a.nbytes; self.n += len(a)
+        self.n += len(a)
+        if self.file: self.file.write(a); return  # what is held between pieces would leave holes in the heap
+        self.parts.append(a); self.held += a.nbytes
         if self.held>=self.limit: self._flush()
     def _flush(self):
         if not self.file: self.file = tempfile.TemporaryFile(dir=self.folder)
@@ -327,12 +329,12 @@ def __getitem__(self:TokenDataset, i:int)->np.ndarray:
     ids = self.tokens[int(self.starts[i]):int(self.starts[i+1])]
     return ids[:-1] if len(ids) and ids[-1]==self.end else ids
 
-# %% ../nbs/12_dataset.ipynb #82d810bd
+# %% ../nbs/12_dataset.ipynb #bb34fa28
 class _Builder:
     "Takes pieces, gives a dataset."
     def __init__(self, codec, dedupe=False, folder=None):
         self.codec, self.dedupe, self.open = codec, dedupe, False
-        self.tokens, self.starts, self.hashes = Spill(codec.dtype, folder=folder), Spill(np.uint64, folder=folder), Spill(np.int64, folder=folder)
+        self.tokens, self.starts, self.hashes = Spill(codec.dtype, folder=folder), Spill(np.uint64, 16<<20, folder), Spill(np.int64, 16<<20, folder)
         self.seen, self.dropped, self.characters, self.bytes, self.sources = set(), 0, 0, 0, {}
     def add(self, piece):
         "Encode one piece."
@@ -372,20 +374,34 @@ def _append(self:_Builder, ids, starts, more):
     self.tokens.append(np.insert(ids, ends, self.codec.end) if gap and len(ends) else ids)
     self.open = more
 
-# %% ../nbs/12_dataset.ipynb #f0a87427
-def _duplicates(hashes, share=4_000_000):
-    "How many of the hashes came before."
-    parts, total = -(-hashes.n//share) or 1, 0
-    for p in range(parts):
-        mine = [h[h%parts==p] for h in (np.frombuffer(b, np.int64) for b in hashes.chunks())]
-        mine = np.sort(np.concatenate(mine)) if mine else np.empty(0)
-        total += int((mine[1:]==mine[:-1]).sum())
-    return total
+# %% ../nbs/12_dataset.ipynb #67ff954b
+def _give_back():
+    "Return free memory to the system, where the C library knows how (glibc)."
+    try: ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError): pass
+
+# %% ../nbs/12_dataset.ipynb #5b2f2139
+def _again(hashes):
+    "How many of these came before."
+    hashes = np.sort(hashes)
+    return int((hashes[1:]==hashes[:-1]).sum())
+
+def _duplicates(hashes, share=2_000_000):
+    "How many of the hashes came before; many are dealt out to shares first, equal ones to the same."
+    n = min(-(-hashes.n//share), 256)
+    if n<=1: return _again(hashes.array())
+    shares = [Spill(np.int64, 1<<20) for _ in range(n)]
+    for block in hashes.chunks():
+        h = np.frombuffer(block, np.int64)
+        order = np.argsort(h%n, kind="stable")
+        for s,mine in zip(shares, np.split(h[order], np.searchsorted((h%n)[order], range(1, n)))): s.append(mine)
+    return sum(_again(s.array()) for s in shares)
 
 @patch
 def finish(self:_Builder, path=None, compress="zstd"):
     "The dataset, written to `path` if there is one."
     if not self.tokens.n: raise CorpusError("no text was given: there is nothing to encode")
+    _give_back()
     self.starts.append(np.array([self.tokens.n], np.uint64))
     info = dict(characters=self.characters, bytes=self.bytes, duplicates=self.dropped if self.dedupe else _duplicates(self.hashes), engine=self.codec.engine.name,
                 sources=[list(o) for o in self.sources.items()][:1000])
@@ -396,7 +412,7 @@ def finish(self:_Builder, path=None, compress="zstd"):
     if path and not self.tokens.file: data.save(path, compress)
     return data
 
-# %% ../nbs/12_dataset.ipynb #d0f90aba
+# %% ../nbs/12_dataset.ipynb #b7a6db7f
 def _sizes(sources):
     "Bytes of the files, where all are plain files here; else None."
     try: files = [Path(f) for f in find_files(sources)]
@@ -408,7 +424,8 @@ def _build(source, codec, dedupe, save, compress, total=None, splittable=True):
     b, held = _Builder(codec, dedupe, Path(save).expanduser().parent if save and "://" not in str(save) and Path(save).expanduser().parent.is_dir() else None), []
     bar = Progress(total, "encoding", "B", unit_scale=True) if total is None or total>50e6 else None
     try:
-        for p in source:
+        for k,p in enumerate(source):
+            if k%4==3: _give_back()
             if bar: bar.update(len(p.data))
             if p.more and not splittable: held.append(p.data); continue
             b.add(p._replace(data=b"".join([*held, p.data])) if held else p)

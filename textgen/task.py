@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LENGTH', 'END_MARK', 'MOST', 'SEAM', 'OBJECTIVES', 'REDRAWS', 'RATES', 'Draws', 'Step', 'preprocessor', 'prefix_lm',
            'lm', 'noise_mask', 'span_corruption', 'fields', 'prefix', 'split_tokens', 'concat_and_chunk',
-           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'sentinels', 'Mixture',
-           'is_text', 'as_task', 'Opened', 'open_tasks', 'list_tasks']
+           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture', 'is_text',
+           'as_task', 'Opened', 'open_tasks', 'list_tasks']
 
 # %% ../nbs/13_task.ipynb #425f119c
 import glob,inspect,itertools,os
@@ -390,7 +390,25 @@ class Task:
         names = [f"bundled {Path(o).stem}" if Path(o).parent==bundled("poems").parent else o for o in names]
         return ", ".join(names[:3])+(" …" if len(some)>3 else "")
 
-# %% ../nbs/13_task.ipynb #0013178f
+# %% ../nbs/13_task.ipynb #1d905bd9
+@patch
+def _held(self:Task):
+    "The source; of an iterator, that can be read once only, a list from then on."
+    again = hasattr(self.source, "itertuples") or hasattr(self.source, "column_names") or isinstance(self.source, (list, tuple))
+    if self.sort=="rows" and not again: self.source = list(self.source)
+    return self.source
+
+@patch
+def texts(self:Task): # yields strings
+    "All text of the source, field by field."
+    source = self._held()
+    if self.sort=="data":
+        for data in (o if isinstance(o, TokenDataset) else TokenDataset.load(o) for o in _as_list(source)): yield from (data.decode(data[i]) for i in range(len(data)))
+    elif self.sort=="paths" and not _is_table(source) and not _has_folder(source): yield from (d.text for d in documents(source, **self.read))
+    else:
+        for r in _path_rows(source, **self.read) if self.sort=="paths" else (r for _,r in records(source)): yield from (_cell(r[k], k, self.where) for k in _names(r))
+
+# %% ../nbs/13_task.ipynb #a2f0a4a0
 def _reads(steps):
     "The fields that steps read; None where one of them does not say."
     return set().union(*(s.reads() for s in steps)) if all(isinstance(s, Step) for s in steps) else None
@@ -402,11 +420,13 @@ def _data_column(data, name, reads):
 
 def _is_table(source): return any(Path(str(f).split("?")[0].removesuffix(".gz").removesuffix(".zst")).suffix.lower() in TABLE_TYPES for f in find_files(source)[:1])
 
+def _has_folder(source): return any("://" not in str(s) and Path(s).expanduser().is_dir() for s in _as_list(source))
+
 @patch
 def _plain(self:Task, reads)->bool:
     "Whether documents are texts without other fields."
     if self.sort=="rows": return reads=={"text"}
-    if reads is None: return not _is_table(self.source) and not any(isinstance(s, (str, os.PathLike)) and Path(s).is_dir() for s in _as_list(self.source))
+    if reads is None: return not _is_table(self.source) and not _has_folder(self.source)
     return reads<={"text"}
 
 @patch
@@ -415,11 +435,11 @@ def _encode(self:Task, codec, reads):
     if self.sort=="data" or (self._plain(reads) and self.sort=="paths"):
         data = open_data(self.source if self.sort=="data" else TokenDataset.from_files(self.source, codec, **self.read), codec)
         return _data_column(data, self.name, reads), data
-    if self.sort=="rows" and not (hasattr(self.source, "itertuples") or hasattr(self.source, "column_names") or isinstance(self.source, (list, tuple))): self.source = list(self.source)  # read once, used for every tokenizer
+    source = self._held()
     if self._plain(reads):
-        data = TokenDataset.from_texts(self.source, codec, **self.read)
+        data = TokenDataset.from_texts(source, codec, **self.read)
         return _data_column(data, self.name, reads), data
-    found = (r for _,r in records(self.source)) if self.sort=="rows" else _path_rows(self.source, **self.read)
+    found = (r for _,r in records(source)) if self.sort=="rows" else _path_rows(self.source, **self.read)
     return encode_columns(found, codec, reads, self.where), None
 
 # %% ../nbs/13_task.ipynb #27e8d097
@@ -585,21 +605,13 @@ def identity(self:OpenTask)->str:
     what = [[k, _sha(c.tokens), _sha(np.asarray(c.starts, np.int64))] for k,c in sorted(self.columns.items())]
     return sha256(repr([self.name, what, _sha(self.index), groups, [_code(s) for s in self.steps]]))
 
-# %% ../nbs/13_task.ipynb #df0bd247
-def sentinels(codec)->np.ndarray:
-    "The ids of the tokenizer's sentinels, in order."
-    if not hasattr(codec, "_sentinels"):
-        vocab, found = codec.tokenizer.get_vocab(), []
-        while (i := vocab.get(f"<extra_id_{len(found)}>")) is not None: found.append(i)
-        codec._sentinels = _ids(found)
-    return codec._sentinels
-
+# %% ../nbs/13_task.ipynb #ff9648d0
 def _unmark(codec, ids):
     "Ids with the tokenizer's own in the place of marks."
     ids = _ids(ids)
     if not len(ids) or ids.min()>=0: return ids
     if codec.end is None: ids = ids[ids!=END_MARK]
-    marks, most = np.concatenate([[codec.end or 0], sentinels(codec)]), -int(ids.min())
+    marks, most = _ids([codec.end or 0, *codec.sentinels]), -int(ids.min())
     if most>len(marks): raise TaskError(f"span_corruption needs {most-1} sentinels, this tokenizer has {len(marks)-1}; use a T5 tokenizer, one made by train_tokenizer(…, sentinels=100), shorter segments, or prefix_lm()")
     return np.where(ids<0, marks[-np.minimum(ids, -1)-1], ids)
 
@@ -692,6 +704,12 @@ def shares(self:Mixture,
     else: rate = np.asarray(self.rates, float)
     if self.by=="token": rate = rate/np.asarray(tokens)
     return rate/rate.sum()
+
+# %% ../nbs/13_task.ipynb #5723268f
+@patch
+def texts(self:Mixture): # yields strings
+    "All text of all tasks."
+    for t in self.tasks: yield from t.texts()
 
 # %% ../nbs/13_task.ipynb #46da112c
 _registry, _files = {}, {}

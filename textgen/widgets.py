@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['loss_png', 'PanelView', 'TrainPanel']
 
-# %% ../nbs/90_widgets.ipynb #da944dae
+# %% ../nbs/90_widgets.ipynb #ed4c0fd9
 import html,io,threading,time
 from pathlib import Path
 import ipywidgets as w
 from fastcore.basics import patch
-from .callback import StopCallback
+from .callback import Control, by_task
 from .core import TextGenError, TrainError
 from .corpus import BUNDLED, TABLE_TYPES, bundled
 
@@ -30,17 +30,17 @@ def loss_png(
     fig.savefig(out:=io.BytesIO(), format="png")
     return out.getvalue()
 
-# %% ../nbs/90_widgets.ipynb #87586a22
+# %% ../nbs/90_widgets.ipynb #da6e9922
 class PanelView:
     "Shows a run in the widgets of a panel."
     def __init__(self, panel): self.panel, self.losses, self.drawn = panel, [], 0.
     def start(self, steps, first):
         self.steps, self.panel.bar.max, self.panel.bar.value = steps, steps, first
-    def update(self, step, losses, average, rate):
+    def update(self, step, losses, average, rate, tasks=None):
         self.losses += losses
         self.panel.bar.value = step
         left = (self.steps-step)*self._seconds(step)
-        self.panel.line.value = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left"
+        self.panel.line.value = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f}{by_task(tasks)} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left"
         self._draw(step==self.steps)
     def sample(self, step, samples): self.panel._show(f"step {step}", samples)
     def end(self): self._draw(True)
@@ -130,7 +130,7 @@ def _uploaded(self:TrainPanel):
     path.write_bytes(bytes(first["content"]))
     return path
 
-# %% ../nbs/90_widgets.ipynb #9c8e5249
+# %% ../nbs/90_widgets.ipynb #0816cf24
 _CODE = """from textgen import TextGen, TokenDataset, train_tokenizer
 
 tokenizer = train_tokenizer({text!r}, vocab_size={vocab}{kw})
@@ -148,12 +148,12 @@ def _job(self:TrainPanel, text, kw, settings):
     tok = train_tokenizer(text, vocab_size=self.vocab_size, **kw)
     tg = TextGen.new(self.preset, tok)
     self.line.value = "reading the text"
-    self.run = tg.train(TokenDataset.from_files(text, tok, **kw), view=PanelView(self), stop=self.stopper, **settings)
+    self.run = tg.train(TokenDataset.from_files(text, tok, **kw), view=PanelView(self), control=self.stopper, **settings)
     self.textgen = tg
     self.line.value = html.escape(str(self.run))
     self._show("new texts", tg.generate(n=3, max_new_tokens=120, seed=0))
 
-# %% ../nbs/90_widgets.ipynb #5f729e84
+# %% ../nbs/90_widgets.ipynb #5d387e01
 @patch
 def _work(self:TrainPanel, *args):
     "Do the job; an error is shown in its place."
@@ -168,7 +168,7 @@ def _work(self:TrainPanel, *args):
 def train(self:TrainPanel):
     "What the button does: start training in the background."
     if self.thread and self.thread.is_alive(): return self
-    self.error, self.stopper, steps = None, StopCallback(), self.steps.value
+    self.error, self.stopper, steps = None, Control(), self.steps.value
     self.button.disabled, self.stop_button.disabled, self.line.value = True, False, "learning a tokenizer"
     settings = dict(dict(sample_every=max(1, steps//5)), **self.settings, steps=steps, save_to=self.save_to.value.strip() or None)
     try: text, kw = self._text()

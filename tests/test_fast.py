@@ -1,0 +1,202 @@
+"The faster steps of 33_fast against the models themselves. This file goes with that module; nothing else needs it."
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from textgen.core import ModelError, uniforms
+from textgen.model import wrap
+from textgen.sampling import draw, filtered
+
+fast = pytest.importorskip("textgen.fast")
+
+small = dict(vocab_size=300, bos_token_id=1, eos_token_id=1, pad_token_id=0)
+llama = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
+t5 = dict(d_model=64, d_kv=16, d_ff=96, num_layers=2, num_heads=4, decoder_start_token_id=0)
+CONFIGS = dict(
+    gpt2=dict(model_type="gpt2", n_layer=2, n_head=4, n_embd=64, n_positions=128),
+    gpt2_erf=dict(model_type="gpt2", n_layer=2, n_head=2, n_embd=64, n_positions=128, activation_function="gelu"),
+    llama=dict(model_type="llama", **llama), llama_tied=dict(model_type="llama", tie_word_embeddings=True, attention_bias=True, **llama),
+    llama3=dict(model_type="llama", rope_parameters=dict(rope_type="llama3", rope_theta=5e5, factor=8., low_freq_factor=1., high_freq_factor=4., original_max_position_embeddings=64), **llama),
+    mistral=dict(model_type="mistral", head_dim=32, sliding_window=None, **llama), qwen2=dict(model_type="qwen2", **llama), qwen3=dict(model_type="qwen3", head_dim=16, **llama),
+    t5=dict(model_type="t5", **t5), flan=dict(model_type="t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False, **t5), mt5=dict(model_type="mt5", feed_forward_proj="gated-gelu", **t5))
+HAVE = fast.library(wait=True) is not None
+ENGINES = [False, pytest.param(True, marks=pytest.mark.skipif(not HAVE, reason="no C compiler"))]
+
+
+def make(name, seed=0):
+    config = AutoConfig.for_model(**small, **CONFIGS[name])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config).eval()
+        with torch.no_grad():
+            for p in model.parameters():
+                p += torch.randn_like(p)*(.1 if p.ndim == 1 else .05)  # biases and norms that are not 0 and 1
+    return wrap(model)
+
+
+def both(name, compiled, **kw):
+    m = make(name)
+    f = fast.faster(m, compiled=compiled, **kw)
+    assert isinstance(f, fast.FastModel) and bool(f.native) == compiled, name
+    return m, f
+
+
+@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_same_logits_and_greedy_tokens(name, compiled):
+    m, f = both(name, compiled)
+    prompt = torch.arange(5, 17).view(2, 6)
+    s, t = m.start(prompt), f.start(prompt)
+    for _ in range(80):  # past the first doubling of room
+        token = s.logits.argmax(-1)
+        assert torch.equal(token, t.logits.argmax(-1))
+        torch.testing.assert_close(s.logits, t.logits, atol=2e-4, rtol=1e-4)
+        s, t = m.step(token, s), f.step(token, t)
+
+
+@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3", "t5", "flan"])
+def test_int8_is_near(name, compiled):
+    m, f = both(name, compiled, quantize="int8", rows=8)
+    assert fast.distance(m, f) < .06
+
+
+@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3", "t5"])
+@torch.inference_mode()
+def test_rows_at_different_places(name, compiled):
+    _, f = both(name, compiled)
+    a, b, c = torch.arange(5, 15)[None], torch.arange(50, 53)[None], torch.arange(90, 110)[None]
+    alone = {k: f.start(p) for k, p in (("a", a), ("b", b), ("c", c))}
+    def step(k, t): alone[k] = f.step(torch.tensor([t]), alone[k])
+    s = f.start(a).repeat(3)
+    for _ in range(4): s = f.step(torch.tensor([7, 7, 7]), s); step("a", 7)
+    s = s.put(torch.tensor([1]), f.start(b))
+    for k in (0, 1, 2): s = f.step(torch.tensor([k, k+1, k+2]), s); step("b", k+1)
+    s = s.put(torch.tensor([0, 2]), f.start(c))
+    for k in range(60): s = f.step(torch.tensor([k, k, k+3]), s); step("b", k); step("c", k)
+    torch.testing.assert_close(s.logits[:2], torch.cat([alone["c"].logits, alone["b"].logits]), atol=1e-4, rtol=1e-4)
+    s = s.select(torch.tensor([1, 0])).repeat(2)
+    s = f.step(torch.tensor([9, 9, 8, 8]), s); step("b", 9); step("c", 8)
+    torch.testing.assert_close(s.logits[1:3], torch.cat([alone["b"].logits, alone["c"].logits]), atol=1e-4, rtol=1e-4)
+    s = f.step(torch.tensor([3, 0, 0, 0]), s.clear(torch.tensor([1, 2, 3]))); step("b", 3)
+    torch.testing.assert_close(s.logits[:1], alone["b"].logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@pytest.mark.parametrize("name", ["gpt2", "llama", "t5"])
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@torch.inference_mode()
+def test_several_is_draw_and_step(name, quantize):
+    _, f = both(name, True, quantize=quantize)
+    rows, k, end, hold, temps = 5, 40, 7, 3, [.7, 1., .2, 1.5, .7]
+    u = torch.from_numpy(uniforms(rows*k, "generate", 3)).view(rows, k)
+    u[0, 5], u[1, 6] = 0., 1-2**-53
+    s, tokens, lps = f.start(torch.arange(5, 9)[None]).repeat(rows), [], []
+    for j in range(k):
+        allowed = s.logits.index_fill(1, torch.tensor([end]), -torch.inf) if j < hold else s.logits
+        t = torch.stack([draw(filtered(x[None], temp), v[None])[0] for x, temp, v in zip(allowed, temps, u[:, j])])
+        tokens.append(t); lps.append(s.logits.gather(1, t[:, None])[:, 0]-s.logits.logsumexp(-1))
+        if (t == end).any(): break
+        s = f.step(t, s)
+    got, lp, state = f.several(f.start(torch.arange(5, 9)[None]).repeat(rows), u, temps, end, hold)
+    assert torch.equal(got, torch.stack(tokens, 1)) and state.length == 4*(f.kind == "causal")+(f.kind != "causal")+got.shape[1]-1
+    torch.testing.assert_close(lp, torch.stack(lps, 1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@torch.inference_mode()
+def test_a_row_is_the_same_in_any_company(quantize):
+    _, f = both("llama", True, quantize=quantize)
+    prompt = torch.arange(5, 9)[None]
+    for rows in (2, 3, 4, 5, 8, 9, 33):
+        one, many = f.start(prompt), f.start(prompt).repeat(rows)
+        for k in range(5):
+            one, many = f.step(torch.tensor([k]), one), f.step(torch.arange(rows)*3+k, many)
+            assert torch.equal(one.logits[0], many.logits[0])
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@torch.inference_mode()
+def test_wrong_ids_and_too_long_texts_are_errors():
+    _, f = both("gpt2", True)
+    s = f.start(torch.arange(5, 9)[None])
+    with pytest.raises(IndexError): f.step(torch.tensor([300]), s)
+    with pytest.raises(IndexError): f.step(torch.tensor([-1]), s)
+    for _ in range(124): s = f.step(torch.tensor([3]), s)
+    with pytest.raises(IndexError): f.step(torch.tensor([3]), s)
+
+
+def test_models_without_a_plan_stay_as_they_are():
+    for kw in (dict(model_type="gpt_neox", hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64),
+               dict(model_type="mistral", **{**llama, "sliding_window": 8}), dict(model_type="gpt2", n_layer=1, n_head=2, n_embd=64, scale_attn_by_inverse_layer_idx=True),
+               dict(model_type="gpt2", n_layer=1, n_head=2, n_embd=64, activation_function="tanh")):
+        m = wrap(AutoModelForCausalLM.from_config(AutoConfig.for_model(**small, **kw)).eval())
+        assert fast.faster(m, compiled=True) is m, kw
+    with pytest.raises(ModelError, match="int8"): fast.faster(m, quantize="int3")
+
+
+def test_a_wrong_plan_is_found_out(monkeypatch):
+    def upside_down(model, make):
+        p = fast.gpt2_plan(model, make)
+        p.layers = p.layers[::-1]
+        return p
+    monkeypatch.setitem(fast.FAMILIES, "gpt2", upside_down)
+    m = make("gpt2")
+    assert fast.faster(m, compiled=False) is m and fast.faster(m, compiled=True) is m
+
+
+def test_trained_weights_make_new_ones():
+    m = make("gpt2")
+    a = fast.faster(m, compiled=False)
+    assert fast.faster(m, compiled=False) is a and fast.faster(a, compiled=False) is a
+    with torch.no_grad(): m.model.transformer.wte.weight.mul_(1.1)
+    b = fast.faster(m, compiled=False)
+    assert b is not a and fast.distance(m, b) < 1e-5
+
+
+def test_no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "which", lambda c: None)
+    monkeypatch.setattr(fast, "_lib", {}); monkeypatch.setattr(fast, "_building", [])
+    monkeypatch.setenv("TEXTGEN_CACHE", str(tmp_path))
+    assert fast.library(wait=True) is None
+    f = fast.faster(make("gpt2"), compiled=True)
+    assert isinstance(f, fast.FastModel) and not f.native and not f.strides
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+def test_compiled_once_by_many(tmp_path):
+    code = "import textgen.fast as f; print(f.library(wait=True) is not None)"
+    env = dict(os.environ, TEXTGEN_CACHE=str(tmp_path))
+    runs = [subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [p.communicate()[0].strip() for p in runs] == ["True"]*3
+    assert [p.suffix for p in tmp_path.iterdir()] == [".so"]
+
+
+@pytest.mark.parametrize("compiled", ENGINES)
+def test_threads(compiled):
+    _, f = both("gpt2", compiled)
+    def run(out, seed):
+        u = torch.from_numpy(uniforms(60, "generate", seed)).view(3, 20)
+        with torch.inference_mode():
+            s = f.start(torch.arange(5, 9)[None]).repeat(3)
+            for k in range(20): s = f.step(t := draw(s.logits, u[:, k]), s); out.append(t.tolist())
+    want, got = [[] for _ in range(4)], [[] for _ in range(4)]
+    for i in range(4): run(want[i], i)
+    threads = [threading.Thread(target=run, args=(got[i], i)) for i in range(4)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert got == want
+
+
+def test_nothing_needs_this_module():
+    code = "import sys; sys.modules['textgen.fast'] = None\nimport textgen.generation, textgen.api, textgen.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)
