@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LENGTH', 'END_MARK', 'MOST', 'SEAM', 'OBJECTIVES', 'REDRAWS', 'RATES', 'Draws', 'Step', 'preprocessor', 'prefix_lm',
            'lm', 'noise_mask', 'span_corruption', 'fields', 'prefix', 'split_tokens', 'concat_and_chunk',
-           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'sentinels', 'Mixture',
-           'is_text', 'as_task', 'Opened', 'open_tasks', 'list_tasks']
+           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture', 'is_text',
+           'as_task', 'Opened', 'open_tasks', 'list_tasks']
 
 # %% ../nbs/13_task.ipynb #425f119c
 import glob,inspect,itertools,os
@@ -391,21 +391,25 @@ class Task:
         names = [f"bundled {Path(o).stem}" if Path(o).parent==bundled("poems").parent else o for o in names]
         return ", ".join(names[:3])+(" …" if len(some)>3 else "")
 
-# %% ../nbs/13_task.ipynb #55267e46
+# %% ../nbs/13_task.ipynb #1d905bd9
+@patch
+def _held(self:Task):
+    "The source; of an iterator, that can be read once only, a list from then on."
+    again = hasattr(self.source, "itertuples") or hasattr(self.source, "column_names") or isinstance(self.source, (list, tuple))
+    if self.sort=="rows" and not again: self.source = list(self.source)
+    return self.source
+
 @patch
 def texts(self:Task): # yields strings
     "All text of the source, field by field."
+    source = self._held()
     if self.sort=="data":
-        for o in _as_list(self.source):
-            data = o if isinstance(o, TokenDataset) else TokenDataset.load(o)
-            yield from (data.decode(data[i]) for i in range(len(data)))
-    elif self.sort=="paths" and not _is_table(self.source) and not any(Path(str(s)).expanduser().is_dir() for s in _as_list(self.source)):
-        yield from (d.text for d in documents(self.source, **self.read))
+        for data in (o if isinstance(o, TokenDataset) else TokenDataset.load(o) for o in _as_list(source)): yield from (data.decode(data[i]) for i in range(len(data)))
+    elif self.sort=="paths" and not _is_table(source) and not _has_folder(source): yield from (d.text for d in documents(source, **self.read))
     else:
-        for r in _path_rows(self.source, **self.read) if self.sort=="paths" else (r for _,r in records(self.source)):
-            yield from (_cell(v, k, self.where) for k,v in r.items() if k in _names(r)) if isinstance(r, Mapping) else [r]
+        for r in _path_rows(source, **self.read) if self.sort=="paths" else (r for _,r in records(source)): yield from (_cell(r[k], k, self.where) for k in _names(r))
 
-# %% ../nbs/13_task.ipynb #0013178f
+# %% ../nbs/13_task.ipynb #a2f0a4a0
 def _reads(steps):
     "The fields that steps read; None where one of them does not say."
     return set().union(*(s.reads() for s in steps)) if all(isinstance(s, Step) for s in steps) else None
@@ -417,11 +421,13 @@ def _data_column(data, name, reads):
 
 def _is_table(source): return any(Path(str(f).split("?")[0].removesuffix(".gz").removesuffix(".zst")).suffix.lower() in TABLE_TYPES for f in find_files(source)[:1])
 
+def _has_folder(source): return any("://" not in str(s) and Path(s).expanduser().is_dir() for s in _as_list(source))
+
 @patch
 def _plain(self:Task, reads)->bool:
     "Whether documents are texts without other fields."
     if self.sort=="rows": return reads=={"text"}
-    if reads is None: return not _is_table(self.source) and not any(isinstance(s, (str, os.PathLike)) and Path(s).is_dir() for s in _as_list(self.source))
+    if reads is None: return not _is_table(self.source) and not _has_folder(self.source)
     return reads<={"text"}
 
 @patch
@@ -430,11 +436,11 @@ def _encode(self:Task, codec, reads):
     if self.sort=="data" or (self._plain(reads) and self.sort=="paths"):
         data = open_data(self.source if self.sort=="data" else TokenDataset.from_files(self.source, codec, **self.read), codec)
         return _data_column(data, self.name, reads), data
-    if self.sort=="rows" and not (hasattr(self.source, "itertuples") or hasattr(self.source, "column_names") or isinstance(self.source, (list, tuple))): self.source = list(self.source)  # read once, used for every tokenizer
+    source = self._held()
     if self._plain(reads):
-        data = TokenDataset.from_texts(self.source, codec, **self.read)
+        data = TokenDataset.from_texts(source, codec, **self.read)
         return _data_column(data, self.name, reads), data
-    found = (r for _,r in records(self.source)) if self.sort=="rows" else _path_rows(self.source, **self.read)
+    found = (r for _,r in records(source)) if self.sort=="rows" else _path_rows(self.source, **self.read)
     return encode_columns(found, codec, reads, self.where), None
 
 # %% ../nbs/13_task.ipynb #27e8d097
@@ -484,7 +490,7 @@ def _weights(steps, columns, data, index):
     if data is not None and data.info.get("groups"): w = _group_weights(np.ones(len(index)) if w is None else w, data, index)
     return w
 
-# %% ../nbs/13_task.ipynb #00a8ddbe
+# %% ../nbs/13_task.ipynb #3986eae1
 class OpenTask:
     "A task with its text encoded: `draw` gives examples."
     def __init__(self, task, codec, steps, columns, data, index):
@@ -506,10 +512,16 @@ class OpenTask:
         "The fields of a document."
         j = self.index[i]
         return {k: c[j] for k,c in self.columns.items()}
+    def at(self, u):
+        "The documents at places from 0 to 1, each as wide as its weight."
+        return np.minimum((u*len(self)).astype(np.int64) if self.sums is None else np.searchsorted(self.sums, u*self.sums[-1], side="right"), len(self)-1)
     def pick(self, draws)->int:
         "The number of a document."
-        if self.sums is None: return draws.whole(0, len(self)-1)
-        return min(int(np.searchsorted(self.sums, draws.uniforms(1)[0]*self.sums[-1], side="right")), len(self)-1)
+        return int(self.at(draws.uniforms(1))[0])
+    def spread(self, n, seed, *place)->np.ndarray: # int64 [n]
+        "Documents, each as often as its share of `n` says, one more or one less, in any order."
+        u = uniforms(2*n, "task", seed, *place)
+        return self.at((np.arange(n)+u[:n])/max(n, 1))[np.argsort(u[n:], kind="stable")]
 
 # %% ../nbs/13_task.ipynb #f7025560
 def _doubt(task, step, e): return TaskError(f"task {task!r}: {getattr(step, '__name__', step)} failed on a document ({type(e).__name__}: {first_line(e)}); a preprocessor takes an example and random numbers and returns a list of examples")
@@ -532,7 +544,7 @@ def _plain(self:OpenTask, example):
         if isinstance(v, (str, tuple)): example = dict(example, **{k: self.known[v] if isinstance(v, str) else join(self.codec, v)})
     return example
 
-# %% ../nbs/13_task.ipynb #d19c5971
+# %% ../nbs/13_task.ipynb #796ee9e7
 REDRAWS = 1000 # tries until a task must give an example
 _every = 2**40 # a place in the counter that no batch has
 
@@ -560,11 +572,12 @@ def _nothing(self:OpenTask): return TaskError(f"task {self.name!r}: {REDRAWS} do
 def draw(self:OpenTask,
     seed:int, # of the run
     *place:int, # two whole numbers at most: the example is a function of these
+    first:int=None, # the document to try first
 )->dict: # "input", "target": ids; "ends": whether the document ends with the target
     "An example."
     for attempt in range(REDRAWS):
         draws = Draws(seed, *place, *[0]*(2-len(place)), attempt)
-        e = self._run(self.document(self.pick(draws)), draws, len(self.steps))
+        e = self._run(self.document(self.pick(draws) if attempt or first is None else first), draws, len(self.steps))
         if e is not None: return self._pair(e)
     raise self._nothing()
 
@@ -593,21 +606,13 @@ def identity(self:OpenTask)->str:
     what = [[k, _sha(c.tokens), _sha(np.asarray(c.starts, np.int64))] for k,c in sorted(self.columns.items())]
     return sha256(repr([self.name, what, _sha(self.index), groups, [_code(s) for s in self.steps]]))
 
-# %% ../nbs/13_task.ipynb #df0bd247
-def sentinels(codec)->np.ndarray:
-    "The ids of the tokenizer's sentinels, in order."
-    if not hasattr(codec, "_sentinels"):
-        vocab, found = codec.tokenizer.get_vocab(), []
-        while (i := vocab.get(f"<extra_id_{len(found)}>")) is not None: found.append(i)
-        codec._sentinels = _ids(found)
-    return codec._sentinels
-
+# %% ../nbs/13_task.ipynb #ff9648d0
 def _unmark(codec, ids):
     "Ids with the tokenizer's own in the place of marks."
     ids = _ids(ids)
     if not len(ids) or ids.min()>=0: return ids
     if codec.end is None: ids = ids[ids!=END_MARK]
-    marks, most = np.concatenate([[codec.end or 0], sentinels(codec)]), -int(ids.min())
+    marks, most = _ids([codec.end or 0, *codec.sentinels]), -int(ids.min())
     if most>len(marks): raise TaskError(f"span_corruption needs {most-1} sentinels, this tokenizer has {len(marks)-1}; use a T5 tokenizer, one made by train_tokenizer(…, sentinels=100), shorter segments, or prefix_lm()")
     return np.where(ids<0, marks[-np.minimum(ids, -1)-1], ids)
 
@@ -819,7 +824,7 @@ class Opened:
         if twice: raise TaskError(f"two different tasks are called {min(twice)!r}; give one of them another name, so that their losses can be told apart")
     def __repr__(self): return "\n".join(f"{s:6.1%}  {t!r}" for s,t in zip(self.shares, self.tasks))
 
-# %% ../nbs/13_task.ipynb #571ee57d
+# %% ../nbs/13_task.ipynb #13f05081
 def open_tasks(
     data, # anything `as_task` takes
     codec, # the `Codec` of the model
@@ -829,7 +834,7 @@ def open_tasks(
     "Everything in `data`, encoded, with the share of each task."
     return Opened(_leaves(as_task(data), lambda t: t.open(codec, kind, **options), {}))
 
-_choice = 2**40 # a place in the counter that no row has
+_choice = 2**40 # a place in the counter that no row has; after it come those of the tasks
 
 @patch
 def draw(self:Opened,
@@ -838,8 +843,9 @@ def draw(self:Opened,
     place:int, # a number: the examples are a function of seed and place
 ): # (examples, int64 [n]: the number of the task each came from)
     "Examples of all tasks, each drawn with its share."
-    which = np.searchsorted(np.cumsum(self.shares)[:-1], uniforms(n, "task", seed, place, _choice), side="right")
-    return [self.tasks[t].draw(seed, place, row) for row,t in enumerate(which.tolist())], which
+    which, first = np.searchsorted(np.cumsum(self.shares)[:-1], uniforms(n, "task", seed, place, _choice), side="right"), np.empty(n, np.int64)
+    for t,task in enumerate(self.tasks): first[which==t] = task.spread(int((which==t).sum()), seed, place, _choice+1+t)
+    return [self.tasks[t].draw(seed, place, row, first=int(i)) for row,(t,i) in enumerate(zip(which, first))], which
 
 # %% ../nbs/13_task.ipynb #f87e5715
 Task.register(Task("poems", bundled("poems"), [fields("title", to="text"), prefix("poem: ")]))
