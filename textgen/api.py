@@ -193,15 +193,15 @@ def _writer(self:TextGen, settings):
     if self.quantize and fast is self.wrapped: raise ModelError(f"no {self.quantize} for a {self.model.config.model_type} model on {self.wrapped.device}; leave out quantize")
     return fast
 
-# %% ../nbs/70_api.ipynb #ac2c33c1
+# %% ../nbs/70_api.ipynb #ef6998be
 @patch
 def _ask(self:TextGen, **kwargs):
     "The settings, and what keeps their schema."
     s = make_settings(GenerateSettings, GenerateError, **kwargs)
     if not s.schema: return s, None
     from textgen.schema import Guide
-    key, guide = getattr(self, "_guide", (None, None))
-    if key!=s.schema: self._guide = s.schema, (guide:=Guide(self.codec, s.schema))
+    key, (known, guide) = (self.codec.fingerprint, s.schema), getattr(self, "_guide", (None, None))
+    if known!=key: self._guide = key, (guide:=Guide(self.codec, s.schema))
     return s, guide
 
 @patch
