@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['NO_FP16', 'LR', 'RESUME', 'LIGHTNING_PRECISION', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile',
-           'make_plan', 'Run', 'Batches', 'identity', 'differences', 'optimizer_state', 'set_optimizer_state',
-           'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need', 'memory_here', 'report',
-           'Evaluation', 'evaluate', 'some_batches', 'mean_loss', 'Session', 'shard', 'began_scratch', 'make_trainer',
-           'frozen', 'checkpointed', 'fit']
+           'muon_pays', 'make_plan', 'Run', 'Batches', 'identity', 'differences', 'optimizer_state',
+           'set_optimizer_state', 'write_state', 'read_facts', 'read_tensors', 'load_weights', 'memory_need',
+           'memory_here', 'report', 'Evaluation', 'evaluate', 'some_batches', 'mean_loss', 'Session', 'shard',
+           'began_scratch', 'make_trainer', 'frozen', 'checkpointed', 'fit']
 
-# %% ../nbs/42_trainer.ipynb #18cf693d
+# %% ../nbs/42_trainer.ipynb #c9eb9d98
 import copy,json,math,os,shutil,sys,time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, asdict, field, replace
@@ -24,7 +24,7 @@ from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallb
 from .core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
 from .generation import generate
 from .model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
-from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, spread_like
+from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, spread_like, _hidden_matrices
 from .receipt import Receipt, versions
 from .settings import GenerateSettings, TrainSettings
 
@@ -69,11 +69,16 @@ def pick_compile(
     speed = 2e13 if device.type=="cuda" else 1e11*(os.cpu_count() or 1)
     return 6*weights*tokens/speed>600 and can_compile(device)
 
-# %% ../nbs/42_trainer.ipynb #a652f478
-def _mode(s, scratch):
+# %% ../nbs/42_trainer.ipynb #8a6fe7e7
+def muon_pays(model, tokens)->bool:
+    "Whether Muon's own products, 30 m³ for a matrix of m rows, are a small part of a step, 6 m² a token; of small matrices they always are."
+    m = max((min(p.shape) for p in _hidden_matrices(model)), default=0)
+    return m<512 or 30*m<0.6*6*tokens
+
+def _mode(s, scratch, muon=True):
     "Which row of the table of learning rates holds."
     if s.lora: return "lora"
-    return ("scratch" if s.optimizer!="adamw" else "scratch_adamw") if scratch else "full"
+    return ("scratch" if muon else "scratch_adamw") if scratch else "full"
 
 def make_plan(
     model, # behind the four methods
@@ -84,7 +89,7 @@ def make_plan(
     window:int, # tokens in a row
 )->Plan:
     "Settle what the settings leave open."
-    n, mode = sum(p.numel() for p in model.model.parameters()), _mode(s, scratch)
+    n, mode = sum(p.numel() for p in model.model.parameters()), _mode(s, scratch, s.optimizer=="muon" or (s.optimizer=="auto" and muon_pays(model.model, rows*window)))
     precision = pick_precision(device, model.model.config.model_type) if s.precision=="auto" else s.precision
     if precision=="fp16" and device.type!="cuda": raise TrainError("precision='fp16' needs a CUDA GPU; use 'bf16', 'fp32' or 'auto'")
     return Plan(lr=s.lr or pick_lr(mode, n), steps=s.steps, rows=s.batch_size, optimizer=("muon" if mode=="scratch" else "adamw") if s.optimizer=="auto" else s.optimizer,
@@ -245,15 +250,15 @@ def memory_here(device)->float: # in bytes
     if device.type=="cuda": return float(torch.cuda.mem_get_info(device)[1])
     return float(os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names else math.inf
 
-# %% ../nbs/42_trainer.ipynb #e15a8dde
-def report(model, plan, s, source, rows, device, world)->list: # lines
+# %% ../nbs/42_trainer.ipynb #3be77a55
+def report(model, plan, s, source, rows, device, world, scratch=True)->list: # lines
     "What will happen, in one line; then what is odd, each with what to do."
     window, n = source.window, sum(d["tokens"]*(d["share"]>0) for d in source.describe())
     each = rows*source.per_row
     seen, need, have = s.steps*each, memory_need(model, plan, window), memory_here(device)
     lines = [f"{s.steps:,} steps of {rows}×{source.per_row:.0f} tokens ({seen/n:.1f} epochs of {n:,}; {math.ceil(n/each):,} steps an epoch); {'AdamW' if plan.optimizer=='adamw' else 'Muon and AdamW'}, "
              f"lr {plan.lr:g} {plan.schedule}, {plan.precision} on {f'{world}× ' if world>1 else ''}{device.type}{', compiled' if plan.compile else ''}; about {need/1e9:.1f} GB"]
-    typical = pick_lr(_mode(s, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
+    typical = pick_lr(_mode(s, scratch, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
     if need>0.9*have: lines.append(f"this may not fit into the {have/1e9:.0f} GB here: use a smaller batch_size with accumulate, a smaller window, lora, or checkpointing=True")
     if seen/n>50: lines.append(f"every token is seen {seen/n:.0f} times: the model will learn the text by heart; fewer steps would do, or more text")
     if not 0.05<=plan.lr/typical<=20: lines.append(f"lr={plan.lr:g} is unusual here; {typical:g} is usual")
@@ -601,7 +606,7 @@ def fit(
     _check_adapter(model.model, s)
     with frozen(model.model, s.freeze): return _fit(model, codec, data, s, scratch, base, device, view)
 
-# %% ../nbs/42_trainer.ipynb #ad0f57bb
+# %% ../nbs/42_trainer.ipynb #8299ca6c
 def _begin(model, codec, data, s, scratch, device, view):
     "A session with its plan, source and what it resumes."
     world, start = _devices(s, device)[0], model_hash(model.model)
@@ -612,7 +617,7 @@ def _begin(model, codec, data, s, scratch, device, view):
     view = NoView() if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) else view or default_view()
     session = Session(model, codec, s, plan, source, view)
     session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, codec, start, world)
-    for line in report(model, plan, s, source, rows, device, world): session.note(line)
+    for line in report(model, plan, s, source, rows, device, world, scratch): session.note(line)
     return session
 
 # %% ../nbs/42_trainer.ipynb #b85f4095
