@@ -1,7 +1,6 @@
 "Greedy text equals transformers' own, token by token, for tiny random models of many architectures; the same loop for all."
 import pytest,torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
-from textgen.core import TextGenError
 from textgen.generation import Writer, generate
 from textgen.model import seeded, wrap
 from textgen.settings import GenerateSettings

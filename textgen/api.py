@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['TextGen']
 
-# %% ../nbs/70_api.ipynb #43f862b0
+# %% ../nbs/70_api.ipynb #39d6a508
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, recover
 from .batch import eval_batches
-from .callback import default_view
 from .dataset import TokenDataset
 from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, wrap
@@ -19,7 +18,6 @@ from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .task import as_task, open_tasks
 from .tokenizer import Codec, added_pieces, lossless
-from .trainer import Evaluation, Run, evaluate, fit
 
 # %% ../nbs/70_api.ipynb #25cdce0f
 class TextGen:
@@ -141,15 +139,17 @@ def _adapt_for(self:TextGen, data):
     except TokenizerError as e: return str(e)
     return f"the tokenizer lost text: it has {len(self.codec)-before} new pieces now, and keeps newlines, spaces and every character"
 
-# %% ../nbs/70_api.ipynb #f20ff401
+# %% ../nbs/70_api.ipynb #9056e850
 @patch
 @takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
     *,
     view=None, # where progress is shown; None: one line
-    **kwargs)->Run:
+    **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
+    from textgen.callback import default_view
+    from textgen.trainer import fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
@@ -177,15 +177,15 @@ def save(self:TextGen,
     self.found = str(folder)
     return folder
 
-# %% ../nbs/70_api.ipynb #8ddb009a
+# %% ../nbs/70_api.ipynb #3d190761
 @patch
 def _ask(self:TextGen, **kwargs):
     "The settings, and what keeps their schema."
     s = make_settings(GenerateSettings, GenerateError, **kwargs)
     if not s.schema: return s, None
     from textgen.schema import Guide
-    key, guide = getattr(self, "_guide", (None, None))
-    if key!=s.schema: self._guide = s.schema, (guide:=Guide(self.codec, s.schema))
+    key, (known, guide) = (self.codec.fingerprint, s.schema), getattr(self, "_guide", (None, None))
+    if known!=key: self._guide = key, (guide:=Guide(self.codec, s.schema))
     return s, guide
 
 @patch
@@ -246,7 +246,7 @@ def generate_to_file(self:TextGen,
     settings, guide = self._ask(n=n, **kwargs)
     return generate_file(self.wrapped, self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)
 
-# %% ../nbs/70_api.ipynb #a7cda727
+# %% ../nbs/70_api.ipynb #9bf082d5
 @patch
 def evaluate(self:TextGen,
     data, # whatever `train` takes
@@ -256,8 +256,9 @@ def evaluate(self:TextGen,
     by:str="stream", # as in training
     validation:float=0., # share of the documents that training held out; 0 measures everything, or a task's own split
     answers:int=20, # texts to write for a task that has metrics
-)->Evaluation:
+): # an `Evaluation`
     "The loss on `data`, by task where there are several."
+    from textgen.trainer import evaluate
     window = window or min(self.context, 1024)
     args = dict(window=window, by=by, validation=validation)
     names = open_tasks(data, self.codec, self.kind, length=window, begin=by!="stream", validation=validation, split="validation").names

@@ -42,17 +42,17 @@ def grammar(schema, spell=lambda text: text):
     if kind=="json": return f"start: %json {json.dumps(v)}"
     return _fields_grammar(v)
 
-# %% ../nbs/32_schema.ipynb #27c34d80
+# %% ../nbs/32_schema.ipynb #b5fccd5a
 _probe = "The sea, WE said:\n\n2 é"
 
 def plain_bytes(codec):
-    "The bytes of each token, and whether a text that they spell is the text itself (but for a blank at its beginning)."
+    "The bytes of each token, and whether a text that they spell is the text itself (but for a blank at its beginning); where not, a name for each token."
     spelled = token_bytes(codec)
     if _is_byte_level(codec): return spelled, True
     plain = [b.replace("▁".encode(), b" ") for b in spelled]
     ids = codec.encode(_probe)
     ok = b"".join(plain[i] for i in ids).decode("utf-8", "replace").lstrip(" ")==codec.decode(ids).lstrip(" ")
-    return (plain, True) if ok else (spelled, False)
+    return (plain, True) if ok else ([f"{i};".encode() for i in range(len(spelled))], False)
 
 class _Vocabulary:
     "A vocabulary as llguidance asks for it."
