@@ -116,14 +116,14 @@ def _origin(self:TextGen):
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
 
-# %% ../nbs/70_api.ipynb #5f997fec
+# %% ../nbs/70_api.ipynb #6d520d99
 @patch
 @takes(TrainSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, the path of a token cache, or text files
     *,
     view=None, # where progress is shown; None: one line
-    **kwargs)->"Run":
+    **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
