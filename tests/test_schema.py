@@ -53,7 +53,7 @@ def test_lossless_vocabularies(t5):
     assert codec.lossless
     with pytest.raises(GenerateError, match="markers"): Guide(codec, "[a-z]+")
     out = generate(t5, codec, "yes", GenerateSettings(n=20, seed=1, temperature=2., max_new_tokens=40, schema=choices), guide=Guide(codec, choices))
-    assert len({s.text for s in out})>1 and {s.text for s in out}<=set(choices) and {s.finish_reason for s in out}=={"end"}
+    assert len(got := {s.text for s in out})>1 and got<=set(choices) and {s.finish_reason for s in out}=={"end"}
 
 def test_same_seed_same_texts_in_any_batch(tg):
     ask = dict(seed=3, temperature=1., max_new_tokens=30, schema=r"[a-z ]{3,20}\.")
