@@ -25,7 +25,7 @@ test-all: test tutorials
 
 lint: .venv/.dev ; $(BIN)/ruff check .
 check: .venv/.dev ; $(BIN)/python tools/check.py
-notebooks: .venv/.dev ; $(BIN)/nbdev_test --path nbs --skip_folder_re "tutorials|explanations" --n_workers 2
+notebooks: .venv/.dev ; OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs --skip_folder_re "tutorials|explanations" --n_workers 2
 pytest: .venv/.dev ; $(BIN)/python -m pytest -m "not slow"
 wheel: .venv/.dev ; $(BIN)/python tools/wheel.py
 tutorials: .venv/.dev ; $(BIN)/python tools/tutorials.py
