@@ -189,7 +189,7 @@ def _learns(kind, model, what, codec, steps=60):
 def test_models_learn_and_a_run_repeats(kind, what, tiny, data, codec):
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
-    codec._sentinels = [*range(300, 330)]  # any ids will do
+    codec.sentinels = [*range(300, 330)]  # any ids will do
     what = dict(poems="poems", spans=Task("s", data, span_corruption(length=48)), text=data)[what]
     def run():
         torch.manual_seed(0)
@@ -197,7 +197,7 @@ def test_models_learn_and_a_run_repeats(kind, what, tiny, data, codec):
         return _learns(kind, model.train(), what, codec)
     losses = run()
     assert np.mean(losses[-10:])<np.mean(losses[:5])-.5 and run()==losses
-    del codec._sentinels
+    codec.sentinels = []
 
 def test_streams_of_short_texts(codec):
     source = make_source("causal", Task("t", ["a", "bc", "def"]*10, concat_and_chunk(length=64)), codec, window=64)

@@ -98,7 +98,7 @@ def test_a_table_is_a_task_in_a_line(t5, tok, articles):
 def test_a_mixture_trains_both_kinds(t5, tiny, tok):
     mixture = Mixture(["poems", "news"], rates=[1, 2])
     for tg in (t5(), tiny(tok)):
-        run = tg.train(mixture, **dict(SHORT, steps=4, batch_size=4))
+        run = tg.train(mixture, **dict(SHORT, steps=24, batch_size=4))  # a batch is of rows alike in length, often of one task
         assert set(run.tasks)=={"poems", "news"} and all(v for v in run.tasks.values())
 
 def test_a_path_is_prefix_lm_with_no_further_word(t5, sonnets):

@@ -51,7 +51,7 @@ def test_every_token_of_a_collection_is_equally_likely(step, codec):
     "In documents of very different lengths."
     lengths = [3, 8, 9, 40, 200]
     data = TokenDataset(np.concatenate([np.append(np.arange(n)+i*1000+5, codec.end) for i,n in enumerate(lengths)]), np.cumsum([0, *(n+1 for n in lengths)]), codec)
-    if step.f.__name__=="span_corruption": codec._sentinels = [*range(90_000, 90_100)]
+    if step.f.__name__=="span_corruption": codec.sentinels = [*range(90_000, 90_100)]
     task, seen = Task("t", data, step).open(codec), Counter()
     for k in range(30_000):
         e = task.draw(3, k)
@@ -61,7 +61,7 @@ def test_every_token_of_a_collection_is_equally_likely(step, codec):
     weight = np.array([(n+7)/8 if n>8 else 1 for n in lengths])
     slack = 5/np.sqrt(30_000*weight/weight.sum())+(.05 if step.f.__name__=="span_corruption" else 0)  # which redraws segments of one token
     for i,n in enumerate(lengths): assert abs(np.mean([seen[i*1000+5+j] for j in range(n)])*weight.sum()/30_000-1)<slack[i]
-    codec.__dict__.pop("_sentinels", None)
+    codec.sentinels = []
 
 @given(n=st.integers(2, 600), density=st.floats(.01, .99), mean=st.floats(1, 20), seed=st.integers(0, 2**32))
 def test_span_corruption_loses_nothing(n, density, mean, seed):

@@ -655,7 +655,9 @@ class Journal:
     def rows(self):
         "What is noted, by any process; a line that was cut is left out."
         for part in self.parts():
-            for line in part.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+            try: lines = part.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+            except FileNotFoundError: continue  # its file is made
+            for line in lines:
                 try: yield json.loads(line)
                 except ValueError: pass
     def done(self): return {r["index"]: r for r in self.rows() if "index" in r}|self.mine
