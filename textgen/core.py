@@ -254,6 +254,8 @@ def check_seed(
     return int(seed)
 
 # %% ../nbs/00_core.ipynb #9878529e
+class _Bar(tqdm): monitor_interval = 0 # tqdm's monitor is a thread, and is not made for several threads with bars
+
 class Progress:
     "A bar in a terminal or notebook, a plain line every `every` seconds elsewhere."
     def __init__(self,
@@ -266,7 +268,7 @@ class Progress:
     ):
         self.file = file or sys.stderr
         self.live = self.file.isatty() or "ipykernel" in sys.modules
-        self.bar = tqdm(total=total, desc=desc, unit=unit, unit_scale=unit_scale, file=self.file, disable=not self.live,
+        self.bar = _Bar(total=total, desc=desc, unit=unit, unit_scale=unit_scale, file=self.file, disable=not self.live,
                         dynamic_ncols=True, leave=True, mininterval=0.2)
         self.n, self.total, self.desc, self.unit, self.every = 0, total, desc, unit, every
         self.start = self.last = time.monotonic()
