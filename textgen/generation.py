@@ -721,7 +721,8 @@ def generate_file(
     s = replace(settings, batch_invariant=True)
     journal = Journal(path or f"textgen-{s.seed}.txt", _asked(prompts, s, origin, s.seed if seeded else None), s.seed, rank)
     w, every = writer(model, codec, prompts, s:=replace(s, seed=journal.seed), guide), {i for i in range(len(prompts)*s.n)}
-    mine = sorted(i for i in every-journal.done().keys() if i%world==rank)
+    journal.mine |= journal.done()  # held: another thread may make the same file, and then remove its journal
+    mine = sorted(i for i in every-journal.mine.keys() if i%world==rank)
     with Progress(len(mine), "generating", "texts") as bar: _note_samples(w, journal, [divmod(i, s.n) for i in mine], bar)
     if rank: return _wait_gone(journal, path)
     rows = journal.wait(every)
