@@ -6,6 +6,7 @@
 __all__ = ['TextGen']
 
 # %% ../nbs/70_api.ipynb #603cf91e
+from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
@@ -13,7 +14,7 @@ from .batch import eval_batches
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, recover
 from .dataset import TokenDataset
 from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
-from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, wrap
+from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_of, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .task import as_task, open_tasks
@@ -106,7 +107,7 @@ def to_cpu(self:TextGen):
 @patch
 def _version(self:TextGen):
     "What changes whenever a weight does: the number of training runs, and of changes made by hand."
-    return self._runs, sum(p._version for p in self.model.parameters())
+    return self._runs, sum(p._version for p in weights_of(self.model))
 
 @patch
 def _origin(self:TextGen):
@@ -184,14 +185,14 @@ def save(self:TextGen,
 @patch
 def _writer(self:TextGen, settings):
     "The model behind the four methods, with faster steps where there are some."
-    if settings.batch_invariant and not self.quantize: return self.wrapped  # which steps are fastest depends on the batch
     try: from textgen.fast import faster
     except ImportError as e:
         if self.quantize: raise ModelError("quantize needs the module textgen.fast, which this installation lacks") from e
         return self.wrapped
-    fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize)
+    exact = settings.batch_invariant
+    fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize, compiled=True if exact else "auto")
     if self.quantize and fast is self.wrapped: raise ModelError(f"no {self.quantize} for a {self.model.config.model_type} model on {self.wrapped.device}; leave out quantize")
-    return fast
+    return self.wrapped if exact and not self.quantize and not getattr(fast, "invariant", False) else fast
 
 # %% ../nbs/70_api.ipynb #ef6998be
 @patch
@@ -260,7 +261,7 @@ def generate_to_file(self:TextGen,
     **kwargs)->Path:
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
     settings, guide = self._ask(n=n, **kwargs)
-    return generate_file(self._writer(settings), self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)
+    return generate_file(self._writer(replace(settings, batch_invariant=settings.num_beams==1)), self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)
 
 # %% ../nbs/70_api.ipynb #9bf082d5
 @patch

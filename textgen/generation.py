@@ -178,6 +178,16 @@ def take(self:Job, token, logp, s, end):
     elif len(self.ids)==s.max_new_tokens: self.reason = "length"
 
 @patch
+def take_all(self:Job, tokens, logps, s, end):
+    "Note several tokens that nobody has to look at; those after the end are -1."
+    n = tokens.index(end)+1 if end in tokens else len(tokens)
+    self.ids += tokens[:n]
+    self.logp = sum(logps[:n], self.logp)
+    if self.logp!=self.logp: raise GenerateError("the model's output is not a number (nan); its weights are damaged")
+    if tokens[n-1]==end: self.reason = "end"
+    elif len(self.ids)==s.max_new_tokens: self.reason = "length"
+
+@patch
 def spread(self:Job, model, prompt):
     "The text so far as the model sees it: with the prompt, where the model continues it."
     return [*prompt, *self.ids] if model.continues else self.ids
@@ -394,17 +404,15 @@ def ahead(self:Writer)->int:
 
 @patch
 def stride(self:Writer, k)->list: # of the jobs that are finished
-    "Draw up to `k` tokens in each row; a text can end at the last of them only."
+    "Draw up to `k` tokens in each row; a text that ends before the last of them is followed by -1."
     u, jobs = torch.zeros(len(self.rows), k, dtype=torch.float64), [(r,j) for r,j in enumerate(self.rows) if j]
     for r,j in jobs: u[r] = torch.from_numpy(j.u[len(j.ids):len(j.ids)+k])
     hold = k if len(jobs[0][1].ids)<self.s.min_new_tokens else 0
-    tokens, logp, self.state = self.model.several(self.state, u, [j.temperature if j else 0. for j in self.rows], self.end, hold)
+    waiting = len(jobs)//8 if self.queue and self.refills else len(jobs)//2
+    tokens, logp, self.state = self.model.several(self.state, u, [j.temperature if j else 0. for j in self.rows], self.end, hold, max(waiting, 1))
     tokens, logp = tokens.tolist(), logp.tolist()
-    for r,j in jobs:
-        for t,p in zip(tokens[r], logp[r]):
-            if p!=p: raise GenerateError("the model's output is not a number (nan); its weights are damaged")
-            j.take(t, p, self.s, self.end)
-    self.token, self.seen = [o[-1] for o in tokens], [n+len(tokens[0])-1 for n in self.seen]
+    for r,j in jobs: j.take_all(tokens[r], logp[r], self.s, self.end)
+    self.token, self.seen = [max(o[-1], 0) for o in tokens], [n+len(tokens[0])-1 for n in self.seen]
     return [j for _,j in jobs if j.reason]
 
 # %% ../nbs/31_generation.ipynb #a317d6a5
