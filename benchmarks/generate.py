@@ -1,11 +1,11 @@
 """Tokens per second of generation beside transformers and CTranslate2, each in a process of its own, taking turns.
 
-    python benchmarks/generate.py gpt2 mini t5 quality file start --peers PEERPY [--work FOLDER] [--repeat 3] [--n 1]
+    python benchmarks/generate.py gpt2 mini t5 quality drift file start --peers PEERPY [--work FOLDER] [--repeat 3] [--n 1]
 
 The rounds of gpt2, mini and t5 are kept in the work folder; each call adds some.
 
 PEERPY is the python of an environment with `torch==2.13.0 transformers==5.23.0 ctranslate2`; without it only transformers (from here) is compared.
-The models of gpt2, mini and t5 have random weights, which cost what trained ones do; every text is as long as allowed. quality, file and start need a trained model:
+The models of gpt2, mini and t5 have random weights, which cost what trained ones do; every text is as long as allowed. quality, drift, file and start need a trained model:
 `mini` is trained for 300 steps on TEXT (--text, a plain text whose paragraphs are documents) and kept in the work folder. ONNX Runtime GenAI 0.18 has no builder for GPT-2 or T5,
 and llama.cpp's Python binding no wheel; they are not compared.
 """
@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -48,19 +49,19 @@ def prompt(shape): return [f"t{i+5}" for i in range(64 if shape == "t5" else REA
 
 
 def timed(run, repeat=3):
-    "Seconds of the fastest of `repeat` calls, or of as many as 10 seconds hold, after one to warm up."
+    "Seconds of a call: the median of `repeat`, or of as many as 10 seconds hold, after one to warm up."
     run(); out = []
     while len(out) < repeat and sum(out) < 10:
         start = time.perf_counter(); run(); out.append(time.perf_counter()-start)
-    return min(out)
+    return statistics.median(out)
 
 
 def with_transformers(folder, shape, precision, n, tokens):
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
     model = (AutoModelForSeq2SeqLM if shape == "t5" else AutoModelForCausalLM).from_pretrained(folder, dtype=getattr(torch, precision)).eval()
-    ids = torch.tensor([[int(t[1:]) for t in prompt(shape)]]*n)
-    kw = dict(do_sample=True, temperature=.7, top_k=0, top_p=1., max_new_tokens=tokens, min_new_tokens=tokens, attention_mask=torch.ones_like(ids))
+    ids = torch.tensor([[int(t[1:]) for t in prompt(shape)]])
+    kw = dict(do_sample=True, temperature=.7, top_k=0, top_p=1., max_new_tokens=tokens, min_new_tokens=tokens, num_return_sequences=n, attention_mask=torch.ones_like(ids))
 
     def run():
         with torch.inference_mode(): assert model.generate(ids, **kw).shape[1] == (1 if shape == "t5" else ids.shape[1])+tokens
@@ -72,21 +73,24 @@ def with_ctranslate2(folder, shape, precision, n, tokens):
     from ctranslate2.converters import TransformersConverter
     there = f"{folder}.ct2"
     if not os.path.exists(there): TransformersConverter(folder).convert(there)
-    kw = dict(sampling_topk=0, sampling_temperature=.7, max_batch_size=n)
+    kw = dict(sampling_topk=0, sampling_temperature=.7, beam_size=1)
     m = (ctranslate2.Translator if shape == "t5" else ctranslate2.Generator)(there, device="cpu", compute_type=precision, intra_threads=os.cpu_count(), inter_threads=1)
-    if shape == "t5":
-        def run(): assert all(len(o.hypotheses[0]) == tokens for o in m.translate_batch([prompt(shape)]*n, beam_size=1, max_decoding_length=tokens, min_decoding_length=tokens, **kw))
-    else:
-        def run(): assert all(len(o.sequences_ids[0]) == tokens for o in m.generate_batch([prompt(shape)]*n, max_length=tokens, min_length=tokens, include_prompt_in_result=False, **kw))
-    return run
+
+    def batch(): return write([prompt(shape)]*n)  # each prompt read for itself
+    def once(): return write([prompt(shape)], num_hypotheses=n)  # read once for all
+
+    def write(prompts, **more):
+        if shape == "t5": out = [h for o in m.translate_batch(prompts, max_decoding_length=tokens, min_decoding_length=tokens, **kw, **more) for h in o.hypotheses]
+        else: out = [h for o in m.generate_batch(prompts, max_length=tokens, min_length=tokens, include_prompt_in_result=False, **kw, **more) for h in o.sequences_ids]
+        assert len(out) == n and all(len(h) == tokens for h in out)
+    return batch if n == 1 or timed(batch, 1) < timed(once, 1) else once
 
 
-def with_textgen(folder, shape, precision, n, tokens, compiled=True):
+def with_textgen(folder, shape, precision, n, tokens):
     from textgen import TextGen
-    from textgen.fast import faster
-    tg = TextGen(folder, device="cpu", dtype="bfloat16" if precision == "bfloat16" else "float32")
-    q = "int8" if precision == "int8" else None
-    tg._writer = lambda settings: faster(tg.wrapped, rows=n, tokens=tokens, quantize=q, compiled=compiled)
+    from textgen.fast import library
+    library(wait=True)  # what a first text may not wait for
+    tg = TextGen(folder, device="cpu", dtype="bfloat16" if precision == "bfloat16" else "float32", quantize="int8" if precision == "int8" else None)
     def run(): assert all(len(s.tokens) == tokens for s in tg.generate(" ".join(prompt(shape)), n=n, max_new_tokens=tokens, min_new_tokens=tokens, temperature=.7, seed=1))
     return run
 
@@ -95,8 +99,8 @@ def one(what, work):
     "Tokens per second of one of `RUNS`, as a line of JSON."
     shape, n, tokens, name = what
     peer, precision, *how = name.split(" ", 2)
-    run = globals()[f"with_{peer}"](str(work/shape), shape, precision, n, tokens, **(dict(compiled=False) if how else {}))
-    print(json.dumps(n*tokens/timed(run)))
+    run = globals()[f"with_{peer}"](str(work/shape), shape, precision, n, tokens)
+    print(json.dumps(n*tokens/timed(run, 5)))
 
 
 def limits():
@@ -111,7 +115,9 @@ def limits():
 
 def called(python, *args):
     "What a process of this file prints last, or None."
-    r = subprocess.run([python, __file__, *map(str, args)], capture_output=True, text=True)
+    alone = any("no compiler" in str(a) for a in args)
+    env = dict(os.environ, PATH="", TEXTGEN_CACHE=tempfile.mkdtemp()) if alone else None  # where no compiler is found, nor what one made before
+    r = subprocess.run([python, __file__, *map(str, args)], capture_output=True, text=True, env=env)
     if r.returncode: print(f"{args} failed:\n{r.stderr[-1500:]}", file=sys.stderr)
     return json.loads(r.stdout.splitlines()[-1]) if not r.returncode else None
 
@@ -149,8 +155,8 @@ def speeds(shape, args):
         got = json.loads((args.work/"rounds.json").read_text()).get(f"{shape} {n}", {})
         if not got: continue
         limits = got.pop("limits")
-        limit = {k: max(o[k] for o in limits) for k in ("bandwidth", "float32", "bfloat16", "int8")}
-        mid, size = {r: max(v) for r, v in got.items()}, numbers(args.work/shape)
+        limit = {k: statistics.median(o[k] for o in limits) for k in ("bandwidth", "float32", "bfloat16", "int8")}
+        mid, size = {r: statistics.median(v) for r, v in got.items()}, numbers(args.work/shape)
         top, top32 = (max((v for r, v in mid.items() if not r.startswith("textgen") and r.endswith(p)), default=0) for p in ("", "float32"))
         for r, v in mid.items():
             p = r.split()[1]
@@ -191,13 +197,60 @@ def bits(args):
                 nats -= s.logits.log_softmax(-1).gather(1, ids[:, k:k+1]).double().sum().item()
                 if k < 127: s = m.step(ids[:, k], s)
         rows.append((name, type(m).__name__, nats/math.log(2)/sum(len(tg.codec.decode(r)) for r in ids[:, 1:].tolist())))
-    table = "\n".join(f"| {n} | {b:.4f} | {b/rows[0][2]-1:+.2%} |" for n, _, b in rows)
-    return f"## Quality\n\nBits per character of the last 40,000 characters, trained `mini`, by the same steps that generate.\n\n| | bits per character | against float32 |\n|---|---|---|\n{table}"
+    rows += answers(args)
+    table = "\n".join(f"| {n} | {b:.4f} | {b/rows[n.startswith('t5')*3][2]-1:+.2%} |" for n, _, b in rows)
+    return f"## Quality\n\nBits per character of the last 40,000 characters by the same steps that generate: a trained `mini`, and a trained `t5-mini` (64 tokens to read, the next 64 to write).\n\n| | bits per character | against float32 |\n|---|---|---|\n{table}"
 
 
-def file_textgen(folder, out, n=1000, tokens=200):
+def answers(args):
+    "Rows as those of `bits`, of a model with an encoder."
+    import math
+
+    import torch
     from textgen import TextGen
-    tg = TextGen(folder, device="cpu")
+    from textgen.fast import faster
+    folder, out = args.work/"trained-t5", []
+    if not folder.exists():
+        subprocess.run([sys.executable, "-m", "textgen", "train", args.text, "--new", "t5-mini", "--tokenizer", str(args.work/"tok"), "--window", "128", "--steps", "300", "--sample-every", "0", "--out", str(folder)],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for name, dtype, q in (("float32", "float32", None), ("bfloat16", "bfloat16", None), ("int8", "float32", "int8")):
+        tg = TextGen(folder, device="cpu", dtype=dtype)
+        ids = torch.tensor(tg.codec.encode(Path(args.text).read_text()[-40_000:]))
+        ids = ids[:len(ids)//128*128].view(-1, 128)
+        m, nats = faster(tg.wrapped, rows=len(ids), quantize=q), 0.
+        with torch.inference_mode():
+            s = m.start(ids[:, :64])
+            for k in range(64, 128):
+                nats -= s.logits.log_softmax(-1).gather(1, ids[:, k:k+1]).double().sum().item()
+                s = m.step(ids[:, k], s)
+        out.append((f"t5-mini, {name}", "", nats/math.log(2)/sum(len(tg.codec.decode(r)) for r in ids[:, 64:].tolist())))
+    return out
+
+
+def drift(args, n=1000):
+    "How many texts of a seed differ with the number of texts written at the same time."
+    out = []
+    for name in ("float32", "bfloat16", "int8", "float32 (no compiler)", "int8 (no compiler)"):
+        for b in (8, 32): out.append((name, b, called(sys.executable, "--drift", name, b, n, "--work", args.work, "--text", args.text)))
+    rows = "\n".join(f"| {name} | 1 and {b} | {x} of {n:,} | {x/n:.1%} |" for name, b, x in out)
+    return ("## The same seed in other batches\n\nTrained `mini`, texts of up to 40 tokens, written one at a time and several at a time. With `batch_invariant=True`, which `generate_to_file` uses, none differs.\n\n"
+            f"| | rows at a time | texts that differ | |\n|---|---|---|---|\n{rows}")
+
+
+def differing(args):
+    "How many of `n` texts differ."
+    from textgen import TextGen
+    from textgen.fast import library
+    name, b, n = args.drift
+    library(wait=True)
+    tg = TextGen(args.work/"trained", device="cpu", dtype="bfloat16" if name.startswith("bfloat16") else "float32", quantize="int8" if name.startswith("int8") else None)
+    one, many = ([s.tokens for s in tg.generate("\n", n=int(n), max_new_tokens=40, temperature=1., seed=3, batch_size=k)] for k in (1, int(b)))
+    return sum(x != y for x, y in zip(one, many))
+
+
+def file_textgen(folder, out, n=1000, tokens=200, quantize=None):
+    from textgen import TextGen
+    tg = TextGen(folder, device="cpu", quantize=quantize)
     def run(): tg.generate_to_file(out, "\n", n=n, max_new_tokens=tokens, temperature=.7, seed=1)
     return run
 
@@ -221,9 +274,12 @@ def file_transformers(folder, out, n=1000, tokens=200, batch=32):
 
 def to_file(args):
     "1,000 texts to a file."
-    runs = [("textgen", "textgen", 0), *((f"transformers, batches of {b}", "transformers", b) for b in (32, 64, 128, 256))]
-    got = {name: called(sys.executable, "--file", peer, batch, "--work", args.work, "--text", args.text) for name, peer, batch in runs}
-    best = min(v for k, v in got.items() if v and k != "textgen")
+    runs = [("textgen", "textgen", 0), ("textgen, int8", "textgen", 8), *((f"transformers, batches of {b}", "transformers", b) for b in (32, 64, 128, 256))]
+    got = {}
+    for _ in range(3):
+        for name, peer, batch in runs: got.setdefault(name, []).append(called(sys.executable, "--file", peer, batch, "--work", args.work, "--text", args.text))
+    got = {name: statistics.median(v) for name, v in got.items()}
+    best = min(v for k, v in got.items() if not k.startswith("textgen"))
     rows = "\n".join(f"| {k} | {v:.1f} | {best/v:.2f}× |" for k, v in got.items() if v)
     return f"## 1,000 texts to a file\n\nTrained `mini`, texts end where the model ends them, at most 200 tokens.\n\n| | seconds | of the fastest transformers |\n|---|---|---|\n{rows}"
 
@@ -257,25 +313,26 @@ def write(parts):
     old = path.read_text().split("\n\n## ")[1:] if path.exists() else []
     kept = {o.split("\n")[0].split(",")[0]: "## "+o.strip() for o in old} | {p[3:].split("\n")[0].split(",")[0]: p for p in parts}
     RESULTS.mkdir(exist_ok=True)
-    path.write_text(f"# Generation\n\n{machine()}. Random sampling at temperature 0.7 over the whole vocabulary, each run in a process of its own, taking turns; the fastest of the rounds. "
+    path.write_text(f"# Generation\n\n{machine()}. Random sampling at temperature 0.7 over the whole vocabulary, each run in a process of its own, taking turns, through `TextGen.generate` as a user calls it; the median of the rounds, each the median of five calls. `of the fastest peer` is against the fastest at any precision. "
                     "The limit is the larger of two times: a step's weights at the measured bandwidth, its multiplications at the measured rate.\n\n"+"\n\n".join(kept.values())+"\n")
 
 
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("what", nargs="*"); a.add_argument("--peers"); a.add_argument("--work", type=Path, default=Path("benchmark-models")); a.add_argument("--repeat", type=int, default=1)
-    a.add_argument("--text"); a.add_argument("--run", nargs=4); a.add_argument("--file", nargs=2); a.add_argument("--limits", action="store_true"); a.add_argument("--n", type=int, nargs="*")
+    a.add_argument("--text"); a.add_argument("--run", nargs=4); a.add_argument("--file", nargs=2); a.add_argument("--drift", nargs=3); a.add_argument("--limits", action="store_true"); a.add_argument("--n", type=int, nargs="*")
     args = a.parse_args()
     if args.limits: return print(json.dumps(limits()))
+    if args.drift: return print(json.dumps(differing(args)))
     if args.run: return one((args.run[0], int(args.run[1]), int(args.run[2]), args.run[3]), args.work)
     if args.file:
         out = args.work/"out.txt"
-        run = file_textgen(args.work/"trained", out) if args.file[0] == "textgen" else file_transformers(args.work/"trained", out, batch=int(args.file[1]))
+        run = file_textgen(args.work/"trained", out, quantize="int8" if args.file[1] == "8" else None) if args.file[0] == "textgen" else file_transformers(args.work/"trained", out, batch=int(args.file[1]))
         begin = time.perf_counter(); run()
         return print(json.dumps(time.perf_counter()-begin))
     args.work.mkdir(exist_ok=True, parents=True)
-    other = dict(quality=bits, file=to_file, start=start)
-    if {"quality", "file", "start"} & set(args.what): trained(args)
+    other = dict(quality=bits, drift=drift, file=to_file, start=start)
+    if other.keys() & set(args.what): trained(args)
     parts = [speeds(w, args) if w in SHAPES else other[w](args) for w in args.what]
     write(parts)
     print("\n\n".join(parts))

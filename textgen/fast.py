@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MANY', 'ACTS', 'FAMILIES', 'C_MATH', 'C_DOT', 'C_LINEAR', 'C_READY', 'C_ATTENTION', 'C_LOOK', 'C_STEP', 'C_DRAW',
-           'C_SEVERAL', 'C_ACTS', 'WORTH', 'weight_of', 'Plain', 'Packed', 'Int8', 'linear_maker', 'Layer', 'Plan',
-           'Norm', 'Unfit', 'family', 'gpt2_plan', 'llama_plan', 't5_plan', 'FastState', 'attend', 'FastModel',
+           'C_SEVERAL', 'C_ACTS', 'WORTH', 'TURNED', 'weight_of', 'Plain', 'Packed', 'Int8', 'linear_maker', 'Layer',
+           'Plan', 'Norm', 'Unfit', 'family', 'gpt2_plan', 'llama_plan', 't5_plan', 'FastState', 'attend', 'FastModel',
            'cache_folder', 'library', 'CLin', 'CNorm', 'CLayer', 'CModel', 'CState', 'c_linear', 'Native', 'distance',
-           'quantizes', 'make_fast', 'faster']
+           'quantizes', 'make_fast', 'faster', 'Weights', 'Conv1D', 'from_files']
 
 # %% ../nbs/33_fast.ipynb #f6afde28
-import ctypes,os,platform,shutil,subprocess,tempfile,threading
+import ctypes,json,os,platform,shutil,subprocess,tempfile,threading
 from pathlib import Path
+from types import SimpleNamespace
 from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
@@ -135,15 +136,23 @@ def gpt2_plan(model, make):
     def layer(b):
         w, bias = weight_of(b.attn.c_attn)
         scale = torch.cat([w.new_full((c.hidden_size,), d**-.5), w.new_ones(2*c.hidden_size)])
-        return Layer(norm=Norm(b.ln_1, b.ln_1.eps), qkv=make(w*scale[:,None], bias*scale), out=make(*weight_of(b.attn.c_proj)),
-                     norm2=Norm(b.ln_2, b.ln_2.eps), up=make(*weight_of(b.mlp.c_fc)), down=make(*weight_of(b.mlp.c_proj)))
-    return Plan([layer(b) for b in t.h], t.wte.weight.detach(), Norm(t.ln_f, t.ln_f.eps), make(*weight_of(model.lm_head)),
+        return Layer(norm=Norm(b.ln_1, c.layer_norm_epsilon), qkv=make(w*scale[:,None], bias*scale), out=make(*weight_of(b.attn.c_proj)),
+                     norm2=Norm(b.ln_2, c.layer_norm_epsilon), up=make(*weight_of(b.mlp.c_fc)), down=make(*weight_of(b.mlp.c_proj)))
+    return Plan([layer(b) for b in t.h], t.wte.weight.detach(), Norm(t.ln_f, c.layer_norm_epsilon), make(*weight_of(model.lm_head)),
                 c.num_attention_heads, c.num_attention_heads, d, positions=t.wpe.weight.detach(), act=c.activation_function)
 
 # %% ../nbs/33_fast.ipynb #070123ed
+def _angles(c, context):
+    "RoPE's cosines and sines without any scaling, [1, context, size]."
+    _need(c.rope_parameters["rope_type"]=="default" and c.rope_parameters.get("partial_rotary_factor", 1)==1, "scaled positions")
+    d = getattr(c, "head_dim", None) or c.hidden_size//c.num_attention_heads
+    a = torch.arange(context).float()[:,None]*(1/c.rope_parameters["rope_theta"]**(torch.arange(0, d, 2).float()/d))
+    return a.cos().repeat(1, 2)[None], a.sin().repeat(1, 2)[None]
+
 def _rope(model, context, dtype):
     "Cosines and sines [context, size]; the sine's first half negated, so that turning is `x*cos + swap(x)*sin`."
-    cos, sin = model.model.rotary_emb(torch.zeros(1, dtype=dtype, device=model.device), torch.arange(context, device=model.device)[None])
+    turn = getattr(model.model, "rotary_emb", None)
+    cos, sin = turn(torch.zeros(1, dtype=dtype, device=model.device), torch.arange(context, device=model.device)[None]) if turn else _angles(model.config, context)
     half = sin.shape[-1]//2
     return cos[0], torch.cat([-sin[0,:,:half], sin[0,:,half:]], -1)
 
@@ -875,6 +884,15 @@ def _c_layer(l):
     if l.qk_norm: more |= dict(unit=_f(l.qk_norm[0]), eps=l.qk_norm[1])
     return CLayer(norm=_c_norm(l.norm), qkv=l.qkv, out=l.out, norm2=_c_norm(l.norm2), up=l.up, down=l.down, **more)
 
+# %% ../nbs/33_fast.ipynb #f0d1a021
+def _whole(plan):
+    "Raise `Unfit` unless the sizes of a plan's weights go together."
+    w, kv, hidden = plan.embed.shape[1], (plan.heads+2*plan.kv_heads)*plan.size, plan.layers[0].down.n
+    _need(plan.norm.n==(w,) and (plan.head is None or plan.head.n==w) and (plan.positions is None or plan.positions.shape[1]==w), "sizes that do not go together")
+    for l in plan.layers:
+        have = [(o.n, o.out) for o in (l.qkv, l.out, l.up, l.down)]
+        _need(have==[(w, kv), (plan.heads*plan.size, w), (w, hidden*(2 if l.gated else 1)), (hidden, w)] and l.norm.n==l.norm2.n==(w,), "sizes that do not go together")
+
 # %% ../nbs/33_fast.ipynb #cc991f33
 C_ACTS = dict(relu=0, silu=1, swish=1, gelu_new=2, gelu_pytorch_tanh=2, gelu=3)
 
@@ -884,6 +902,7 @@ class Native:
         l, (cos, sin), far = plan.layers[0], plan.rope or (None, None), 0 if plan.bias is None else plan.bias.shape[1]
         _need(plan.size%16==0 and plan.size<=256 and plan.act in C_ACTS, "a width that C has no code for")
         _need(plan.rope is None or cos.shape[1]==plan.size, "positions turned in part")
+        _whole(plan)
         layers, head, both = (CLayer*len(plan.layers))(*(made := [_c_layer(o) for o in plan.layers])), plan.head or CLin(), plan.head is None
         self.lib, self.plan, self.both, self.vocab, self.local, self.kept = lib, plan, both, head.out or plan.embed.shape[1], threading.local(), (layers, made, head)
         self.lins = [o for m in made for o in (m.qkv, m.out, m.up, m.down, *((m.query, m.outx) if m.normx.n else ()))]+[head]
@@ -1048,6 +1067,18 @@ def distance(a, b, rows=2, steps=4)->float:
         worst = max(worst, ((s.logits-t.logits).square().mean(-1).sqrt()/s.logits.std(-1).clamp(min=1e-6)).max().item())
     return worst if worst==worst else float("inf")
 
+# %% ../nbs/33_fast.ipynb #f0d1a012
+def _tried(config, lib):
+    "The file that says that steps for such a configuration were tried."
+    import transformers
+    what = {k: v for k,v in config.to_dict().items() if k not in ("_name_or_path", "dtype", "torch_dtype", "architectures", "transformers_version", "use_cache")}
+    return cache_folder()/f"tried-{sha256(json.dumps([what, lib._name, transformers.__version__], sort_keys=True, default=str))[:16]}"
+
+def _note(fast):
+    "Say that steps in C were tried and found right."
+    try: _tried(fast.model.config, fast.native.lib).touch()
+    except (OSError, AttributeError, TypeError): pass
+
 # %% ../nbs/33_fast.ipynb #a39c4000
 def quantizes(quantize):
     "Raise `ModelError` unless this is a way of quantizing."
@@ -1065,7 +1096,7 @@ def make_fast(model, quantize=None, many=False, lib=None):
     "The model with a faster step, tried; or None."
     if getattr(model.model.config, "model_type", None) not in FAMILIES: return None
     if lib and model.device.type=="cpu" and (quantize or model.model.dtype==torch.float32):
-        if fast := _try(model, lambda w, b: c_linear(w, b, quantize=="int8"), quantize, lib): return fast
+        if fast := _try(model, lambda w, b: c_linear(w, b, quantize=="int8"), quantize, lib): _note(fast); return fast
     make = linear_maker(model.model.dtype, model.device, quantize, many)
     return make and _try(model, make, quantize)
 
@@ -1092,3 +1123,37 @@ def faster(
         old, version, key = vars(model).setdefault("_faster", {}), _version(model.model), (quantize, rows>=MANY and not lib, lib)
         if old.get(key, (None,))[0]!=version: old[key] = version, make_fast(model, *key)
         return old[key][1] or model
+
+# %% ../nbs/33_fast.ipynb #f0d1a011
+class Weights:
+    "The tensors of a file as the modules they belong to, by their names."
+    def __init__(self, tensors, turned=()): # turned: names of modules that store [in, out]
+        inner = {}
+        for name,t in tensors.items():
+            head, _, rest = name.partition(".")
+            if rest: inner.setdefault(head, {})[rest] = t
+            else: setattr(self, head, t)
+        for head,sub in inner.items(): setattr(self, head, (Conv1D if head in turned else Weights)(sub, turned))
+    def __iter__(self): return (getattr(self, str(i)) for i in range(len(vars(self))))
+
+class Conv1D(Weights): "A module that stores its weight [in, out], as GPT-2's do; `weight_of` goes by the name."
+
+# %% ../nbs/33_fast.ipynb #f0d1a013
+TURNED = dict(gpt2=("c_attn", "c_proj", "c_fc")) # kinds of model whose linear layers store [in, out], and which
+
+def from_files(
+    folder, # of a causal model
+): # a `FastModel`, or None where there is none that was tried before
+    "A model of which only the file of weights is read."
+    from safetensors.torch import load_file
+    from transformers import AutoConfig
+    folder, lib = Path(folder), library()
+    if not lib or torch.cuda.is_available() or not (folder/"model.safetensors").is_file() or (folder/"adapter_config.json").exists(): return None
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type not in FAMILIES or config.is_encoder_decoder or not _tried(config, lib).exists(): return None
+    model = Weights({k: v.float() for k,v in load_file(folder/"model.safetensors").items()}, TURNED.get(config.model_type, ()))
+    if not hasattr(model, "lm_head"): model.lm_head = model.transformer.wte if hasattr(model, "transformer") else model.model.embed_tokens
+    model.config, model.device = config, torch.device("cpu")
+    plain = SimpleNamespace(model=model, kind="causal", continues=True, context=getattr(config, "max_position_embeddings", None) or 1024, device=model.device)
+    try: plan = FAMILIES[config.model_type](model, lambda w, b: c_linear(w, b, False)); return FastModel(plain, plan, Native(lib, plan))
+    except (Unfit, RuntimeError, AttributeError, TypeError): return None
