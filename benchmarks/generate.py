@@ -49,9 +49,9 @@ def prompt(shape): return [f"t{i+5}" for i in range(64 if shape == "t5" else REA
 
 
 def timed(run, repeat=3):
-    "Seconds of a call: the median of `repeat`, or of as many as 10 seconds hold, after one to warm up."
+    "Seconds of a call: the median of `repeat`, or of as many as 6 seconds hold, after one to warm up."
     run(); out = []
-    while len(out) < repeat and sum(out) < 10:
+    while len(out) < repeat and sum(out) < 6:
         start = time.perf_counter(); run(); out.append(time.perf_counter()-start)
     return statistics.median(out)
 

@@ -21,6 +21,7 @@ t5 = dict(d_model=64, d_kv=16, d_ff=96, num_layers=2, num_heads=4, decoder_start
 CONFIGS = dict(
     gpt2=dict(model_type="gpt2", n_layer=2, n_head=4, n_embd=64, n_positions=128),
     gpt2_erf=dict(model_type="gpt2", n_layer=2, n_head=2, n_embd=64, n_positions=128, activation_function="gelu"),
+    wide=dict(model_type="gpt2", n_layer=1, n_head=4, n_embd=256, n_positions=128),
     llama=dict(model_type="llama", **llama), llama_tied=dict(model_type="llama", tie_word_embeddings=True, attention_bias=True, **llama),
     llama3=dict(model_type="llama", rope_parameters=dict(rope_type="llama3", rope_theta=5e5, factor=8., low_freq_factor=1., high_freq_factor=4., original_max_position_embeddings=64), **llama),
     mistral=dict(model_type="mistral", head_dim=32, sliding_window=None, **llama), qwen2=dict(model_type="qwen2", **llama), qwen3=dict(model_type="qwen3", head_dim=16, **llama),
@@ -112,10 +113,62 @@ def test_several_is_draw_and_step(name, quantize):
 
 
 @pytest.mark.skipif(not HAVE, reason="no C compiler")
-@pytest.mark.parametrize("quantize", [None, "int8"])
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
 @torch.inference_mode()
-def test_a_row_is_the_same_in_any_company(quantize):
-    _, f = both("llama", True, quantize=quantize)
+def test_rows_rest_after_their_end(name):
+    "Each row writes what it writes alone, and -1 after its end, until so many have ended."
+    _, f = both(name, True)
+    rows, k = 6, 60
+    u, start = torch.from_numpy(uniforms(rows*k, "generate", 5)).view(rows, k), f.start(torch.arange(5, 9)[None])
+    free = f.several(start.repeat(rows), u, 1.)[0].tolist()
+    end = max(range(300), key=lambda t: sum(t in o for o in free))  # the token that most rows draw
+    alone = [f.several(start.repeat(1), u[r:r+1], 1., end)[0][0].tolist() for r in range(rows)]
+    ended = sorted(len(o) for o in alone if o[-1] == end)
+    for ends in (1, 2, len(ended)):
+        got, lp, state = f.several(start.repeat(rows), u, 1., end, 0, ends)
+        n = ended[ends-1]
+        assert len(ended) >= 3
+        assert got.shape == lp.shape == (rows, n)
+        for g, a in zip(got.tolist(), alone): assert g == (a+[-1]*k)[:n]
+        assert all((state.lengths[r] == 0) == (end in got[r]) for r in range(rows))
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+@torch.inference_mode()
+def test_long_prompts(kind):
+    "More tokens than are read at once, several rows of them, and prompts that do not fill a group of sixteen."
+    far = dict(n_positions=700)
+    config = AutoConfig.for_model(**small, **{**CONFIGS[kind], **far})
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        m = wrap((AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config).eval())
+    f = fast.faster(m, compiled=True)
+    for n in (1, 15, 16, 17, 256, 300, 513):
+        ids = (torch.arange(2*n).view(2, n)*31+7) % 300
+        s, t = m.start(ids), f.start(ids)
+        for k in range(3):
+            torch.testing.assert_close(s.logits, t.logits, atol=2e-4, rtol=1e-3)
+            s, t = m.step(torch.tensor([k, 9]), s), f.step(torch.tensor([k, 9]), t)
+    assert torch.equal(f.start(ids[:1]).logits, f.start(ids).logits[:1])  # a prompt alone and among others
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+def test_sizes_that_do_not_go_together():
+    "A file of weights that is not the one its configuration describes is found before C reads past its end."
+    m = make("gpt2")
+    m.model.transformer.h[1].mlp.c_fc.weight = torch.nn.Parameter(torch.zeros(64, 512))
+    m.model.transformer.h[1].mlp.c_fc.bias = torch.nn.Parameter(torch.zeros(512))
+    with torch.no_grad(): plan = fast.gpt2_plan(m.model, lambda w, b: fast.c_linear(w, b, False))
+    with pytest.raises(fast.Unfit, match="do not go together"): fast.Native(fast.library(wait=True), plan)
+
+
+@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@pytest.mark.parametrize("name", ["llama", "wide"])
+@torch.inference_mode()
+def test_a_row_is_the_same_in_any_company(name, quantize):
+    _, f = both(name, True, quantize=quantize)
     prompt = torch.arange(5, 9)[None]
     for rows in (2, 3, 4, 5, 8, 9, 33):
         one, many = f.start(prompt), f.start(prompt).repeat(rows)
