@@ -1,6 +1,6 @@
 """A training step on a CPU, against transformers' Trainer; and what Lightning adds to one.
 
-    python benchmarks/train.py [mini gpt2 lightning] [--repeat 3]
+    python benchmarks/train.py [mini gpt2 lora lightning] [--repeat 3]
 
 Every measurement is a process of its own; the figure is the median step after the first ones (compiling excluded), the memory the largest resident set. The order of the peers changes
 from repetition to repetition. What Lightning adds is too little to be seen between processes: there a step of `TextGen.train` and one of a bare loop take turns in one process. Trainer "at its best" is bf16 and torch.compile with the fused AdamW; its defaults are what it does when nothing is said.
@@ -18,7 +18,7 @@ from main_job import RESULTS, machine
 
 SHAPES = dict(mini=(32, 64, 40), gpt2=(4, 256, 7))  # rows, tokens in a row, steps
 VOCAB = dict(mini=1000, gpt2=50257)
-WHO = {"textgen": dict(optimizer="adamw"), "textgen, Muon": dict(optimizer="muon"), "textgen, compiled": dict(optimizer="adamw", compile=True),
+WHO = {"textgen": dict(optimizer="adamw"), "textgen, Muon": dict(optimizer="muon"), "textgen, compiled": dict(optimizer="adamw", compile=True), "textgen, LoRA of rank 8": dict(optimizer="adamw", lora=8),
        "Trainer, defaults": {}, "Trainer, bf16": dict(bf16=True, optim="adamw_torch_fused"), "Trainer, at its best": dict(bf16=True, torch_compile=True, optim="adamw_torch_fused")}
 
 
@@ -132,7 +132,7 @@ def table(shape, names, repeat):
     return "\n".join([f"## {shape}, {rows}×{window} tokens\n", "| | ms a step | tokens/s | peak MB |", "|---|---|---|---|", *lines]), ms, mb
 
 def compared(shape, repeat):
-    text, ms, mb = table(shape, [n for n in WHO if shape == "mini" or n in ("textgen", "Trainer, defaults", "Trainer, at its best")], repeat)
+    text, ms, mb = table(shape, [n for n in WHO if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "Trainer, defaults", "Trainer, at its best")], repeat)
     best = min(v for n, v in ms.items() if n in ("textgen", "textgen, compiled"))
     ratio = {n: ms[n]/best for n in ("Trainer, defaults", "Trainer, at its best")}
     return f"{text}\n\n{ratio['Trainer, defaults']:.2f}× as fast as Trainer's defaults, {ratio['Trainer, at its best']:.2f}× as its best; {mb['textgen']/mb['Trainer, at its best']:.2f}× the memory of its best."
@@ -143,14 +143,18 @@ def lightning(repeat):
     table = f"| | ms |\n|---|---|\n| step of textgen | {ours:.1f} |\n| step of a bare loop | {bare:.1f} |\n| what one takes more than the bare one after it | {added:.1f} |"
     return f"## mini, 32×64 tokens, {len(pairs)} pairs of steps in {repeat} processes; medians\n\n{table}\n\nLightning, callbacks and batches add {100*added/bare:.1f}% to the step of a bare loop."
 
+def lora(repeat):
+    text, _, mb = table("gpt2", ["textgen", "textgen, LoRA of rank 8"], repeat)
+    return f"{text}\n\nA LoRA run's peak is {mb['textgen']-mb['textgen, LoRA of rank 8']:,.0f} MB below that of a full one."
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("what", nargs="*"); a.add_argument("--repeat", type=int, default=3); a.add_argument("--one"); a.add_argument("--shape")
     args = a.parse_args()
     if args.one: return alone(args.one, args.shape)
     RESULTS.mkdir(exist_ok=True)
-    for what in args.what or ["mini", "gpt2", "lightning"]:
-        text = lightning(args.repeat) if what == "lightning" else compared(what, args.repeat)
+    for what in args.what or ["mini", "gpt2", "lora", "lightning"]:
+        text = dict(lightning=lightning, lora=lora)[what](args.repeat) if what in ("lightning", "lora") else compared(what, args.repeat)
         (RESULTS/f"train_{what}.md").write_text(f"# Training on a CPU: {what}\n\n{machine()}\n\n{text.replace('## ', '**', 1).replace(' tokens', ' tokens**', 1)}\n")
         print(text, flush=True)
 
