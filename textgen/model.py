@@ -327,6 +327,9 @@ class _ChunkedLoss(torch.autograd.Function):
         return dh.mul(g.to(dh.dtype)) if dh is not None else None, dw.mul_(g) if dw is not None else None, None
 
 # %% ../nbs/20_model.ipynb #8e8158ab
+#| export
+
+# %% ../nbs/20_model.ipynb #b7de0a40
 class Tie:
     "What the output layer leaves to the embedding that shares its weights."
     ready, left = False, None # whether the embedding is part of this pass; the logits' gradient, the hidden states, the loss's own gradient
@@ -338,6 +341,7 @@ def _rows(parts, rows, labels, n):
     for p,new in zip(parts, x.split(BLOCK, 1)): p[rows] = new
     return loss
 
+# %% ../nbs/20_model.ipynb #204785ff
 class _TiedLoss(torch.autograd.Function):
     "As `_ChunkedLoss`; the gradient of the weights is left to the embedding."
     @staticmethod
@@ -374,6 +378,7 @@ class _TiedEmbedding(torch.autograd.Function):
         if left and left[2]!=1: dw.mul_(left[2])
         return None, dw.index_add_(0, ctx.ids.flatten(), up.flatten(0, -2).to(dw.dtype)), None
 
+# %% ../nbs/20_model.ipynb #ab7756d2
 def tied_embedding(ids, weight, tie): "Rows of `weight`; `chunked_loss` with the same `tie` leaves its gradient to it."; return _TiedEmbedding.apply(ids, weight, tie)
 
 def chunked_loss(hidden, weight, labels, tie=None):

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'MANY', 'PLAIN', 'Plan', 'orthogonalize', 'gathered', 'spread_like', 'Muon', 'Joined', 'parts',
-           'make_optimizer', 'remember', 'schedule', 'plain_attention', 'kept_memory', 'swapped', 'fast_cpu',
-           'quiet_lightning', 'noise', 'TrainModule']
+           'make_optimizer', 'remember', 'schedule', 'plain_attention', 'kept_memory', 'few_kernels', 'swapped',
+           'fast_cpu', 'quiet_lightning', 'noise', 'TrainModule']
 
 # %% ../nbs/40_module.ipynb #767cc2cc
-import ctypes,logging,math,warnings
+import ctypes,logging,math,os,warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 import torch
@@ -172,6 +172,7 @@ def _weights(query, key, bias, scale):
     scores = query@key.mT*scale
     return (scores if bias is None else scores+bias).softmax(-1)
 
+# %% ../nbs/40_module.ipynb #a5195d14
 class _Recomputed(torch.autograd.Function):
     "Attention that keeps its inputs only, and computes the weights twice."
     @staticmethod
@@ -208,6 +209,7 @@ def _made(dw, often=1<<27):
     _new[0] += 0 if dw is None else dw.nbytes
     if _new[0]>often: _new[0] = 0; give_back()
 
+# %% ../nbs/40_module.ipynb #87521284
 class _CastTwice(torch.autograd.Function):
     "A linear layer that keeps its weights and its input in low precision, and no copy of the weights."
     @staticmethod
@@ -235,12 +237,14 @@ def _low_linear(m):
     if not rows and type(m).__name__!="Conv1D" or m.weight.numel()<MANY or m.weight.dtype!=torch.float32: return None
     return lambda x: _CastTwice.apply(x, m.weight, m.bias, rows) if torch.is_autocast_enabled("cpu") and x.ndim>1 else old(x)
 
+# %% ../nbs/40_module.ipynb #e1053aa0
 def _tied(model):
     "The embedding if the output layer shares its weights and may leave its gradient to it."
     e, head = model.get_input_embeddings(), model.get_output_embeddings()
     plain = type(e) is torch.nn.Embedding and e.padding_idx is None and e.max_norm is None and not e.scale_grad_by_freq and not e.sparse
     return e if plain and head is not None and head.weight is e.weight and e.weight.numel()>=MANY else None
 
+# %% ../nbs/40_module.ipynb #d7d460d6
 def _swaps(model, low):
     "(module, attribute, what to put there) for everything that is put differently."
     swaps = [(m, n, torch.nn.GELU("tanh")) for m in model.modules() for n,c in m.named_children() if type(c).__name__=="NewGELUActivation"]
@@ -262,6 +266,11 @@ def kept_memory():
     try: yield
     finally: option(most, 1<<25); option(top, 1<<26); trim(0)
 
+# %% ../nbs/40_module.ipynb #b45faf9c
+def few_kernels(most=128):
+    "Ask oneDNN to keep this many kernels, unless it was told otherwise."
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(most))
+
 # %% ../nbs/40_module.ipynb #c0be8fc6
 PLAIN = "textgen_plain" # name of `plain_attention` in transformers' table
 
@@ -272,6 +281,7 @@ def _register():
     AttentionInterface.register(PLAIN, plain_attention)
     AttentionMaskInterface.register(PLAIN, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
+# %% ../nbs/40_module.ipynb #56432a1b
 @contextmanager
 def swapped(swaps): # (module, attribute, what to put there)
     "Inside, modules have other attributes."
@@ -282,6 +292,7 @@ def swapped(swaps): # (module, attribute, what to put there)
     finally:
         for (m,n,_),v in zip(swaps, old): delattr(m, n) if v is None else setattr(m, n, v)
 
+# %% ../nbs/40_module.ipynb #43527686
 @contextmanager
 def fast_cpu(
     model, # a transformers model
@@ -291,6 +302,7 @@ def fast_cpu(
 ):
     "Inside, what a model computes takes the way that is fastest on a CPU."
     old, plain = model.config._attn_implementation, low and window<=512 and model.config._attn_implementation=="sdpa"
+    few_kernels()
     with kept_memory(), swapped(_swaps(model, low and whole)):
         try:
             if plain: _register(); model.set_attn_implementation(PLAIN)
