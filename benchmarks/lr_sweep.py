@@ -32,7 +32,7 @@ def main():
     go = dict(batch_size=16, window=64, sample_every=0, view=NoView())
     with tempfile.TemporaryDirectory() as d:
         for name, shape in list(SIZES.items())[slice(args.size, None if args.size is None else args.size+1)]:
-            new = lambda: TextGen.new(GPT2Config(vocab_size=len(tok), n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, **shape), tok)
+            new = lambda shape=shape: TextGen.new(GPT2Config(vocab_size=len(tok), n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, **shape), tok)
             base, n = Path(d)/name, new().model.num_parameters()
             tg = new(); tg.train(before, steps=4*args.steps, **go); tg.save(base)
             for mode, (kw, rates) in MODES.items():

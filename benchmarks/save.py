@@ -53,8 +53,8 @@ def run(shape, repeat):
             if not k: extra.append(max(0, peak()-before))
             self.s.resume_state, self.saved, place = False, None, Path(d)/f"plain{k}"
             timed(lambda: old(self, step), only)
-            timed(lambda: (tg.model.save_pretrained(place), tok.save_pretrained(place)), plain)
-            timed(lambda: [flush(o) for o in place.iterdir()], flushed)
+            timed(lambda p=place: (tg.model.save_pretrained(p), tok.save_pretrained(p)), plain)
+            timed(lambda p=place: [flush(o) for o in p.iterdir()], flushed)
     trainer.Session.save = save
     class Clock(pl.Callback):
         def on_train_batch_end(self, *args): times.append(time.perf_counter())
