@@ -150,13 +150,14 @@ def train(self:TextGen,
     data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
     *,
     view=None, # where progress is shown; None: one line
+    device=None, # where to train; None: on the best there is
     **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
     from textgen.callback import default_view
     from textgen.trainer import fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
-    device = pick_device("auto") if self.wrapped.device.type=="cpu" else None
+    device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
     if said := self._adapt_for(data): getattr(view or default_view(), "note", print)(said)
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
     run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)

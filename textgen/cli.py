@@ -122,21 +122,22 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="continue from the last save in --out, or from the beginning where there is none")] = False,
     force: Annotated[bool, typer.Option("--force", help="with --resume: although something was changed")] = False,
     loggers: Annotated[str, typer.Option(help="csv, tensorboard, wandb; several with commas")] = "",
+    device: Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or mps")] = "auto",
     window_by: Annotated[str, typer.Option(help="windows anywhere in the stream, from the beginning of a document, or one document a row", metavar="stream|document|row")] = "stream",
     by: By = None, column: Column = None, template: Template = None, encoding: Encoding = "utf-8",
     **kwargs):
     "Train a new model, or fine-tune one."
-    from textgen.model import check_folder
+    from textgen.model import check_folder, pick_device
     if force and not resume: raise typer.BadParameter("--force belongs to --resume")
     kwargs.update(save_to=out, by=window_by, loggers=loggers, resume="force" if force else resume)
     settings = TrainSettings(**kwargs)
     if not (data or task): raise typer.BadParameter("give text files, a token cache, or --task NAME")
-    check_folder(out)
+    check_folder(out); pick_device(device)
     from textgen.task import Task
     tasks, reading = [Task.get(t) for t in task or ()], _reading(by, column, template, encoding)
     tg = _trainee(model, new, tokenizer, data or [], tasks, settings.seed, reading)
     print(tg)
-    run = tg.train(_what(data or [], tasks, tg.codec, reading), **kwargs)
+    run = tg.train(_what(data or [], tasks, tg.codec, reading), device=device, **kwargs)
     print(f"{run}\nsample from it:  textgen generate {out}")
     if run.stopped: raise typer.Exit(130)
 

@@ -119,7 +119,8 @@ def check_place(
     path = Path(path).expanduser()
     with _os_errors(path, error):
         near = next(p for p in path.absolute().parents if p.exists())
-        tmp = _sibling(near/"x", "tmp")
+        sweep(near/path.name)
+        tmp = _sibling(near/path.name, "tmp")  # by this name the next attempt finds what a killed one left
         tmp.mkdir(); tmp.rmdir()
     return path
 
