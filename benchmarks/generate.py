@@ -275,9 +275,9 @@ def file_transformers(folder, out, n=1000, tokens=200, batch=32):
 
 def to_file(args):
     "1,000 texts to a file."
-    runs = [("textgen", "textgen", 0), ("textgen, int8", "textgen", 8), *((f"transformers, batches of {b}", "transformers", b) for b in (32, 64, 128, 256))]
+    runs = [("textgen", "textgen", 0), ("textgen, int8", "textgen", 8), *((f"transformers, batches of {b}", "transformers", b) for b in (64, 128, 256))]
     got = {}
-    for _ in range(3):
+    for _ in range(args.repeat):
         for name, peer, batch in runs: got.setdefault(name, []).append(called(sys.executable, "--file", peer, batch, "--work", args.work, "--text", args.text))
     got = {name: statistics.median(v) for name, v in got.items()}
     best = min(v for k, v in got.items() if not k.startswith("textgen"))
