@@ -10,7 +10,7 @@ __all__ = ['MANY', 'ACTS', 'FAMILIES', 'C_MATH', 'C_DOT', 'C_LINEAR', 'C_READY',
            'quantizes', 'make_fast', 'faster', 'Weights', 'Conv1D', 'from_files']
 
 # %% ../nbs/33_fast.ipynb #f6afde28
-import ctypes,json,os,platform,shutil,subprocess,tempfile,threading
+import ctypes,json,mmap,os,platform,shutil,subprocess,tempfile,threading
 from pathlib import Path
 from types import SimpleNamespace
 from dataclasses import dataclass, replace
@@ -884,6 +884,24 @@ def _c_layer(l):
     if l.qk_norm: more |= dict(unit=_f(l.qk_norm[0]), eps=l.qk_norm[1])
     return CLayer(norm=_c_norm(l.norm), qkv=l.qkv, out=l.out, norm2=_c_norm(l.norm2), up=l.up, down=l.down, **more)
 
+# %% ../nbs/33_fast.ipynb #f0d1a031
+def _linears(plan):
+    "All linear layers of a plan."
+    return [o for l in plan.layers for o in (l.qkv, l.out, l.up, l.down, *(l.cross or ())[1:])]+([plan.head] if plan.head else [])
+
+def _in_large_pages(lins):
+    "Move the weights of linear layers, where they are many, into memory of large pages."
+    size = sum(-(-l.kept["w"].nbytes//64)*64 for l in lins)
+    if size<8<<20 or not hasattr(mmap, "MADV_HUGEPAGE"): return
+    try: (place := mmap.mmap(-1, size+(2<<20))).madvise(mmap.MADV_HUGEPAGE)
+    except OSError: return  # the system has none
+    to = torch.frombuffer(place, dtype=torch.uint8)
+    to = to[-to.data_ptr()%(2<<20):]
+    for l in lins:
+        raw = l.kept["w"].view(-1).view(torch.uint8)
+        l.kept["w"], to = to[:len(raw)].copy_(raw), to[-(-len(raw)//64)*64:]
+        l.w = l.kept["w"].data_ptr()
+
 # %% ../nbs/33_fast.ipynb #f0d1a021
 def _whole(plan):
     "Raise `Unfit` unless the sizes of a plan's weights go together."
@@ -903,10 +921,10 @@ class Native:
         _need(plan.size%16==0 and plan.size<=256 and plan.act in C_ACTS, "a width that C has no code for")
         _need(plan.rope is None or cos.shape[1]==plan.size, "positions turned in part")
         _whole(plan)
+        _in_large_pages(_linears(plan))
         layers, head, both = (CLayer*len(plan.layers))(*(made := [_c_layer(o) for o in plan.layers])), plan.head or CLin(), plan.head is None
         self.lib, self.plan, self.both, self.vocab, self.local, self.kept = lib, plan, both, head.out or plan.embed.shape[1], threading.local(), (layers, made, head)
-        self.lins = [o for m in made for o in (m.qkv, m.out, m.up, m.down, *((m.query, m.outx) if m.normx.n else ()))]+[head]
-        self.numbers = sum(o.out*o.n for o in self.lins)
+        self.numbers = sum(o.out*o.n for o in _linears(plan))
         self.model = CModel(embed=_f(plan.embed), places=_f(plan.positions), cos=_f(cos), sin=_f(sin), bias=_f(plan.bias), norm=_c_norm(plan.norm), head=head,
                             layers=ctypes.addressof(layers), depth=len(made), width=plan.embed.shape[1], hidden=l.down.n, heads=plan.heads, kv=plan.kv_heads, size=plan.size,
                             far=far, zero=far//2 if both else far-1, both=both, act=C_ACTS[plan.act], gated=l.gated, known=len(plan.embed))
