@@ -10,7 +10,7 @@ __all__ = ['MANY', 'ACTS', 'FAMILIES', 'C_MATH', 'C_DOT', 'C_LINEAR', 'C_READY',
            'quantizes', 'make_fast', 'faster', 'Weights', 'Conv1D', 'from_files']
 
 # %% ../nbs/33_fast.ipynb #f6afde28
-import ctypes,json,mmap,os,platform,shutil,subprocess,tempfile,threading
+import ctypes,json,os,platform,shutil,subprocess,tempfile,threading
 from pathlib import Path
 from types import SimpleNamespace
 from dataclasses import dataclass, replace
@@ -889,19 +889,6 @@ def _linears(plan):
     "All linear layers of a plan."
     return [o for l in plan.layers for o in (l.qkv, l.out, l.up, l.down, *(l.cross or ())[1:])]+([plan.head] if plan.head else [])
 
-def _in_large_pages(lins):
-    "Move the weights of linear layers, where they are many, into memory of large pages."
-    size = sum(-(-l.kept["w"].nbytes//64)*64 for l in lins)
-    if size<8<<20 or not hasattr(mmap, "MADV_HUGEPAGE"): return
-    try: (place := mmap.mmap(-1, size+(2<<20))).madvise(mmap.MADV_HUGEPAGE)
-    except OSError: return  # the system has none
-    to = torch.frombuffer(place, dtype=torch.uint8)
-    to = to[-to.data_ptr()%(2<<20):]
-    for l in lins:
-        raw = l.kept["w"].view(-1).view(torch.uint8)
-        l.kept["w"], to = to[:len(raw)].copy_(raw), to[-(-len(raw)//64)*64:]
-        l.w = l.kept["w"].data_ptr()
-
 # %% ../nbs/33_fast.ipynb #f0d1a021
 def _whole(plan):
     "Raise `Unfit` unless the sizes of a plan's weights go together."
@@ -921,7 +908,6 @@ class Native:
         _need(plan.size%16==0 and plan.size<=256 and plan.act in C_ACTS, "a width that C has no code for")
         _need(plan.rope is None or cos.shape[1]==plan.size, "positions turned in part")
         _whole(plan)
-        _in_large_pages(_linears(plan))
         layers, head, both = (CLayer*len(plan.layers))(*(made := [_c_layer(o) for o in plan.layers])), plan.head or CLin(), plan.head is None
         self.lib, self.plan, self.both, self.vocab, self.local, self.kept = lib, plan, both, head.out or plan.embed.shape[1], threading.local(), (layers, made, head)
         self.numbers = sum(o.out*o.n for o in _linears(plan))
