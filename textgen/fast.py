@@ -884,6 +884,11 @@ def _c_layer(l):
     if l.qk_norm: more |= dict(unit=_f(l.qk_norm[0]), eps=l.qk_norm[1])
     return CLayer(norm=_c_norm(l.norm), qkv=l.qkv, out=l.out, norm2=_c_norm(l.norm2), up=l.up, down=l.down, **more)
 
+# %% ../nbs/33_fast.ipynb #f0d1a031
+def _linears(plan):
+    "All linear layers of a plan."
+    return [o for l in plan.layers for o in (l.qkv, l.out, l.up, l.down, *(l.cross or ())[1:])]+([plan.head] if plan.head else [])
+
 # %% ../nbs/33_fast.ipynb #f0d1a021
 def _whole(plan):
     "Raise `Unfit` unless the sizes of a plan's weights go together."
@@ -905,8 +910,7 @@ class Native:
         _whole(plan)
         layers, head, both = (CLayer*len(plan.layers))(*(made := [_c_layer(o) for o in plan.layers])), plan.head or CLin(), plan.head is None
         self.lib, self.plan, self.both, self.vocab, self.local, self.kept = lib, plan, both, head.out or plan.embed.shape[1], threading.local(), (layers, made, head)
-        self.lins = [o for m in made for o in (m.qkv, m.out, m.up, m.down, *((m.query, m.outx) if m.normx.n else ()))]+[head]
-        self.numbers = sum(o.out*o.n for o in self.lins)
+        self.numbers = sum(o.out*o.n for o in _linears(plan))
         self.model = CModel(embed=_f(plan.embed), places=_f(plan.positions), cos=_f(cos), sin=_f(sin), bias=_f(plan.bias), norm=_c_norm(plan.norm), head=head,
                             layers=ctypes.addressof(layers), depth=len(made), width=plan.embed.shape[1], hidden=l.down.n, heads=plan.heads, kv=plan.kv_heads, size=plan.size,
                             far=far, zero=far//2 if both else far-1, both=both, act=C_ACTS[plan.act], gated=l.gated, known=len(plan.embed))

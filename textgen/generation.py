@@ -321,7 +321,9 @@ def begin(self:Writer):
     "Read the first prompt that waits, and make rows for it."
     first, size = self.queue[0][0], self.size()
     one = self.read(first)
-    self.rows, self.seen, self.state = [None]*size, [one.length]*size, self.hold(one.repeat(size))
+    alone = size==len(self.queue)==1  # then the state itself is used up, not a copy
+    if alone: self._read = None, None
+    self.rows, self.seen, self.state = [None]*size, [one.length]*size, self.hold(one if alone else one.repeat(size))
     for r in range(size):
         if self.queue and self.queue[0][0]==first: self.rows[r] = self.job(*self.queue.popleft())
     if self.queue and self.refills: self.refill()
