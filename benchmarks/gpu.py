@@ -3,7 +3,7 @@
     python benchmarks/gpu.py ../shared/data/tinyshakespeare.txt --nanogpt FOLDER [--tiny]
 
 GPT-2 124M in bf16 with a context of 1024: tokens/s, and the share of the chip's bf16 matrix rate as measured here, against nanoGPT's `bench.py` compiled and transformers' Trainer at its best. Then
-nanoGPT's 10.65 M character model to a validation loss of 1.4697. `--tiny` runs the same code with tiny sizes, on a CPU too, to see that it works; its figures mean nothing and are not kept.
+nanoGPT's 10.65 M character model to a validation loss of 1.4697. Then what generation does (`gpu_generate.py`). `--tiny` runs the same code with tiny sizes, on a CPU too, to see that it works; its figures mean nothing and are not kept.
 Without a GPU the results say "not run".
 """
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import gpu_generate
 from main_job import RESULTS, machine
 from time_to_loss import nanogpt, ours
 
@@ -126,10 +127,11 @@ def main():
     args = a.parse_args()
     size = TINY if args.tiny else FULL
     if args.one == "characters": return print(json.dumps(ours(Path(args.file).read_text()[:20_000 if args.tiny else None], dict(steps=size["char_steps"], batch_size=size["batch_size"], lr=1e-2), 0, size["shape"], size["dropout"])))
+    if args.one == "generate": return print(json.dumps(gpu_generate.generation(gpu_generate.TINY if args.tiny else gpu_generate.FULL)))
     if args.one: return print(json.dumps(textgen(size) if args.one == "textgen" else trainer(size)))
     import torch
     if not torch.cuda.is_available() and not args.tiny: text = "Not run: no GPU was at hand."
-    else: text = f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}; {machine()}\n\n{throughput(size, args)}\n\n{characters(size, args)}"
+    else: text = f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}; {machine()}\n\n{throughput(size, args)}\n\n{characters(size, args)}\n\n{one('generate', args)}"
     if not args.tiny: RESULTS.mkdir(exist_ok=True); (RESULTS/"gpu.md").write_text(f"# On a GPU\n\n{text}\n")
     print(text)
 

@@ -336,9 +336,6 @@ class _ChunkedLoss(torch.autograd.Function):
         dh, dw = ctx.saved_tensors
         return dh.mul(g.to(dh.dtype)) if dh is not None else None, dw.mul_(g) if dw is not None else None, None
 
-# %% ../nbs/20_model.ipynb #8e8158ab
-#| export
-
 # %% ../nbs/20_model.ipynb #b7de0a40
 class Tie:
     "What the output layer leaves to the embedding that shares its weights."
