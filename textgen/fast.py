@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from .core import ModelError, sha256, unknown
-from .model import last_half, weights_of
+from .model import last_half, pick_device, weights_of
 from .sampling import draw
 
 # %% ../nbs/33_fast.ipynb #144caa90
@@ -1152,7 +1152,7 @@ def from_files(
     from safetensors.torch import load_file
     from transformers import AutoConfig
     folder, lib = Path(folder), library()
-    if not lib or torch.cuda.is_available() or not (folder/"model.safetensors").is_file() or (folder/"adapter_config.json").exists(): return None
+    if not lib or pick_device("auto").type!="cpu" or not (folder/"model.safetensors").is_file() or (folder/"adapter_config.json").exists(): return None
     config = AutoConfig.from_pretrained(folder)
     if config.model_type not in FAMILIES or config.is_encoder_decoder or not _tried(config, lib).exists(): return None
     model = Weights({k: v.float() for k,v in load_file(folder/"model.safetensors").items()}, TURNED.get(config.model_type, ()))
