@@ -228,7 +228,7 @@ def answers(args):
     return out
 
 
-def drift(args, n=1000):
+def drift(args, n=300):
     "How many texts of a seed differ with the number of texts written at the same time."
     out = []
     for name in ("float32", "bfloat16", "int8", "float32 (no compiler)", "int8 (no compiler)"):
