@@ -124,6 +124,16 @@ def test_fine_tune(cli, model_folder, cache, tmp_path):
     bill = json.loads((tmp_path/"m"/"textgen.json").read_text())
     assert bill["model"]["scratch"] is False and bill["settings"]["lr"]==1e-4
 
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch):
+    "The device that is asked for is where the steps are computed."
+    from textgen import trainer
+    from textgen.model import pick_device
+    seen, make = [], trainer.make_trainer
+    monkeypatch.setattr(trainer, "make_trainer", lambda s, device, *args: seen.append(device.type) or make(s, device, *args))
+    said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 1, "--batch-size", 1, "--sample-every", 0, "--device", device)
+    assert said.code==0 and seen==["cpu" if device=="cpu" else pick_device().type], said.err
+
 def test_prompt_escapes(cli, model_folder):
     r"`--prompt 'a\nb'` is two lines."
     assert cli("generate", model_folder, "--prompt", r"a\nb", "--max-new-tokens", 2, "--seed", 1).out.startswith("a\nb")

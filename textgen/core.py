@@ -10,6 +10,7 @@ __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheErr
 
 # %% ../nbs/00_core.ipynb #b9e8b1b3
 import ctypes,errno,glob,hashlib,importlib,os,re,shutil,sys,tempfile,time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -205,7 +206,7 @@ def atomic_folder(
             sweep(path)
             yield tmp
             _carry_over(path, tmp, drop)
-            for o in tmp.rglob("*"): fsync(o)
+            with ThreadPoolExecutor(8) as pool: list(pool.map(fsync, tmp.rglob("*")))  # a journal takes many at once
             fsync(tmp)
             inside = Path.cwd()==path
             _replace_folder(tmp, path)

@@ -139,18 +139,19 @@ def save_model(
     model, # a transformers model
     codec, # its tokenizer
     folder, # where to; a model that is there is replaced, other files in its folder stay
-    receipt=None, # a training `Receipt`
-    also=None, # a function that writes more into the folder, given its temporary name
+    receipt=None, # a training `Receipt`, or a function that makes it while the weights are written
+    also=None, # a function that writes more into the folder, given its temporary name and the receipt
 )->Path:
     "Write model, tokenizer and receipt as one transformers folder, whole or not at all."
     folder = check_folder(folder)
     old = [o.name for p in _ours for o in folder.glob(p)] if folder.exists() else []
-    with atomic_folder(folder, drop=old, error=ModelError) as tmp, _quiet():
+    with ThreadPoolExecutor(1) as pool, atomic_folder(folder, drop=old, error=ModelError) as tmp, _quiet():
+        made = pool.submit(receipt if callable(receipt) else lambda: receipt)
         model.save_pretrained(tmp)
         codec.tokenizer.save_pretrained(tmp)
         for o in tmp.glob("*.safetensors"): o.chmod(next(tmp.glob("*config.json")).stat().st_mode)  # else only its owner could read it
-        if receipt: receipt.save(tmp/RECEIPT, ModelError)
-        if also: also(tmp)
+        if (receipt := made.result()): receipt.save(tmp/RECEIPT, ModelError)
+        if also: also(tmp, receipt)
     return folder
 
 # %% ../nbs/20_model.ipynb #c5d88877

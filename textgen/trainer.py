@@ -163,7 +163,7 @@ def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
     return dict(rows={n: torch.from_numpy(np.ascontiguousarray(v[mine])) for n,v in rows.items()}, counts=counts[mine].tolist(), total=int(counts.sum()) or 1)
 
 # %% ../nbs/42_trainer.ipynb #3a70de74
-ARITHMETIC = 2 # grows when the same settings are computed otherwise
+ARITHMETIC = 3 # grows when the same settings are computed otherwise
 
 def identity(plan, s, source, codec, start, world)->dict:
     "What decides the steps of a run."
@@ -404,10 +404,10 @@ def receipt(self:Session)->Receipt:
 @patch
 def write(self:Session, remembered):
     "Write model, receipt and state."
-    s, receipt = self.s, self.receipt()
-    def also(tmp):
+    s = self.s
+    def also(tmp, receipt):
         if s.resume_state: write_state(tmp, len(self.watch.losses), remembered, self.watch.losses, self.state(receipt["model"]["sha256"]))
-    save_model(self.model.model, self.codec, s.save_to, receipt, also=also)
+    save_model(self.model.model, self.codec, s.save_to, self.receipt, also=also)
     if s.keep>1: _keep(s.save_to, len(self.watch.losses), s.keep)
 
 @patch
