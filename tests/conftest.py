@@ -124,10 +124,10 @@ def snapshot():
 # ---- other processes
 @pytest.fixture(scope="session")
 def spare():
-    "`multiprocessing`, whose processes come from one that has torch and textgen imported already: each is there in a moment, and no thread was copied."
+    "`multiprocessing`, whose processes come from one that has imported all that training and writing need: each is there in a moment, and no thread was copied."
     from multiprocessing import get_context
     context = get_context("forkserver")
-    context.set_forkserver_preload(["textgen.api", "transformers.models.gpt2.modeling_gpt2", "pytest", "hypothesis"])
+    context.set_forkserver_preload(["textgen.api", "textgen.trainer", "transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest", "hypothesis"])
     return context
 
 def _run_limited(args, cwd, limit, pipe):

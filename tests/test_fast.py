@@ -225,12 +225,20 @@ def test_no_compiler(monkeypatch, tmp_path):
     assert isinstance(f, fast.FastModel) and not f.native and not f.strides
 
 
+def compile_there(cache, pipe):
+    from textgen import fast
+    fast._lib.clear()
+    os.environ["TEXTGEN_CACHE"] = str(cache)
+    pipe.send(fast.library(wait=True) is not None)
+
+
 @pytest.mark.skipif(not HAVE, reason="no C compiler")
-def test_compiled_once_by_many(tmp_path):
-    code = "import textgen.fast as f; print(f.library(wait=True) is not None)"
-    env = dict(os.environ, TEXTGEN_CACHE=str(tmp_path))
-    runs = [subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [p.communicate()[0].strip() for p in runs] == ["True"]*3
+def test_compiled_once_by_many(spare, tmp_path):
+    pipes = [spare.Pipe() for _ in range(3)]
+    runs = [spare.Process(target=compile_there, args=(tmp_path, theirs)) for _, theirs in pipes]
+    for p in runs: p.start()
+    assert [ours.recv() for ours, _ in pipes] == [True]*3
+    for p in runs: p.join()
     assert [p.suffix for p in tmp_path.iterdir()] == [".so"]
 
 

@@ -1,5 +1,6 @@
 "Generation beyond one text: filters, batches, streams, files that were stopped, many processes; causal and seq2seq."
-import json,os,random,subprocess,sys
+import io,json,os,random,time
+from contextlib import redirect_stderr
 import numpy as np
 import pytest,torch
 from textgen import GenerateError, TextGen
@@ -140,23 +141,33 @@ def test_beams(write):
 
 
 # ---- files
-def test_a_killed_run_goes_on(tg, model_folder, tmp_path):
+def _command(args):
+    from textgen.cli import main
+    with redirect_stderr(io.StringIO()): main(args)
+
+def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path):
     "Killed in the middle: the same command writes what is missing, and the file is the same as without the kill."
-    ask = ["generate", model_folder, "--prompt", "The", "-n", "400", "--max-new-tokens", "60", "--seed", "5", "--out"]
+    ask = ["generate", str(model_folder), "--prompt", "The", "-n", "400", "--max-new-tokens", "60", "--seed", "5", "--out", str(tmp_path/"b.txt")]
     whole = tg.generate_to_file(tmp_path/"a.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()
-    p = subprocess.Popen([sys.executable, "-m", "textgen", *map(str, ask), str(tmp_path/"b.txt")], stderr=subprocess.DEVNULL)
-    while p.poll() is None and sum(f.read_bytes().count(b"\n") for f in tmp_path.glob(".b.txt.part-*"))<40: pass
-    p.kill(); p.wait()
+    p = spare.Process(target=_command, args=(ask,)); p.start()
+    while p.is_alive() and sum(f.read_bytes().count(b"\n") for f in tmp_path.glob(".b.txt.part-*"))<40: time.sleep(.001)
+    p.kill(); p.join()
     assert not (tmp_path/"b.txt").exists() and list(tmp_path.glob(".b.txt.part-*"))
     assert tg.generate_to_file(tmp_path/"b.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()==whole
     assert sorted(f.name for f in tmp_path.iterdir())==["a.txt", "a.txt.receipt.json", "b.txt", "b.txt.receipt.json"]
 
-def test_several_processes_write_one_file(tg, model_folder, tmp_path):
+TWO = dict(prompt=["The", "A sea"], n=15, max_new_tokens=20, seed=5)
+def _share(folder, path, rank):
+    os.environ.update(RANK=str(rank), WORLD_SIZE="3")
+    with redirect_stderr(io.StringIO()): TextGen(folder, device="cpu").generate_to_file(path, **TWO)
+
+def test_several_processes_write_one_file(spare, tg, model_folder, tmp_path):
     "As torchrun starts them."
-    whole = tg.generate_to_file(tmp_path/"a.jsonl", ["The", "A sea"], n=15, max_new_tokens=20, seed=5).read_bytes()
-    code = f"from textgen import TextGen; TextGen({str(model_folder)!r}, device='cpu').generate_to_file({str(tmp_path/'b.jsonl')!r}, ['The', 'A sea'], n=15, max_new_tokens=20, seed=5)"
-    ps = [subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "RANK": str(r), "WORLD_SIZE": "3"}, stderr=subprocess.DEVNULL) for r in range(3)]
-    assert [p.wait() for p in ps]==[0]*3 and (tmp_path/"b.jsonl").read_bytes()==whole and len(list(tmp_path.iterdir()))==4
+    whole = tg.generate_to_file(tmp_path/"a.jsonl", **TWO).read_bytes()
+    ps = [spare.Process(target=_share, args=(model_folder, tmp_path/"b.jsonl", r)) for r in range(3)]
+    for p in ps: p.start()
+    for p in ps: p.join()
+    assert [p.exitcode for p in ps]==[0]*3 and (tmp_path/"b.jsonl").read_bytes()==whole and len(list(tmp_path.iterdir()))==4
 
 def test_several_processes_need_a_seed(tg, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1"); monkeypatch.setenv("WORLD_SIZE", "2")

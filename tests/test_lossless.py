@@ -56,6 +56,11 @@ def poems(given):
     assert len(texts)==5000
     return texts
 
+@pytest.fixture(scope="module")
+def ids(codec, poems):
+    "The ids of all poems, without loss."
+    return [o.tolist() for o in codec.encode_batch(poems)]
+
 def _back(tok, texts):
     "Encoded and decoded by transformers alone."
     ids = tok(texts, add_special_tokens=False, split_special_tokens=True).input_ids
@@ -67,14 +72,13 @@ def test_it_was_lost_before(pair):
     old, _ = pair
     assert not is_lossless(old) and Codec(old).lost("a\nb\tc")["\n"]==1
 
-def test_poems(codec, plain, poems):
-    ids = [o.tolist() for o in codec.encode_batch(poems)]
+def test_poems(codec, plain, poems, ids):
     assert [codec.decode(i) for i in ids]==poems and codec.lost(poems).total()==0
     assert plain(poems, add_special_tokens=False).input_ids==ids and [plain.decode(i) for i in ids]==poems
 
-def test_poems_take_few_more_tokens(pair, codec, poems):
+def test_poems_take_few_more_tokens(pair, poems, ids):
     old, _ = pair
-    before, after = sum(map(len, old(poems, add_special_tokens=False).input_ids)), sum(map(len, codec.encode_batch(poems)))
+    before, after = sum(map(len, old(poems[:1000], add_special_tokens=False).input_ids)), sum(map(len, ids[:1000]))
     assert before<after<=1.12*before, after/before
 
 def test_naughty_strings(codec, plain, naughty):  # noqa: F811
@@ -215,7 +219,7 @@ def test_in_a_dataset(codec, tmp_path):
     assert whole.decode(whole[0])==text and whole[0].tolist()==codec.encode(text)
 
 def test_a_long_document_is_cut_without_a_trace(codec, poems, tmp_path):
-    text = "\n\n".join(poems[:2500])+"\n\n  "+PROBE*10+_mixed(200_000)+"\n"
+    text = "\n\n".join(poems[:1400])+"\n\n  "+PROBE*10+_mixed(200_000)+"\n"
     assert len(text)>1_200_000 and codec.rest and not codec.splittable
     (tmp_path/"a.txt").write_text(text, encoding="utf-8", newline="")
     data = TokenDataset.from_files(tmp_path/"a.txt", codec.tokenizer)

@@ -1,12 +1,14 @@
 "Runs that are killed, resumed, stopped and starved, in processes of their own."
-import json,os,random,signal,threading,time
+import io,json,os,random,shutil,signal,subprocess,sys,threading,time
+from contextlib import redirect_stdout
+from types import SimpleNamespace
 import pytest
 from textgen import Receipt, TextGen, TextGenError
 from textgen.callback import Control, NoView
 from textgen.core import TrainError
 from textgen.model import model_hash
 
-SETTINGS = dict(steps=240, batch_size=2, accumulate=2, save_every=4, sample_every=0, seed=3, precision="fp32", validation=.05)
+SETTINGS = dict(batch_size=2, accumulate=2, save_every=4, sample_every=0, seed=3, precision="fp32", validation=.05)
 
 # ---- killed and resumed
 def _data(kind, cache):
@@ -41,36 +43,36 @@ def _attempt(spare, *args, kill=None, **kw):
     assert p.exitcode in (0, -signal.SIGKILL)
     return said
 
-def _killed(spare, tok_folder, kind, cache, folder, n):
-    "Killed at `n` random moments, it ends as if it had never been; dropout is on."
+def _killed(spare, tok_folder, kind, cache, folder, n, steps):
+    "Killed at `n` random moments, it ends as if it had never been; dropout is on. There are as many steps as the kills leave no time for."
     rng, kills = random.Random(n), 0
-    whole = _attempt(spare, tok_folder, kind, cache, folder/"whole")
-    while (got := _attempt(spare, tok_folder, kind, cache, folder/"cut", resume=True, kill=rng.uniform(0, .3) if kills<n else None)) is None: kills += 1
-    assert kills==n and len(got[0])==SETTINGS["steps"]
+    whole = _attempt(spare, tok_folder, kind, cache, folder/"whole", steps=steps)
+    while (got := _attempt(spare, tok_folder, kind, cache, folder/"cut", steps=steps, resume=True, kill=rng.uniform(0, .3) if kills<n else None)) is None: kills += 1
+    assert kills==n and len(got[0])==steps
     assert got==whole
     assert Receipt.load(folder/"cut"/"textgen.json")["model"]["sha256"]==whole[2]==model_hash(TextGen(folder/"cut", device="cpu").model)
     assert [o.name for o in (folder/"cut").parent.iterdir() if "tmp" in o.name]==[]  # what the dead left is swept away
 
 KINDS = ["windows", "task", "mixture"]
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_three_times(spare, tok_folder, cache, tmp_path, kind): _killed(spare, tok_folder, kind, cache, tmp_path, 3)
+def test_killed_three_times(spare, tok_folder, cache, tmp_path, kind): _killed(spare, tok_folder, kind, cache, tmp_path, 3, 80)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_twenty_times(spare, tok_folder, cache, tmp_path, kind): _killed(spare, tok_folder, kind, cache, tmp_path, 20)
+def test_killed_twenty_times(spare, tok_folder, cache, tmp_path, kind): _killed(spare, tok_folder, kind, cache, tmp_path, 20, 240)
 
 
 # ---- resumed by other means
-def test_resumed_from_the_terminal(shell, tok_folder, cache, tmp_path):
-    "The same command with --resume goes on; without a save it begins; something changed is refused, and --force takes it."
+def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
+    "The same command with --resume goes on, in another process; without a save it begins; something changed is refused, and --force takes it."
     args = ["train", cache, "--new", "mini", "--tokenizer", tok_folder, "--out", tmp_path/"m", "--batch-size", 1, "--sample-every", 0, "--window", 16, "--resume"]
     first = shell(*args, "--steps", 3)
     assert first.code==0 and "from the beginning" in first.err
-    again = shell(*args, "--steps", 3)
+    again = cli(*args, "--steps", 3)
     assert again.code==0 and "resumed after step 3 of 3" in again.err
-    other = shell(*args, "--steps", 3, "--lr", 0.001)
+    other = cli(*args, "--steps", 3, "--lr", 0.001)
     assert other.code==1 and "lr was 0.01, now 0.001" in other.err and "Traceback" not in other.err
-    more = shell(*args, "--steps", 5, "--force")
+    more = cli(*args, "--steps", 5, "--force")
     assert more.code==0 and Receipt.load(tmp_path/"m"/"textgen.json")["steps"]==5
 
 def test_resumed_where_weights_are_cast_twice(tiny, tok, data, tmp_path, monkeypatch):
@@ -207,7 +209,6 @@ if __name__=="__main__": main()
 
 def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
     "Losses of the script above, and all it printed."
-    import subprocess,sys
     (tmp_path/"script.py").write_text(SCRIPT)
     env = {k: v for k,v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
     p = subprocess.run([sys.executable, *launcher, str(tmp_path/"script.py"), str(tmp_path/name), str(cache), str(tok_folder), json.dumps(kw)], capture_output=True, text=True, env=env, timeout=240)
@@ -218,8 +219,12 @@ def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
 
 @pytest.fixture(scope="module")
 def alone(cache, tok_folder, tmp_path_factory):
+    "Losses and folder of the script above, run in this process."
     d = tmp_path_factory.mktemp("alone")
-    return _run(d, "m", cache, tok_folder, batch_size=8)[0], d/"m"
+    with pytest.MonkeyPatch.context() as m, redirect_stdout(io.StringIO()) as said:
+        m.setattr(sys, "argv", ["", *map(str, (d/"m", cache, tok_folder)), json.dumps(dict(batch_size=8))])
+        exec(SCRIPT, dict(__name__="__main__"))
+    return json.loads(said.getvalue().partition("LOSSES")[2]), d/"m"
 
 def _same(alone, losses, folder):
     assert max(abs(a-b) for a,b in zip(losses, alone[0]))<1e-5 and len(losses)==6
@@ -228,24 +233,29 @@ def _same(alone, losses, folder):
     assert sorted(o.name for o in folder.iterdir())==sorted(o.name for o in alone[1].iterdir())
 
 WAYS = dict(ddp=dict(devices=2, strategy="ddp"), fsdp=dict(devices=2, strategy="fsdp"))
-@pytest.mark.parametrize("way", WAYS)
-def test_two_processes_are_as_one(alone, cache, tok_folder, tmp_path, way):
+
+@pytest.fixture(scope="module", params=WAYS)
+def pair(request, cache, tok_folder, tmp_path_factory):
+    "What two processes made: how they were told to, the losses, all they printed, and the folder."
+    d, kw = tmp_path_factory.mktemp("pair"), dict(batch_size=2, accumulate=2, **WAYS[request.param])
+    losses, said = _run(d, "m", cache, tok_folder, **kw)
+    return SimpleNamespace(kw=kw, losses=losses, said=said, folder=d/"m")
+
+def test_two_processes_are_as_one(alone, pair):
     "Half the batch each: the same losses, the same folder; one of them speaks and writes."
-    losses, said = _run(tmp_path, "m", cache, tok_folder, batch_size=2, accumulate=2, **WAYS[way])
-    _same(alone, losses, tmp_path/"m")
-    assert said.count("6 steps of 8")==1 and said.count("step 3 ")==1
+    _same(alone, pair.losses, pair.folder)
+    assert pair.said.count("6 steps of 8")==1 and pair.said.count("step 3 ")==1
 
 def test_torchrun(alone, cache, tok_folder, tmp_path):
     losses, said = _run(tmp_path, "m", cache, tok_folder, launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"), batch_size=4)
     _same(alone, losses, tmp_path/"m")
     assert said.count("6 steps of 8")==1
 
-@pytest.mark.parametrize("way", WAYS)
-def test_two_processes_resume(alone, cache, tok_folder, tmp_path, way):
-    "What one process saved half way, two go on with, when told that the number may change."
-    first, _ = _run(tmp_path, "m", cache, tok_folder, batch_size=4, **WAYS[way])
-    again, said = _run(tmp_path, "m", cache, tok_folder, batch_size=4, resume=True, **WAYS[way])
-    assert again==first and "resumed after step 6" in said
+def test_two_processes_resume(pair, cache, tok_folder, tmp_path):
+    "What two processes saved, two go on with."
+    shutil.copytree(pair.folder, tmp_path/"m")
+    again, said = _run(tmp_path, "m", cache, tok_folder, resume=True, **pair.kw)
+    assert again==pair.losses and "resumed after step 6" in said
 
 
 # ---- adapters
