@@ -74,7 +74,7 @@ def even_rows(
 ): # float32 [matrices, m, n]
     "Updates of the same size as a whole, in which no row is longer than others for long."
     dim = 2 if updates.shape[1]>=updates.shape[2] else 1
-    now = torch.linalg.vector_norm(updates, dim=dim, dtype=torch.float32).square()/updates.shape[dim]
+    now = (updates := updates.float()).square().mean(dim)
     sizes.lerp_(now, 1-keep)
     by = sizes.clamp(min=1e-20).rsqrt()
     by = by*(now.sum(1)/(now*by*by).sum(1).clamp(min=1e-20)).sqrt()[:,None]
