@@ -119,10 +119,12 @@ def test_train_text_files(job, cli, tok_folder, tmp_path):
     assert json.loads((tmp_path/"m"/"textgen.json").read_text())["data"][0]["documents"]==2
 
 def test_fine_tune(cli, model_folder, cache, tmp_path):
+    from textgen import TextGen
+    from textgen.trainer import pick_lr
     said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 2, "--batch-size", 1, "--sample-every", 0)
     assert said.code==0, said.err
     bill = json.loads((tmp_path/"m"/"textgen.json").read_text())
-    assert bill["model"]["scratch"] is False and bill["settings"]["lr"]==1e-4
+    assert bill["model"]["scratch"] is False and bill["settings"]["lr"]==pick_lr("full", TextGen(model_folder, device="cpu").model.num_parameters())
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch):

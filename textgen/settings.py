@@ -129,7 +129,7 @@ class GenerateSettings:
 _train_rules = dict(
     steps=_whole(1, ""), batch_size=_whole(1, " of rows"), save_every=_whole(0, " of steps (0 is only at the end)"),
     sample_every=_whole(0, " of steps (0 is never)"), window=_whole(1, " of tokens", none=True), accumulate=_whole(1, " of batches"),
-    lr=_number(lambda v: 0<v<10, "above 0 and below 10 (1e-2 from scratch, 1e-4 to fine-tune)", none=True),
+    lr=_number(lambda v: 0<v<10, "above 0 and below 10 (1e-2 from scratch, 1e-4 to fine-tune GPT-2)", none=True),
     warmup=_whole(0, " of steps", none=True), weight_decay=_number(lambda v: 0<=v<10, "0 or more (0.1 is usual)", none=True),
     clip=_number(lambda v: 0<=v<float("inf"), "0 (no clipping) or more"), freeze=_whole(0, " of layers"),
     validation=_number(lambda v: 0<=v<1, "from 0 up to and without 1: the share of the documents to hold out"), keep=_whole(1, " of saves"))

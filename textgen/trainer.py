@@ -41,15 +41,15 @@ def pick_precision(device:torch.device, model_type="")->str: # "fp32", "bf16" or
     return "bf16" if fast else "fp32"
 
 # %% ../nbs/42_trainer.ipynb #c76d7851
-LR = dict(scratch=1e-2, scratch_adamw=3e-3, full=1e-4, lora=1e-3)
+LR = dict(scratch=(1e-2, 1/4), scratch_adamw=(1.5e-3, 1/4), full=(1.6e-3, 1/2), lora=(1.6e-2, 1/2)) # up to a million weights; the power of their number by which it falls
 
 def pick_lr(
     mode:str, # a key of `LR`
     weights:int, # how many the model has
 )->float:
     "A learning rate that is known to be good for this mode and size."
-    lr = LR[mode]*min(1., 1e6/max(weights, 1))**(0.25 if mode.startswith("scratch") else 0)
-    return float(f"{lr:.1g}")
+    lr, power = LR[mode]
+    return float(f"{lr*min(1., 1e6/max(weights, 1))**power:.2g}")
 
 # %% ../nbs/42_trainer.ipynb #48975b86
 def can_compile(device)->bool:
@@ -71,9 +71,9 @@ def pick_compile(
 
 # %% ../nbs/42_trainer.ipynb #8a6fe7e7
 def muon_pays(model, tokens)->bool:
-    "Whether Muon's own products, 30 m³ for a matrix of m rows, are a small part of a step, 6 m² a token; of small matrices they always are."
+    "Whether Muon's own products, 24 m³ for a matrix of m rows, are less than half of a step's, 6 m² a token; of small matrices they always are."
     m = max((min(p.shape) for p in _hidden_matrices(model)), default=0)
-    return m<512 or 30*m<0.6*6*tokens
+    return m<512 or 24*m<3*tokens
 
 def _mode(s, scratch, muon=True):
     "Which row of the table of learning rates holds."
