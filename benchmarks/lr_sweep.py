@@ -31,7 +31,7 @@ def main():
     tok = train_tokenizer(texts=[*poems, Path(args.file).read_text()], vocab_size=1000)
     train, held = TokenDataset.from_texts(poems, tok).split(.1)
     before, table = TokenDataset.from_files(args.file, tok), RESULTS/"lr.md"
-    lines = {tuple(o.split(" | ")[:2]): o for o in table.read_text().splitlines() if o.startswith("| ") and " layers, " in o} if table.exists() else {}
+    lines = {tuple(o.split(" | ")[:2]): o.rsplit("|", 2)[0]+"|" for o in table.read_text().splitlines() if o.startswith("| ") and " layers, " in o} if table.exists() else {}
     go = dict(batch_size=16, window=64, sample_every=0, view=NoView())
     with tempfile.TemporaryDirectory() as d:
         for name, shape in list(SIZES.items())[slice(args.size, None if args.size is None else args.size+1)]:
@@ -46,12 +46,13 @@ def main():
                     losses[lr] = tg.evaluate(held).loss
                 best = min(losses, key=losses.get)
                 cells = ", ".join(f"{lr:g}: {'**' if lr == best else ''}{x:.3f}{'**' if lr == best else ''}" for lr, x in losses.items())
-                row = f"| {mode} | {name} ({n/1e6:.1f} M) | {cells} | {pick_lr(mode, n):g} |"
+                row = f"| {mode} | {name} ({n/1e6:.1f} M) | {cells} |"
                 lines[tuple(row.split(" | ")[:2])] = row
                 print(row, flush=True)
     RESULTS.mkdir(exist_ok=True)
     head = f"| | shape | learning rate: loss after {args.steps} steps | default |\n|---|---|---|---|"
-    table.write_text(f"# Learning rates\n\n{machine()}\n\n" + "\n".join([head, *lines.values()]) + "\n\nThe loss on held-out poems, nats per token; the best of a row is bold. One seed.\n")
+    lines = [f"{o} {pick_lr(mode.strip('| '), 1e6*float(shape.split('(')[1].split()[0])):g} |" for (mode, shape), o in lines.items()]
+    table.write_text(f"# Learning rates\n\n{machine()}\n\n" + "\n".join([head, *lines]) + "\n\nThe loss on held-out poems, nats per token; the best of a row is bold. One seed.\n")
 
 
 if __name__ == "__main__": main()
