@@ -132,7 +132,7 @@ def table(shape, names, repeat):
     return "\n".join([f"## {shape}, {rows}×{window} tokens\n", "| | ms a step | tokens/s | peak MB |", "|---|---|---|---|", *lines]), ms, mb
 
 def compared(shape, repeat):
-    text, ms, mb = table(shape, [n for n in WHO if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "textgen, compiled", "Trainer, defaults", "Trainer, at its best")], repeat)
+    text, ms, mb = table(shape, [n for n in WHO if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "Trainer, defaults", "Trainer, at its best")], repeat)
     best = min(v for n, v in ms.items() if n in ("textgen", "textgen, compiled"))
     ratio = {n: ms[n]/best for n in ("Trainer, defaults", "Trainer, at its best")}
     return f"{text}\n\n{ratio['Trainer, defaults']:.2f}× as fast as Trainer's defaults, {ratio['Trainer, at its best']:.2f}× as its best; {mb['textgen']/mb['Trainer, at its best']:.2f}× the memory of its best."

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils import clip_grad_norm_
 from .core import TrainError, random_words, unknown
-from .model import Tie, give_back, seeded, tied_embedding
+from .model import Tie, seeded, tied_embedding
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import pytorch_lightning as pl
@@ -221,14 +221,6 @@ def plain_attention(module, query, key, value, attention_mask, dropout=0., scali
     weights = torch.nn.functional.dropout(_weights(query, key, bias, scale), dropout)
     return (weights.to(value.dtype)@value).transpose(1, 2).contiguous(), None
 
-# %% ../nbs/40_module.ipynb #5d2a2a75
-_new = [0]
-
-def _made(dw, often=1<<27):
-    "Gradients grow while activations shrink: what is free in between goes back every 128 MB."
-    _new[0] += 0 if dw is None else dw.nbytes
-    if _new[0]>often: _new[0] = 0; give_back()
-
 # %% ../nbs/40_module.ipynb #87521284
 class _CastTwice(torch.autograd.Function):
     "A linear layer that keeps its weights and its input in low precision, and no copy of the weights."
@@ -247,7 +239,6 @@ class _CastTwice(torch.autograd.Function):
         w = weight.to(flat.dtype) if need[0] else None
         dx = (up@(w if ctx.rows else w.T)).view(ctx.shape) if need[0] else None
         dw = (up.T@flat if ctx.rows else flat.T@up).to(weight.dtype) if need[1] else None
-        _made(dw)
         return dx, dw, up.sum(0).to(weight.dtype) if need[2] else None, None
 
 # %% ../nbs/40_module.ipynb #e04f5272

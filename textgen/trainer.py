@@ -66,8 +66,7 @@ def pick_compile(
     tokens:int, # of the whole run
 )->bool:
     "Whether compiling pays."
-    speed = 2e13 if device.type=="cuda" else 1e11*(os.cpu_count() or 1)
-    return 6*weights*tokens/speed>600 and can_compile(device)
+    return device.type=="cuda" and 6*weights*tokens/2e13>600 and can_compile(device)
 
 # %% ../nbs/42_trainer.ipynb #8a6fe7e7
 def muon_pays(model, tokens)->bool:
