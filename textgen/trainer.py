@@ -53,12 +53,11 @@ def pick_lr(
 
 # %% ../nbs/42_trainer.ipynb #48975b86
 def can_compile(device)->bool:
-    "Whether `torch.compile` has what it needs here."
-    if device.type=="cuda":
-        try: import triton
-        except ImportError: return False
-        return torch.cuda.get_device_capability(device)>=(7,0)
-    return device.type=="cpu" and os.name!="nt" and any(shutil.which(c) for c in (os.environ.get("CXX"), "g++", "clang++") if c)
+    "Whether `torch.compile` has what it needs on this GPU."
+    if device.type!="cuda": return False
+    try: import triton
+    except ImportError: return False
+    return torch.cuda.get_device_capability(device)>=(7,0)
 
 def pick_compile(
     device,
@@ -66,7 +65,7 @@ def pick_compile(
     tokens:int, # of the whole run
 )->bool:
     "Whether compiling pays."
-    return device.type=="cuda" and 6*weights*tokens/2e13>600 and can_compile(device)
+    return 6*weights*tokens/2e13>600 and can_compile(device)
 
 # %% ../nbs/42_trainer.ipynb #8a6fe7e7
 def muon_pays(model, tokens)->bool:
