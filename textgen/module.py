@@ -90,8 +90,10 @@ class Muon(torch.optim.Optimizer):
 @patch
 def remembered(self:Muon, p)->dict:
     "What is remembered of a matrix."
-    if not self.state[p]: self.state[p].update(momentum=torch.zeros_like(p), sizes=torch.zeros(max(p.shape), device=p.device))
-    return self.state[p]
+    s = self.state[p]
+    if "momentum" not in s: s["momentum"] = torch.zeros_like(p)
+    if "sizes" not in s: s["sizes"] = torch.zeros(max(p.shape), device=p.device)
+    return s
 
 @patch
 @torch.no_grad()
