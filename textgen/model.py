@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['PRESETS', 'RECEIPT', 'ADAPTER', 'CHUNK', 'BLOCK', 'make_config', 'seeded', 'new_model', 'model_hash', 'weights_of',
            'check_folder', 'save_model', 'pick_device', 'pick_dtype', 'load_model', 'has_adapter', 'add_lora',
-           'merge_lora', 'mean_cross_entropy', 'give_back', 'large', 'Tie', 'tied_embedding', 'chunked_loss', 'State',
-           'CausalModel', 'last_half', 'masked', 'nats', 'Seq2SeqModel', 'wrap', 'grow']
+           'merge_lora', 'mean_cross_entropy', 'large', 'Tie', 'tied_embedding', 'chunked_loss', 'State', 'CausalModel',
+           'last_half', 'masked', 'nats', 'Seq2SeqModel', 'wrap', 'grow']
 
 # %% ../nbs/20_model.ipynb #d9296edd
-import ctypes,inspect,json,logging,math,mmap,threading,warnings
+import inspect,json,logging,math,mmap,threading,warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
@@ -296,11 +296,6 @@ def _to_gradient(logits, labels, n):
 def _blocks(weight): return [slice(i, i+BLOCK) for i in range(0, len(weight), BLOCK)] if weight.device.type=="cpu" else [slice(None)]
 
 # %% ../nbs/20_model.ipynb #3515af45
-def give_back():
-    "Return free memory to the system, where the C library knows how (glibc)."
-    try: ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError): pass
-
 def large(
     shape, # of a tensor that lives for a part of a step
     dtype,
@@ -355,7 +350,6 @@ class _TiedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, labels, tie):
         low, n, w, size = _low(weight), (labels!=-100).sum().clamp(min=1), weight.detach(), max(1, CHUNK//8//len(weight))
-        give_back()
         with torch.autocast(hidden.device.type, enabled=False):
             h, dh = hidden.detach().to(low), torch.zeros(hidden.shape)
             parts = [torch.mm(h, w[b].to(low).T, out=large((len(h), len(w[b])), low)) for b in _blocks(w)]
@@ -379,7 +373,6 @@ class _TiedEmbedding(torch.autograd.Function):
     @staticmethod
     def backward(ctx, up):
         left, ctx.tie.left, w = ctx.tie.left, None, ctx.weight
-        if left: give_back()
         dw = large(w.shape, w.dtype)
         if left is None: dw.zero_()
         for b in _blocks(w) if left else (): dw[b] = left[0].pop(0).T@left[1]  # each part is gone when the next is read
