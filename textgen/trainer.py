@@ -20,7 +20,7 @@ import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from .batch import eval_batches, make_source
-from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, default_view, draw_losses, curve_png
+from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, default_view, draw_losses, curve_png, _size
 from .core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
 from .generation import generate
 from .model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
@@ -257,7 +257,7 @@ def report(model, plan, s, source, rows, device, world, scratch=True)->list: # l
     each = rows*source.per_row
     seen, need, have = s.steps*each, memory_need(model, plan, window), memory_here(device)
     lines = [f"{s.steps:,} steps of {rows}×{source.per_row:.0f} tokens ({seen/n:.1f} epochs of {n:,}; {math.ceil(n/each):,} steps an epoch); {'AdamW' if plan.optimizer=='adamw' else 'Muon and AdamW'}, "
-             f"lr {plan.lr:g} {plan.schedule}, {plan.precision} on {f'{world}× ' if world>1 else ''}{device.type}{', compiled' if plan.compile else ''}; about {need/1e9:.1f} GB"]
+             f"lr {plan.lr:g} {plan.schedule}, {plan.precision} on {f'{world}× ' if world>1 else ''}{device.type}{', compiled' if plan.compile else ''}; about {_size(need)}"]
     typical = pick_lr(_mode(s, scratch, plan.optimizer=="muon"), sum(p.numel() for p in model.model.parameters()))
     if need>0.9*have: lines.append(f"this may not fit into the {have/1e9:.0f} GB here: use a smaller batch_size with accumulate, a smaller window, lora, or checkpointing=True")
     if seen/n>50: lines.append(f"every token is seen {seen/n:.0f} times: the model will learn the text by heart; fewer steps would do, or more text")
