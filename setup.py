@@ -14,7 +14,7 @@ setup(
     author=cfg["author"], url=cfg["git_url"], license="MIT",
     long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
     long_description_content_type="text/markdown",
-    packages=find_packages(include=["textgen", "textgen.*"]), package_data={"textgen": ["data/*", "data/*/*"]},
+    packages=find_packages(include=["textgen", "textgen.*"]), package_data={"textgen": ["bundled/*", "bundled/*/*"]},
     python_requires=f">={cfg['min_python']}", install_requires=cfg["requirements"].split(), extras_require=extras,
     entry_points={"console_scripts": cfg["console_scripts"].split("\n")}, zip_safe=False,
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers", "Programming Language :: Python :: 3",

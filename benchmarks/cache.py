@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 import numpy as np
 from textgen import TokenDataset
-from textgen.batch import Windows
-from textgen.tokenizer import Codec
+from textgen.tasks.batch import Windows
+from textgen.text.tokenizer import Codec
 
 RESULTS = Path(__file__).parent/"results"
 OPEN = """
 import sys, time, resource, mmap
-from textgen.dataset import TokenDataset
+from textgen.text.dataset import TokenDataset
 def anonymous(): return int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1])
 before, start = anonymous(), time.perf_counter()
 d = TokenDataset.load(sys.argv[1])

@@ -61,8 +61,8 @@ def textgen(size):
     import numpy as np
     import pytorch_lightning as pl
     from textgen import TextGen, TokenDataset
-    from textgen.callback import NoView
-    from textgen.tokenizer import Codec
+    from textgen.training.callback import NoView
+    from textgen.text.tokenizer import Codec
     from train import tokenizer
     clock, tok = Clock(size["steps"]), tokenizer(50257)
     class Tick(pl.Callback):

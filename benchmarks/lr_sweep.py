@@ -23,9 +23,9 @@ def main():
     a.add_argument("file"); a.add_argument("--steps", type=int, default=150); a.add_argument("--size", type=int); a.add_argument("--modes", nargs="*", default=list(MODES), choices=list(MODES))
     args = a.parse_args()
     from textgen import TextGen, TokenDataset, train_tokenizer
-    from textgen.callback import NoView
-    from textgen.corpus import bundled, documents
-    from textgen.trainer import pick_lr
+    from textgen.training.callback import NoView
+    from textgen.text.corpus import bundled, documents
+    from textgen.training.trainer import pick_lr
     from transformers import GPT2Config
     poems = [d.text for d in documents(bundled("poems"), template="{title}\n\n{text}")]
     tok = train_tokenizer(texts=[*poems, Path(args.file).read_text()], vocab_size=1000)

@@ -37,8 +37,8 @@ def run(shape, repeat):
     import numpy as np
     from textgen import TextGen, TokenDataset
     from textgen import trainer
-    from textgen.callback import NoView, pl
-    from textgen.tokenizer import Codec
+    from textgen.training.callback import NoView, pl
+    from textgen.text.tokenizer import Codec
     rows, window, vocab, steps = SHAPES[shape]
     tok, times, saves, plain, flushed, only, extra = tokenizer(vocab), [], [], [], [], [], []
     data = TokenDataset(np.random.default_rng(0).integers(0, vocab, 200_000).astype(np.uint16), np.array([0, 200_000], np.uint64), Codec(tok), {})

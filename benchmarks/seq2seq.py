@@ -34,7 +34,7 @@ def between(times): return [[y-x for x, y in zip(a, b)] for a, b in zip(times, t
 def ours(tok, data, steps, **settings):
     import pytorch_lightning as pl
     from textgen import Task, TextGen, TokenDataset
-    from textgen.callback import NoView
+    from textgen.training.callback import NoView
     class Clock(pl.Callback):
         def on_train_batch_end(self, *_): times.append(now())
     times, data = [], TokenDataset.from_texts([tok.decode(r) for r in data], tok)
@@ -71,8 +71,8 @@ def race(tok, steps, repeat):
 # ---- batches
 def batches(tok, names, repeat):
     "(seconds of a batch, share of padding), over superbatches."
-    from textgen.batch import make_source
-    from textgen.tokenizer import Codec
+    from textgen.tasks.batch import make_source
+    from textgen.text.tokenizer import Codec
     source, times = make_source("seq2seq", names, Codec(tok), batch_size=ROWS, seed=0, window=512), []
     padding, n = source.padding(), source.many
     for s in range(1, repeat+1):
@@ -85,7 +85,7 @@ def step_of(tok, preset, names, steps):
     "Seconds of a training step, the mean of all but the first."
     import pytorch_lightning as pl
     from textgen import TextGen
-    from textgen.callback import NoView
+    from textgen.training.callback import NoView
     class Clock(pl.Callback):
         def on_train_batch_end(self, *_): times.append(time.perf_counter())
     times = []

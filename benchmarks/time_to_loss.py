@@ -85,7 +85,7 @@ def ours(text, settings, seed, shape=SHAPE, dropout=0.):
     "(seconds, loss) of a run, through the public interface."
     from transformers import GPT2Config
     from textgen import TextGen, TokenDataset
-    from textgen.callback import NoView
+    from textgen.training.callback import NoView
     tok, n = char_tokenizer(text), int(0.9*len(text))
     data, held = TokenDataset.from_texts([text[:n]], tok), TokenDataset.from_texts([text[n:]], tok)
     start = time.perf_counter()

@@ -31,18 +31,18 @@ def texts(path, mb, size=8000):
 # ---- the contenders: each returns a function that does the job, and gives what is compared
 def train_textgen(docs):
     from textgen import train_tokenizer
-    from textgen.tokenizer import fingerprint
+    from textgen.text.tokenizer import fingerprint
     return lambda: train_tokenizer(texts=docs, vocab_size=8000), fingerprint
 
 
 def train_tokenizers(docs):
-    from textgen.tokenizer import _from_texts, _wrap, fingerprint
+    from textgen.text.tokenizer import _from_texts, _wrap, fingerprint
     return lambda: _wrap(_from_texts(docs, 8000, "bpe")), fingerprint
 
 
 def _own(docs):
     from textgen import train_tokenizer
-    from textgen.tokenizer import Codec
+    from textgen.text.tokenizer import Codec
     codec = Codec(train_tokenizer(texts=docs[::50], vocab_size=1000))
     return codec, codec.engine.name
 
@@ -53,7 +53,7 @@ def _hash(ids):
 
 
 def encode_textgen(docs):
-    from textgen.corpus import SEP
+    from textgen.text.corpus import SEP
     codec, _ = _own(docs)
     data = [SEP.join(t.encode() for t in docs[i:i+1000]) for i in range(0, len(docs), 1000)]  # pieces of 8 MB, as files are read
     return lambda: [codec.encode_piece(d)[0] for d in data], _hash

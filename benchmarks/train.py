@@ -48,8 +48,8 @@ def textgen(shape, kw, steps=None, callbacks=()):
     import numpy as np
     import pytorch_lightning as pl
     from textgen import TextGen, TokenDataset
-    from textgen.callback import NoView
-    from textgen.tokenizer import Codec
+    from textgen.training.callback import NoView
+    from textgen.text.tokenizer import Codec
     rows, window, steps = (*SHAPES[shape][:2], steps or SHAPES[shape][2])
     tok, times = tokenizer(VOCAB[shape]), []
     data = TokenDataset(np.random.default_rng(0).integers(0, VOCAB[shape], 200_000).astype(np.uint16), np.array([0, 200_000], np.uint64), Codec(tok), {})
@@ -62,9 +62,9 @@ def textgen(shape, kw, steps=None, callbacks=()):
 class Bare:
     "The same step without Lightning."
     def __init__(self, shape):
-        from textgen.model import wrap
-        from textgen.module import Plan, make_optimizer
-        from textgen.trainer import pick_precision
+        from textgen.models.model import wrap
+        from textgen.training.module import Plan, make_optimizer
+        from textgen.training.trainer import pick_precision
         from transformers import AutoModelForCausalLM
         import torch
         rows, window, _ = SHAPES[shape]
@@ -81,7 +81,7 @@ class Bare:
 
 def turns(shape, steps=200):
     "Seconds of steps of `TextGen.train` and of a bare loop, in turns."
-    from textgen.module import fast_cpu, pl
+    from textgen.training.module import fast_cpu, pl
     bare, times = Bare(shape), []
     class Turn(pl.Callback):
         def on_train_start(self, *args): self.start = time.perf_counter()

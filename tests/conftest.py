@@ -34,19 +34,19 @@ def given():
 @pytest.fixture(scope="session")
 def tok():
     "A byte-level BPE of 400 tokens, learned from the bundled poems."
-    from textgen.corpus import bundled
-    from textgen.tokenizer import train_tokenizer
+    from textgen.text.corpus import bundled
+    from textgen.text.tokenizer import train_tokenizer
     return train_tokenizer(bundled("poems"), vocab_size=400)
 
 @pytest.fixture(scope="session")
 def tok_folder(tok, tmp_path_factory):
-    from textgen.tokenizer import save_tokenizer
+    from textgen.text.tokenizer import save_tokenizer
     return save_tokenizer(tok, tmp_path_factory.mktemp("tokenizer")/"tok")
 
 @pytest.fixture(scope="session")
 def data(tok):
-    from textgen.corpus import bundled
-    from textgen.dataset import TokenDataset
+    from textgen.text.corpus import bundled
+    from textgen.text.dataset import TokenDataset
     return TokenDataset.from_files(bundled("poems"), tok)
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,7 @@ def tiny():
     return make
 
 def _trained(tiny, tok, data, folder, seed):
-    from textgen.callback import NoView
+    from textgen.training.callback import NoView
     tiny(tok, seed).train(data, steps=3, batch_size=2, seed=seed, save_to=folder, sample_every=0, view=NoView())
     return folder
 
@@ -127,7 +127,7 @@ def spare():
     "`multiprocessing`, whose processes come from one that has imported all that training and writing need: each is there in a moment, and no thread was copied."
     from multiprocessing import get_context
     context = get_context("forkserver")
-    context.set_forkserver_preload(["textgen.api", "textgen.trainer", "transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest", "hypothesis"])
+    context.set_forkserver_preload(["textgen.api", "textgen.training.trainer", "transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest", "hypothesis"])
     return context
 
 def _run_limited(args, cwd, limit, pipe):

@@ -2,7 +2,7 @@
 import json,pickle,shutil
 import pytest
 from textgen import ModelError, TextGen, TextGenError
-from textgen.tokenizer import Codec
+from textgen.text.tokenizer import Codec
 
 CONFIG = dict(activation_function="gelu_new", architectures=["GPT2LMHeadModel"], attn_pdrop=0.0, bos_token_id=0, embd_pdrop=0.0, eos_token_id=0, initializer_range=0.02,
               layer_norm_epsilon=1e-05, model_type="gpt2", n_ctx=64, n_embd=32, n_head=2, n_inner=None, n_layer=2, n_positions=64, reorder_and_upcast_attn=False,
@@ -16,8 +16,8 @@ def trained(tmp_path_factory):
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
-    from textgen.corpus import bundled, documents
-    from textgen.model import seeded
+    from textgen.text.corpus import bundled, documents
+    from textgen.models.model import seeded
     d = tmp_path_factory.mktemp("aitextgen")
     tok = ByteLevelBPETokenizer(dropout=None, trim_offsets=True)
     tok.train_from_iterator((d.text for d in documents(bundled("poems"))), vocab_size=400, min_frequency=2, special_tokens=["<|endoftext|>", "<|endoftext|>", "<|endoftext|>"], show_progress=False)

@@ -2,10 +2,10 @@
 import pytest,torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
-from textgen.generation import Writer, generate
-from textgen.model import seeded, wrap
+from textgen.generation.loop import Writer, generate
+from textgen.models.model import seeded, wrap
 from textgen.settings import GenerateSettings
-from textgen.tokenizer import Codec
+from textgen.text.tokenizer import Codec
 
 V = 400
 kv = dict(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=64, max_position_embeddings=128,
@@ -91,5 +91,5 @@ def test_nothing_knows_an_architecture():
     "No line of the loop names one."
     from pathlib import Path
     import textgen
-    text = (Path(textgen.__file__).parent/"generation.py").read_text().lower() + (Path(textgen.__file__).parent/"sampling.py").read_text().lower()
+    text = (Path(textgen.__file__).parent/"generation"/"loop.py").read_text().lower() + (Path(textgen.__file__).parent/"generation"/"sampling.py").read_text().lower()
     assert not [n for n in ("t5", "bart", "mamba", "llama", "mistral", "is_encoder_decoder", "seq2seq") if n in text]

@@ -3,9 +3,9 @@ import itertools,json,os,random,shutil,signal,sys,time
 import pytest
 from textgen import Receipt, TextGen, TextGenError, TokenDataset
 from textgen.core import recover
-from textgen.generation import receipt_path, write_samples
-from textgen.model import model_hash
-from textgen.tokenizer import Codec, save_tokenizer
+from textgen.generation.loop import receipt_path, write_samples
+from textgen.models.model import model_hash
+from textgen.text.tokenizer import Codec, save_tokenizer
 
 # ---- what is saved: how to make it, in another process; and how to tell which state is there
 def _model(source, path): tg = TextGen(source["model"], device="cpu"); return lambda: tg.save(path)

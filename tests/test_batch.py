@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TokenDataset
-from textgen.batch import ROWS, SOURCES, causal_row, eval_batches, make_source, seq2seq_row
-from textgen.corpus import bundled
-from textgen.task import concat_and_chunk, fields, prefix_lm, span_corruption
-from textgen.tokenizer import Codec
+from textgen.tasks.batch import ROWS, SOURCES, causal_row, eval_batches, make_source, seq2seq_row
+from textgen.text.corpus import bundled
+from textgen.tasks.task import concat_and_chunk, fields, prefix_lm, span_corruption
+from textgen.text.tokenizer import Codec
 
 kinds = pytest.mark.parametrize("kind", SOURCES)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given as texts_given, strategies as st
 from textgen import CacheError, TokenDataset, dataset
-from textgen.dataset import COMPRESSION, HEADER
-from textgen.tokenizer import Codec
+from textgen.text.dataset import COMPRESSION, HEADER
+from textgen.text.tokenizer import Codec
 
 kinds = pytest.mark.parametrize("compress", COMPRESSION)
 

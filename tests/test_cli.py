@@ -96,7 +96,7 @@ print(repr(tok.decode(out)), ids.input_ids.tolist()[0], tok.eos_token)
 """
 def test_plain_transformers_loads_the_model(job, python):
     "No textgen installed, no word on standard error about missing or unexpected weights."
-    from textgen.tokenizer import Codec
+    from textgen.text.tokenizer import Codec
     said = python(NO_TEXTGEN, job.folder/"m")
     assert said.startswith(("'ROMEO:", '"ROMEO:')) and str(Codec(job.folder/"m").encode("ROMEO:")) in said and said.strip().endswith("<|endoftext|>")
 
@@ -120,7 +120,7 @@ def test_train_text_files(job, cli, tok_folder, tmp_path):
 
 def test_fine_tune(cli, model_folder, cache, tmp_path):
     from textgen import TextGen
-    from textgen.trainer import pick_lr
+    from textgen.training.trainer import pick_lr
     said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 2, "--batch-size", 1, "--sample-every", 0)
     assert said.code==0, said.err
     bill = json.loads((tmp_path/"m"/"textgen.json").read_text())
@@ -130,7 +130,7 @@ def test_fine_tune(cli, model_folder, cache, tmp_path):
 def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch):
     "The device that is asked for is where the steps are computed."
     from textgen import trainer
-    from textgen.model import pick_device
+    from textgen.models.model import pick_device
     seen, make = [], trainer.make_trainer
     monkeypatch.setattr(trainer, "make_trainer", lambda s, device, *args: seen.append(device.type) or make(s, device, *args))
     said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 1, "--batch-size", 1, "--sample-every", 0, "--device", device)

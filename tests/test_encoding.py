@@ -3,9 +3,9 @@ import sysconfig
 from itertools import islice
 from pathlib import Path
 import pytest
-from textgen.corpus import SEP
-from textgen.dataset import TokenDataset
-from textgen.tokenizer import Codec, _Tokenizers, train_tokenizer
+from textgen.text.corpus import SEP
+from textgen.text.dataset import TokenDataset
+from textgen.text.tokenizer import Codec, _Tokenizers, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def gpt2(given): return Codec(given("gpt2"))
 @pytest.fixture(scope="module", params=["gpt2", "own"])
 def fast(request):
     "A codec that gigatoken encodes: GPT-2's, and one of 1,000 learned here."
-    c = request.getfixturevalue("gpt2") if request.param=="gpt2" else Codec(train_tokenizer(Path(__file__).parents[1]/"textgen"/"data"/"poems.jsonl"))
+    c = request.getfixturevalue("gpt2") if request.param=="gpt2" else Codec(train_tokenizer(Path(__file__).parents[1]/"textgen"/"bundled"/"poems.jsonl"))
     assert c.engine.name=="gigatoken"
     return c
 
@@ -57,7 +57,7 @@ def test_fifty_megabytes_of_mixed_text(gpt2, given):
 @pytest.mark.parametrize("by", ["file", "line", "paragraph"])
 def test_pieces_do_not_change_ids(gpt2, tmp_path, monkeypatch, by):
     "A file read in small chunks gives what it gives whole."
-    import textgen.corpus as corpus
+    import textgen.text.corpus as corpus
     text = "".join(islice(_sources(), 30))[:400_000]
     (tmp_path/"a.txt").write_text(text, encoding="utf-8")
     whole = TokenDataset.from_files(tmp_path/"a.txt", gpt2, by=by)

@@ -1,4 +1,4 @@
-"The faster steps of 33_fast against the models themselves. This file goes with that module; nothing else needs it."
+"The faster steps of 41_fused against the models themselves. This file goes with that module; nothing else needs it."
 import os
 import shutil
 import subprocess
@@ -10,10 +10,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from textgen.core import ModelError, uniforms
-from textgen.model import wrap
-from textgen.sampling import draw, filtered
+from textgen.models.model import wrap
+from textgen.generation.sampling import draw, filtered
 
-fast = pytest.importorskip("textgen.fast")
+fast = pytest.importorskip("textgen.generation.fused")
 
 small = dict(vocab_size=300, bos_token_id=1, eos_token_id=1, pad_token_id=0)
 llama = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
@@ -259,5 +259,5 @@ def test_threads(compiled):
 
 
 def test_nothing_needs_this_module():
-    code = "import sys; sys.modules['textgen.fast'] = None\nimport textgen.generation, textgen.api, textgen.cli"
+    code = "import sys; sys.modules['textgen.generation.fused'] = None\nimport textgen.generation.loop, textgen.api, textgen.cli"
     subprocess.run([sys.executable, "-c", code], check=True)

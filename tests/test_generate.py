@@ -5,8 +5,8 @@ import numpy as np
 import pytest,torch
 from textgen import GenerateError, TextGen
 from textgen.core import uniforms
-from textgen.generation import Writer, generate, generate_file, next_tokens, read_prompts, stream
-from textgen.sampling import choose, draw, filtered, probabilities
+from textgen.generation.loop import Writer, generate, generate_file, next_tokens, read_prompts, stream
+from textgen.generation.sampling import choose, draw, filtered, probabilities
 from textgen.settings import GenerateSettings
 
 
@@ -14,7 +14,7 @@ from textgen.settings import GenerateSettings
 def t5(tok):
     "A tiny random T5 with a byte-level vocabulary, behind the four methods."
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.model import seeded, wrap
+    from textgen.models.model import seeded, wrap
     with seeded(0): return wrap(AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=len(tok), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0, n_positions=48)).eval())
 
 @pytest.fixture(params=["causal", "seq2seq"])
@@ -93,8 +93,8 @@ def test_streams(write, ask):
 
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
-    from textgen.model import State
-    from textgen.tokenizer import Codec
+    from textgen.models.model import State
+    from textgen.text.tokenizer import Codec
     codec = Codec(tok); ids = codec.encode("a🍜é👩‍👩‍👧b")
     class Says:
         device, context, continues = torch.device("cpu"), 100, True

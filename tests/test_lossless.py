@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import example, given as texts_given, strategies as st
 from textgen import TextGenError, TokenDataset, load_tokenizer, train_tokenizer
-from textgen.tokenizer import PROBE, Codec, added_pieces, fingerprint, is_lossless, lossless, save_tokenizer, tokenizer_from_json, tokenizer_to_json
+from textgen.text.tokenizer import PROBE, Codec, added_pieces, fingerprint, is_lossless, lossless, save_tokenizer, tokenizer_from_json, tokenizer_to_json
 from test_tokenizer import HARD, _mixed, naughty  # noqa: F401
 
 NAMES = "</s> <pad> <unk> a<extra_id_0>b <extra_id_99>[CLS] x[SEP] [MASK]<s><0x0A><0x41>"
@@ -16,7 +16,7 @@ def t5_like(size=2000, sentinels=100):
     "A tokenizer as T5's is: what is blank becomes one space, what is compatible becomes the same, sentinels behind the vocabulary."
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import T5Tokenizer
-    from textgen.corpus import bundled, documents
+    from textgen.text.corpus import bundled, documents
     tok = Tokenizer(models.Unigram())
     tok.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
     tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])

@@ -5,9 +5,9 @@ from textgen.core import GenerateError
 from textgen.settings import GenerateSettings, as_schema
 
 pytest.importorskip("llguidance")
-from textgen.generation import generate
-from textgen.schema import Guide, parse
-from textgen.tokenizer import Codec
+from textgen.generation.loop import generate
+from textgen.generation.schema import Guide, parse
+from textgen.text.tokenizer import Codec
 
 ANIMAL = dict(type="object", properties=dict(name=dict(type="string", maxLength=8), legs=dict(enum=[2, 4])), required=["name", "legs"], additionalProperties=False)
 FITS = {"regex": (r"[0-9]{4}-[0-9]{2}", lambda t: re.fullmatch(r"[0-9]{4}-[0-9]{2}", t)), "choice": (["yes", "No way", "naïve\nZoë"], lambda t: t in ("yes", "No way", "naïve\nZoë")),
@@ -18,7 +18,7 @@ FITS = {"regex": (r"[0-9]{4}-[0-9]{2}", lambda t: re.fullmatch(r"[0-9]{4}-[0-9]{
 def t5(tok):
     "A tiny random T5 with a byte-level vocabulary."
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.model import seeded, wrap
+    from textgen.models.model import seeded, wrap
     with seeded(0): return wrap(AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=len(tok), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0)).eval())
 
 def _unigram(small=False):
@@ -48,7 +48,7 @@ def test_other_vocabularies(t5):
 
 def test_lossless_vocabularies(t5):
     "One that writes capitals and newlines with markers: choices are exact, a pattern is refused."
-    from textgen.tokenizer import lossless
+    from textgen.text.tokenizer import lossless
     codec, choices = Codec(lossless(_unigram(small=True))), ["Yes", "No\nWAY ", "Zoë"]
     assert codec.lossless
     with pytest.raises(GenerateError, match="markers"): Guide(codec, "[a-z]+")

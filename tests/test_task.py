@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TaskError, TokenDataset
-from textgen.corpus import bundled, rows
-from textgen.task import (Draws, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
+from textgen.text.corpus import bundled, rows
+from textgen.tasks.task import (Draws, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
                           preprocessor, span_corruption, split_tokens)
-from textgen.tokenizer import Codec
+from textgen.text.tokenizer import Codec
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def codec(tok): return Codec(tok)
 @pytest.fixture(scope="module")
 def unigram():
     "Another kind of tokenizer, on bytes too."
-    from textgen.tokenizer import train_tokenizer
+    from textgen.text.tokenizer import train_tokenizer
     return Codec(train_tokenizer(bundled("poems"), vocab_size=500, kind="unigram"))
 
 def doc(n, first=0): return dict(text=np.arange(first, first+n))
@@ -192,9 +192,9 @@ def test_another_process_draws_the_same(python):
     code = """
 import sys
 from textgen import Task, Mixture, train_tokenizer
-from textgen.corpus import bundled
-from textgen.tokenizer import Codec
-from textgen.batch import make_source
+from textgen.text.corpus import bundled
+from textgen.text.tokenizer import Codec
+from textgen.tasks.batch import make_source
 from textgen.core import sha256
 tok = train_tokenizer(bundled("poems"), vocab_size=300)
 s = make_source("seq2seq", Mixture(["poems", "news", Task("own", "news", lambda e, d: [dict(input=e["headline"], target=e["body"])])]), Codec(tok), batch_size=2)
@@ -293,7 +293,7 @@ def test_a_file_of_tasks(tmp_path):
 def test_a_file_with_mistakes(tmp_path, text, words):
     (tmp_path/"bad.py").write_text(text)
     with pytest.raises(TaskError, match=words): Task.get(f"{tmp_path}/bad.py:a")
-    assert {t for t in ("poems", "news")}<={*map(lambda t: t[0], __import__("textgen.task").task.list_tasks())}
+    assert {t for t in ("poems", "news")}<={*map(lambda t: t[0], __import__("textgen.tasks.task").task.list_tasks())}
 
 @pytest.mark.parametrize("make, words", [
     (lambda: Task("", "poems"), "the name of a task is a text"), (lambda: Task("a", None), "no text in None"), (lambda: Task("a", "no such thing"), "no text in 'no such thing'"),

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from textgen import GenerateError, TextGen, TextGenError, TokenDataset, train_tokenizer
-from textgen.callback import NoView
-from textgen.fast import library
+from textgen.training.callback import NoView
+from textgen.generation.fused import library
 
 ASKS = [dict(prompt=p, seed=s, n=n, max_new_tokens=12, temperature=t) for s,(p,n,t) in enumerate([("", 1, .7), ("The sea", 3, 1.), ("a\nb", 2, 0), ("Zoë 🐟", 1, 1.3), ("The "*90, 2, .7)]*4)]
 
@@ -43,7 +43,7 @@ def test_files_without_a_name_do_not_meet(tg, tmp_path, monkeypatch):
 
 def test_one_dataset_in_many_threads(data):
     "Batches, documents and encoding, all at once."
-    from textgen.batch import Windows
+    from textgen.tasks.batch import Windows
     def work(k): return Windows(data, 16, 4, seed=3)[k].tolist(), data.decode(data[k]), data.encode(f"The sea {k}")
     with ThreadPoolExecutor(8) as pool: assert list(pool.map(work, range(40)))==[work(k) for k in range(40)]
 
@@ -64,7 +64,7 @@ def test_loading_in_many_threads(model_folder, tg, spare):
 
 def test_training_outside_the_main_thread(tiny, tok, data):
     "A notebook's button trains in a thread; another thread may stop it."
-    from textgen.callback import Control
+    from textgen.training.callback import Control
     stop, tg = Control(), tiny(tok)
     class View(NoView):
         def update(self, step, *args): stop.stop()
@@ -77,9 +77,9 @@ TRAIN = """
 import json,sys
 from transformers import GPT2Config
 from textgen import TextGen
-from textgen.callback import NoView
-from textgen.fast import library
-from textgen.model import model_hash
+from textgen.training.callback import NoView
+from textgen.generation.fused import library
+from textgen.models.model import model_hash
 for dropout in (0., .1):
     c = GPT2Config(vocab_size=400, n_layer=2, n_head=2, n_embd=32, n_positions=64, bos_token_id=0, eos_token_id=0, resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
     tg = TextGen.new(c, sys.argv[1], seed=5, device="cpu")

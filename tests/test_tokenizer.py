@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from hypothesis import example, given as texts_given, strategies as st
 from textgen import TextGenError, TokenDataset, corpus, load_tokenizer, tokenizer, train_tokenizer
-from textgen.tokenizer import END, Codec, fingerprint, save_tokenizer, tokenizer_from_json, tokenizer_to_json
+from textgen.text.tokenizer import END, Codec, fingerprint, save_tokenizer, tokenizer_from_json, tokenizer_to_json
 
 HARD = ["", " ", "\n", "\t \n\n  ", "\r\n", "a\rb", "\0", "\x7f\x1b[31m", "\ufeffa", "\u200b\u00a0\u2028\u2029\x85",
         "ﬁ e\u0301 é Å Å", "İıſß", "👩‍👩‍👧‍👦🏳️‍🌈🇩🇪", "\u202eabc", "\ufffd", "\ufffd\ufffd🍜",
@@ -19,7 +19,7 @@ def gpt2_codec(gpt2): return Codec(gpt2)
 
 @pytest.fixture(scope="module")
 def unigram():
-    from textgen.corpus import bundled
+    from textgen.text.corpus import bundled
     return train_tokenizer(bundled("poems"), vocab_size=600, kind="unigram")
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_only_text_is_learned_from(texts):
     with pytest.raises(TextGenError): train_tokenizer(texts=texts)
 
 def test_training_again_gives_the_same(tok):
-    from textgen.corpus import bundled
+    from textgen.text.corpus import bundled
     assert fingerprint(train_tokenizer(bundled("poems"), vocab_size=400))==fingerprint(tok)
 
 
@@ -176,7 +176,7 @@ def _learned(texts, size):
 def much(monkeypatch):
     "As if a little were much; returns the poems, and a list of whether gigatoken was believed."
     pytest.importorskip("gigatoken")
-    from textgen.corpus import bundled, documents
+    from textgen.text.corpus import bundled, documents
     believed, big = [], tokenizer._big_bpe
     def seen(*args): believed.append(big(*args)); return believed[-1]
     monkeypatch.setattr(tokenizer, "BIG", 50_000)
@@ -190,7 +190,7 @@ def test_much_text(much, capfd):
 
 def test_much_text_of_every_kind(much, given):
     "Real text in documents that are large, or empty, and hard ones between."
-    from textgen.corpus import documents
+    from textgen.text.corpus import documents
     texts, believed = much
     plays = given("tinyshakespeare.txt").read_text(encoding="utf-8")
     texts = [*texts, "", plays, "", "", *HARD, _mixed(100_000), *(d.text for d in documents(given("poems.jsonl"), column="text"))]

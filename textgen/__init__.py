@@ -1,12 +1,19 @@
 "Turn your own text into a model that writes. Names are imported when they are first used, so `import textgen` costs nothing."
 __version__ = "0.1.0"
 
-_names = dict(
-    TextGen="api", Run="trainer", TokenDataset="dataset", Task="task", Mixture="task", train_tokenizer="tokenizer", load_tokenizer="tokenizer",
-    documents="corpus", bundled="corpus", Document="corpus", Receipt="receipt", GenerateSettings="settings", TrainSettings="settings",
-    Samples="generation", Sample="generation", TextGenError="core", CorpusError="core", TokenizerError="core", CacheError="core",
-    TaskError="core", ModelError="core", TrainError="core", GenerateError="core", VerifyError="core", ExportError="core",
-)
+_homes = {  # the module in which each public name lives
+    "api": "TextGen",
+    "core": "TextGenError CorpusError TokenizerError CacheError TaskError ModelError TrainError GenerateError VerifyError ExportError",
+    "receipt": "Receipt",
+    "settings": "GenerateSettings TrainSettings",
+    "text.corpus": "documents bundled Document",
+    "text.tokenizer": "train_tokenizer load_tokenizer",
+    "text.dataset": "TokenDataset",
+    "tasks.task": "Task Mixture",
+    "generation.loop": "Samples Sample",
+    "training.trainer": "Run",
+}
+_names = {name: home for home, names in _homes.items() for name in names.split()}
 __all__ = [*_names]
 
 

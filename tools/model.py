@@ -5,9 +5,9 @@ A `mini` trained on both bundled collections. Dropout, because the text is small
 from pathlib import Path
 import textgen
 from textgen import TextGen, TokenDataset, bundled, train_tokenizer
-from textgen.corpus import table_texts
-from textgen.model import make_config
-from textgen.tokenizer import Codec
+from textgen.text.corpus import table_texts
+from textgen.models.model import make_config
+from textgen.text.tokenizer import Codec
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
     run = tg.train(data, steps=1200, sample_every=300)
     print(run)
     print(tg.generate("", n=3, seed=42))
-    tg.save(Path(textgen.__file__).parent/"data"/"model")
+    tg.save(Path(textgen.__file__).parent/"bundled"/"model")
 
 
 if __name__ == "__main__": main()
