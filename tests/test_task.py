@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TaskError, TokenDataset
 from textgen.text.corpus import bundled, rows
-from textgen.tasks.task import (Draws, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
+from textgen.tasks.task import (Draws, list_tasks, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
                           preprocessor, span_corruption, split_tokens)
 from textgen.text.tokenizer import Codec
 
@@ -293,7 +293,7 @@ def test_a_file_of_tasks(tmp_path):
 def test_a_file_with_mistakes(tmp_path, text, words):
     (tmp_path/"bad.py").write_text(text)
     with pytest.raises(TaskError, match=words): Task.get(f"{tmp_path}/bad.py:a")
-    assert {t for t in ("poems", "news")}<={*map(lambda t: t[0], __import__("textgen.tasks.task").task.list_tasks())}
+    assert {t for t in ("poems", "news")}<={*map(lambda t: t[0], list_tasks())}
 
 @pytest.mark.parametrize("make, words", [
     (lambda: Task("", "poems"), "the name of a task is a text"), (lambda: Task("a", None), "no text in None"), (lambda: Task("a", "no such thing"), "no text in 'no such thing'"),
