@@ -16,6 +16,7 @@ from numbers import Integral, Real
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
+from .codehash import code_hash
 from .core import TaskError, TextGenError, first_line, sha256, random_words, uniforms, unknown
 from .corpus import BUNDLED, SEP, TABLE_TYPES, TEXT_TYPES, bundled, documents, find_files, read_chunks, records, rows
 from .dataset import Spill, TokenDataset, is_cache, open_data
@@ -591,11 +592,14 @@ def every(self:OpenTask, seed:int=0): # yields examples
             if e is not None: yield self._pair(e)
 
 # %% ../nbs/13_task.ipynb #f2d1b3a8
+def _is_known(step):
+    "Whether a step is this package's own, with options that show themselves in full."
+    if not isinstance(step, Step) or step.f.__globals__["__name__"].partition(".")[0]!="textgen": return False
+    return all(type(v) in (str, int, float, bool, type(None)) for v in (*step.args, *step.kw.values()))
+
 def _code(step):
     "What a step does, as text that another process makes the same."
-    if isinstance(step, Step): return repr(step)
-    code = getattr(step, "__code__", None)
-    return f"{getattr(step, '__name__', type(step).__name__)} {code.co_code.hex()} {[c for c in code.co_consts if isinstance(c, (str, int, float))]}" if code else repr(type(step))
+    return repr(step) if _is_known(step) else code_hash(step)
 
 def _sha(a): return sha256(np.ascontiguousarray(a[:]).data)
 
