@@ -11,7 +11,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .batch import eval_batches
-from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, recover
+from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .dataset import TokenDataset
 from .generation import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_of, wrap
@@ -86,7 +86,7 @@ def context(self:TextGen): "Longest text the model can look at, in tokens."; ret
 def tokenizer(self:TextGen): "The transformers tokenizer."; return self.codec.tokenizer
 @patch
 def __repr__(self:TextGen):
-    return f"TextGen: {self.kind} {self.model.config.model_type}, {self.model.num_parameters():,} weights, {len(self.codec):,} tokens, context {self.context}, on {self.wrapped.device}"
+    return f"TextGen: {self.kind} {printable(self.model.config.model_type)}, {self.model.num_parameters():,} weights, {len(self.codec):,} tokens, context {self.context}, on {self.wrapped.device}"
 
 # %% ../nbs/70_api.ipynb #090452e9
 @patch
@@ -153,12 +153,13 @@ def train(self:TextGen,
     device=None, # where to train; None: on the best there is
     **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
-    from textgen.callback import default_view
+    from textgen.callback import check_view, default_view
     from textgen.trainer import fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
-    if said := self._adapt_for(data): getattr(view or default_view(), "note", print)(said)
+    view = check_view(view or default_view())
+    if said := self._adapt_for(data): view.note(said)
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
     run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None

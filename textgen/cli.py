@@ -11,7 +11,7 @@ import itertools,inspect,json,os,re,sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .core import CacheError, CorpusError, GenerateError, ModelError, TextGenError, recover, unknown
+from .core import CacheError, CorpusError, GenerateError, ModelError, TextGenError, recover, say, unknown
 from .settings import GenerateSettings, TrainSettings, helps
 
 # %% ../nbs/80_cli.ipynb #cf8e4eab
@@ -61,8 +61,8 @@ def tokenizer(
     "Train a tokenizer on text."
     from textgen.tokenizer import train_tokenizer
     tok = train_tokenizer(files, vocab_size=vocab_size, kind=kind, save=out, **_reading(by, column, template, encoding))
-    print(f"{out}: {len(tok):,} tokens")
-    if len(tok)<vocab_size: print(f"(the text gave no more than {len(tok):,} of the {vocab_size:,} asked for)")
+    say(f"{out}: {len(tok):,} tokens")
+    if len(tok)<vocab_size: say(f"(the text gave no more than {len(tok):,} of the {vocab_size:,} asked for)")
 
 # %% ../nbs/80_cli.ipynb #2461c1d5
 @app.command()
@@ -79,8 +79,8 @@ def encode(
     compress = None if compress=="none" else compress
     if compress not in COMPRESSION: raise unknown("compression", compress, ["zstd", "gzip", "none"], CacheError)
     data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, save=out, compress=compress, **_reading(by, column, template, encoding))
-    print(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
-    if len(data)==1: print("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
+    say(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
+    if len(data)==1: say("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
 
 # %% ../nbs/80_cli.ipynb #dd68bd8b
 def _tokenizer_for(data, tasks, reading):
@@ -88,7 +88,7 @@ def _tokenizer_for(data, tasks, reading):
     from textgen.dataset import TokenDataset, is_cache
     from textgen.tokenizer import train_tokenizer
     if data and is_cache(data[0]): return TokenDataset.load(data[0]).tokenizer
-    print("training: learns a tokenizer of 1,000 tokens from the text (--tokenizer takes another)", file=sys.stderr)
+    say("training: learns a tokenizer of 1,000 tokens from the text (--tokenizer takes another)", sys.stderr)
     if not tasks: return train_tokenizer(data, **reading)
     from textgen.corpus import documents
     return train_tokenizer(texts=itertools.chain(*(t.texts() for t in tasks), (d.text for d in documents(data, **reading)) if data else ()))
@@ -138,9 +138,9 @@ def train(
     from textgen.task import Task
     tasks, reading = [Task.get(t) for t in task or ()], _reading(by, column, template, encoding)
     tg = _trainee(model, new, tokenizer, data or [], tasks, settings.seed, reading)
-    print(tg)
+    say(tg)
     run = tg.train(_what(data or [], tasks, tg.codec, reading), device=device, **kwargs)
-    print(f"{run}\nsample from it:  textgen generate {out}")
+    say(f"{run}\nsample from it:  textgen generate {out}")
     if run.stopped: raise typer.Exit(130)
 
 # %% ../nbs/80_cli.ipynb #b3473666
@@ -149,8 +149,8 @@ def tasks(file: Annotated[Optional[str], typer.Argument(help="a Python file with
     "List the tasks that can be trained on."
     from textgen.task import list_tasks, tasks_of
     known = {f"{file}:{name}": t for name,t in tasks_of(file).items()} if file else None
-    for name,source,does in list_tasks(known): print(f"{name:>12}  {source}: {does}")
-    print("\ntrain on one:  textgen train --task poems --new t5-mini --out model", file=sys.stderr)
+    for name,source,does in list_tasks(known): say(f"{name:>12}  {source}: {does}")
+    say("\ntrain on one:  textgen train --task poems --new t5-mini --out model", sys.stderr)
 
 # %% ../nbs/80_cli.ipynb #68d28881
 def _to_json(out):
@@ -211,9 +211,9 @@ def generate(
     prompt = read_prompts(prompts) if prompts else _escaped(prompt)
     texts = None if out or device not in ("auto", "cpu") or quantize else _at_once(model, prompt, settings)
     if texts is None: texts = _by_textgen(model, prompt, out, dict(device=device, quantize=quantize), kwargs|dict(seed=settings.seed if not out else kwargs["seed"]))
-    if out: return print(_written(texts))
-    print(_to_json(texts) if as_json else texts)
-    print(f"seed {settings.seed}", file=sys.stderr)
+    if out: return say(_written(texts))
+    say(_to_json(texts) if as_json else texts)
+    say(f"seed {settings.seed}", sys.stderr)
 
 # %% ../nbs/80_cli.ipynb #5e1f3467
 def _info_model(p):
@@ -273,7 +273,7 @@ def _info(path):
 @app.command()
 def info(path: Annotated[str, typer.Argument(help="a model, a tokenizer, a token cache, or a file of samples")]):
     "Say what a file or folder of textgen holds."
-    for k,v in _info(path).items(): print(f"{k:>20}  {v if isinstance(v, (str,int,float)) or v is None else json.dumps(v, ensure_ascii=False)}")
+    for k,v in _info(path).items(): say(f"{k:>20}  {v if isinstance(v, (str,int,float)) or v is None else json.dumps(v, ensure_ascii=False)}")
 
 # %% ../nbs/80_cli.ipynb #3bae2b05
 @app.command()
@@ -285,10 +285,10 @@ def demo(
     from textgen.corpus import bundled
     from textgen.model import check_folder
     check_folder(out)
-    print("1. A tokenizer, learned from the poems that come with textgen")
+    say("1. A tokenizer, learned from the poems that come with textgen")
     from textgen.tokenizer import train_tokenizer
     tok = train_tokenizer(bundled("poems"), vocab_size=1000, template="{title}\n\n{text}")
-    print(f"   {len(tok):,} tokens: {' '.join(repr(o)[1:-1] for o in tok.convert_ids_to_tokens(range(600, 610))).replace('Ġ', '·')} …")
+    say(f"   {len(tok):,} tokens: {' '.join(repr(o)[1:-1] for o in tok.convert_ids_to_tokens(range(600, 610))).replace('Ġ', '·')} …")
     _demo_train(tok, bundled("poems"), out, steps)
 
 def _demo_train(tok, poems, out, steps):
@@ -296,13 +296,13 @@ def _demo_train(tok, poems, out, steps):
     from textgen.api import TextGen
     from textgen.dataset import TokenDataset
     data = TokenDataset.from_files(poems, tok, template="{title}\n\n{text}")
-    print(f"\n2. The poems as tokens\n   {data}")
+    say(f"\n2. The poems as tokens\n   {data}")
     tg = TextGen.new("mini", tok)
-    print(f"\n3. A new model, trained\n   {tg}\n")
+    say(f"\n3. A new model, trained\n   {tg}\n")
     run = tg.train(data, steps=steps, sample_every=max(1, steps//3), save_to=out)
-    print(f"\n   {run}\n\n4. New poems\n")
-    print(tg.generate("", n=3, max_new_tokens=120, seed=42))
-    print(f"\nThe model is in {out}/. More poems:\n\n   textgen generate {out} -n 3 --max-new-tokens 150\n   textgen generate {out} --prompt 'The sea' --temperature 1.0")
+    say(f"\n   {run}\n\n4. New poems\n")
+    say(tg.generate("", n=3, max_new_tokens=120, seed=42))
+    say(f"\nThe model is in {out}/. More poems:\n\n   textgen generate {out} -n 3 --max-new-tokens 150\n   textgen generate {out} --prompt 'The sea' --temperature 1.0")
 
 # %% ../nbs/80_cli.ipynb #3b775d81
 _names = "|".join({*helps(GenerateSettings), *helps(TrainSettings), "by", "column", "template", "encoding", "tokenizer", "device"}-{"n"})
@@ -316,15 +316,15 @@ def main(args=None):
     "Run the command line and exit."
     args = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in args
-    if args[:1]==["--version"]: return print(f"textgen {sys.modules['textgen'].__version__}")
+    if args[:1]==["--version"]: return say(f"textgen {sys.modules['textgen'].__version__}")
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # threads that wait should not spin for long on a core that others use
     for f in (sys.stdout, sys.stderr):
         if hasattr(f, "reconfigure"): f.reconfigure(errors="replace")  # a terminal that lacks a character shows a sign in its place
     try: app([a for a in args if a!="--debug"], prog_name="textgen")
     except (TextGenError, OSError) as e:
         if debug: raise
-        print(f"textgen: {_as_options(' '.join(str(e).splitlines()))}", file=sys.stderr)
+        say(f"textgen: {_as_options(' '.join(str(e).splitlines()))}", sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("textgen: stopped; nothing was written", file=sys.stderr)
+        say("textgen: stopped; nothing was written", sys.stderr)
         sys.exit(130)

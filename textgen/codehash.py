@@ -15,7 +15,7 @@ from .core import TaskError, sha256
 _HOME = "textgen" # this package
 _INSTALLED = [Path(p).resolve() for p in {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()}]
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _installed_file(file):
     "Whether a file belongs to the standard library or an installed package."
     path = Path(file).resolve()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from .codehash import code_hash
-from .core import TaskError, TextGenError, first_line, sha256, random_words, uniforms, unknown
+from .core import TaskError, TextGenError, first_line, printable, sha256, random_words, uniforms, unknown
 from .corpus import BUNDLED, SEP, TABLE_TYPES, TEXT_TYPES, bundled, documents, find_files, read_chunks, records, rows
 from .dataset import Spill, TokenDataset, is_cache, open_data
 from .tokenizer import Codec
@@ -382,7 +382,9 @@ class Task:
         self.sort = _sort(source)
         self.name, self.source, self.steps, self.splits = name, source, _as_steps(name, preprocess), _check_splits(name, splits)
         self.postprocess, self.metrics, self.read, self._columns = postprocess, metrics if isinstance(metrics, (list, tuple)) else (metrics,), read, {}
-    def __repr__(self): return f"Task {self.name!r}: {self.where}{'' if not self.steps else ' → '+', '.join(getattr(s, '__name__', None) or repr(s) for s in self.steps)}"
+    def __repr__(self):
+        steps = ", ".join(getattr(s, "__name__", None) or repr(s) for s in self.steps)
+        return printable(f"Task {self.name!r}: {self.where}{' → '+steps if steps else ''}")
     @property
     def where(self)->str:
         "The source in a few words."
@@ -502,7 +504,7 @@ class OpenTask:
         self.n = len(index) if w is None or grouped else float(w.sum())  # examples in the source
         self.known = {}
     def __len__(self): return len(self.index)
-    def __repr__(self): return f"{self.name}: {len(self):,} documents, {self.tokens:,} tokens"
+    def __repr__(self): return f"{printable(self.name)}: {len(self):,} documents, {self.tokens:,} tokens"
     @property
     def sources(self)->list:
         "Where the text is from, as the receipt says it."
@@ -688,7 +690,10 @@ class Mixture:
         _check_rates(rates, len(self.tasks), cap, temperature)
         self.rates, self.cap, self.temperature, self.by, self.name = rates, cap, float(temperature), by, name
         if isinstance(rates, Mapping): self.rates = self._by_name(rates)
-    def __repr__(self): return f"Mixture {self.name+': ' if self.name else ''}{', '.join(t.name or repr(t) for t in self.tasks)}; rates {self.rates}{f' by {self.by}' if self.by!='example' else ''}"
+    def __repr__(self):
+        names = ", ".join(t.name or repr(t) for t in self.tasks)
+        by = f" by {self.by}" if self.by!="example" else ""
+        return printable(f"Mixture {self.name+': ' if self.name else ''}{names}; rates {self.rates}{by}")
     def _by_name(self, rates):
         names = [t.name for t in self.tasks]
         for k in rates:
