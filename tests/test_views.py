@@ -18,7 +18,7 @@ def test_all_views_derive_from_one():
     import textgen,pkgutil
     named = set()
     for m in pkgutil.walk_packages(textgen.__path__, "textgen."):
-        if not m.name.endswith("__main__"): named |= {v for k,v in vars(importlib.import_module(m.name)).items() if k.endswith("View") and isinstance(v, type)}
+        if not m.name.endswith("__main__"): named |= {v for k,v in vars(importlib.import_module(m.name)).items() if k.endswith("View") and not k.startswith("_") and isinstance(v, type)}
     assert {v.__name__ for v in named}>={"View", "NoView", "LineView", "NotebookView", "PanelView"} and all(issubclass(v, View) for v in named)
     assert named-{View}=={*_views()}
 
