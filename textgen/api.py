@@ -9,7 +9,6 @@ __all__ = ['TextGen']
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from .batch import eval_batches
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .dataset import TokenDataset
@@ -208,7 +207,7 @@ def _ask(self:TextGen, **kwargs):
     return s, guide
 
 @patch
-@delegates(GenerateSettings)
+@takes(GenerateSettings)
 def generate(self:TextGen,
     prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
     **kwargs)->Samples:
@@ -217,7 +216,7 @@ def generate(self:TextGen,
     return generate(self._writer(settings), self.codec, prompt, settings, self._origin(), guide=guide)
 
 @patch
-@delegates(GenerateSettings, but=["n"])
+@takes(GenerateSettings, but=["n"])
 def generate_one(self:TextGen,
     prompt:str="", # what to go on from
     **kwargs)->str:
@@ -226,7 +225,7 @@ def generate_one(self:TextGen,
 
 # %% ../nbs/70_api.ipynb #c62500ba
 @patch
-@delegates(GenerateSettings, but=["n"])
+@takes(GenerateSettings, but=["n"])
 def stream(self:TextGen,
     prompt:str="", # what to go on from
     **kwargs): # yields str
@@ -244,7 +243,7 @@ def next_tokens(self:TextGen,
 
 # %% ../nbs/70_api.ipynb #439b4792
 @patch
-@delegates(GenerateSettings, but=["temperature"])
+@takes(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
     prompt:str="", # what to go on from
     temperatures=(0.7, 1.0, 1.2), # what to try
@@ -254,7 +253,7 @@ def generate_samples(self:TextGen,
     return compare(self._writer(settings), self.codec, prompt, settings, temperatures, self._origin(), guide)
 
 @patch
-@delegates(GenerateSettings)
+@takes(GenerateSettings)
 def generate_to_file(self:TextGen,
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt
     prompt="", # what to go on from; a list of prompts: `n` texts for each
