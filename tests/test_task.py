@@ -282,10 +282,11 @@ def test_names(codec):
 def test_a_file_of_tasks(tmp_path):
     f = tmp_path/"mine.py"
     f.write_text("from textgen import Task, Mixture\nlim = Task('limericks', ['There was'])\nTask.register(Task('odes of a file', ['O wind']))\nmix = Mixture([lim, 'odes of a file'])\n")
-    assert Task.get(f"{f}:lim").name=="limericks" and Task.get(f"{f}:odes of a file").name=="odes of a file" and isinstance(as_task(f"{f}:mix"), Mixture)
+    assert Task.get(f"{f}:lim").name=="limericks" and Task.get(f"{f}:odes of a file").name=="odes of a file" and isinstance(Task.get(f"{f}:mix"), Mixture)
     assert Task.get(f"{f}:lim") is Task.get(f"{f}:lim")
     f.write_text("from textgen import Task\nTask.register(Task('odes of a file', ['O west wind']))\n")
-    assert Task.get(f"{f}:odes of a file").source==["O west wind"] and Task.get(str(f)).name=="odes of a file"
+    assert Task.get(f"{f}:odes of a file").source==["O west wind"]
+    with pytest.raises(TaskError, match="mine.py: which task. Write .*mine.py:NAME"): Task.get(str(f))
     with pytest.raises(TaskError, match="unknown task in .*'lim'; there are: odes of a file"): Task.get(f"{f}:lim")
 
 @pytest.mark.parametrize("text, words", [("def f(:\n", "line 1: SyntaxError"), ("x = 1\nimport nothing_like_this\n", "line 2: ModuleNotFoundError: No module named 'nothing_like_this'"),

@@ -9,9 +9,8 @@ __all__ = ['TextGen']
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from .tasks.batch import eval_batches
-from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, recover
+from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .text.dataset import TokenDataset
 from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .models.model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_of, wrap
@@ -86,7 +85,7 @@ def context(self:TextGen): "Longest text the model can look at, in tokens."; ret
 def tokenizer(self:TextGen): "The transformers tokenizer."; return self.codec.tokenizer
 @patch
 def __repr__(self:TextGen):
-    return f"TextGen: {self.kind} {self.model.config.model_type}, {self.model.num_parameters():,} weights, {len(self.codec):,} tokens, context {self.context}, on {self.wrapped.device}"
+    return f"TextGen: {self.kind} {printable(self.model.config.model_type)}, {self.model.num_parameters():,} weights, {len(self.codec):,} tokens, context {self.context}, on {self.wrapped.device}"
 
 # %% ../nbs/80_api.ipynb #090452e9
 @patch
@@ -147,18 +146,19 @@ def _adapt_for(self:TextGen, data):
 @patch
 @takes(TrainSettings)
 def train(self:TextGen,
-    data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
+    data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these; what is read is never run (`Task.get("FILE.py:NAME")` runs a file)
     *,
     view=None, # where progress is shown; None: one line
     device=None, # where to train; None: on the best there is
     **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
-    from textgen.training.callback import default_view
+    from textgen.training.callback import check_view, default_view
     from textgen.training.trainer import fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
-    if said := self._adapt_for(data): getattr(view or default_view(), "note", print)(said)
+    view = check_view(view or default_view())
+    if said := self._adapt_for(data): view.note(said)
     self._runs += 1  # the weights change from here on, also in a run that ends with an error
     run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
@@ -207,7 +207,7 @@ def _ask(self:TextGen, **kwargs):
     return s, guide
 
 @patch
-@delegates(GenerateSettings)
+@takes(GenerateSettings)
 def generate(self:TextGen,
     prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
     **kwargs)->Samples:
@@ -216,7 +216,7 @@ def generate(self:TextGen,
     return generate(self._writer(settings), self.codec, prompt, settings, self._origin(), guide=guide)
 
 @patch
-@delegates(GenerateSettings, but=["n"])
+@takes(GenerateSettings, but=["n"])
 def generate_one(self:TextGen,
     prompt:str="", # what to go on from
     **kwargs)->str:
@@ -225,7 +225,7 @@ def generate_one(self:TextGen,
 
 # %% ../nbs/80_api.ipynb #c62500ba
 @patch
-@delegates(GenerateSettings, but=["n"])
+@takes(GenerateSettings, but=["n"])
 def stream(self:TextGen,
     prompt:str="", # what to go on from
     **kwargs): # yields str
@@ -243,7 +243,7 @@ def next_tokens(self:TextGen,
 
 # %% ../nbs/80_api.ipynb #439b4792
 @patch
-@delegates(GenerateSettings, but=["temperature"])
+@takes(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
     prompt:str="", # what to go on from
     temperatures=(0.7, 1.0, 1.2), # what to try
@@ -253,7 +253,7 @@ def generate_samples(self:TextGen,
     return compare(self._writer(settings), self.codec, prompt, settings, temperatures, self._origin(), guide)
 
 @patch
-@delegates(GenerateSettings)
+@takes(GenerateSettings)
 def generate_to_file(self:TextGen,
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt
     prompt="", # what to go on from; a list of prompts: `n` texts for each

@@ -11,7 +11,7 @@ import itertools,inspect,json,os,re,sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .core import CacheError, CorpusError, GenerateError, ModelError, TextGenError, recover, unknown
+from .core import CacheError, CorpusError, GenerateError, ModelError, TextGenError, recover, say, unknown
 from .settings import GenerateSettings, TrainSettings, helps
 
 # %% ../nbs/81_cli.ipynb #cf8e4eab
@@ -61,8 +61,8 @@ def tokenizer(
     "Train a tokenizer on text."
     from textgen.text.tokenizer import train_tokenizer
     tok = train_tokenizer(files, vocab_size=vocab_size, kind=kind, save=out, **_reading(by, column, template, encoding))
-    print(f"{out}: {len(tok):,} tokens")
-    if len(tok)<vocab_size: print(f"(the text gave no more than {len(tok):,} of the {vocab_size:,} asked for)")
+    say(f"{out}: {len(tok):,} tokens")
+    if len(tok)<vocab_size: say(f"(the text gave no more than {len(tok):,} of the {vocab_size:,} asked for)")
 
 # %% ../nbs/81_cli.ipynb #2461c1d5
 @app.command()
@@ -79,8 +79,8 @@ def encode(
     compress = None if compress=="none" else compress
     if compress not in COMPRESSION: raise unknown("compression", compress, ["zstd", "gzip", "none"], CacheError)
     data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, save=out, compress=compress, **_reading(by, column, template, encoding))
-    print(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
-    if len(data)==1: print("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
+    say(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
+    if len(data)==1: say("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
 
 # %% ../nbs/81_cli.ipynb #dd68bd8b
 def _tokenizer_for(data, tasks, reading):
@@ -88,7 +88,7 @@ def _tokenizer_for(data, tasks, reading):
     from textgen.text.dataset import TokenDataset, is_cache
     from textgen.text.tokenizer import train_tokenizer
     if data and is_cache(data[0]): return TokenDataset.load(data[0]).tokenizer
-    print("training: learns a tokenizer of 1,000 tokens from the text (--tokenizer takes another)", file=sys.stderr)
+    say("training: learns a tokenizer of 1,000 tokens from the text (--tokenizer takes another)", sys.stderr)
     if not tasks: return train_tokenizer(data, **reading)
     from textgen.text.corpus import documents
     return train_tokenizer(texts=itertools.chain(*(t.texts() for t in tasks), (d.text for d in documents(data, **reading)) if data else ()))
@@ -97,7 +97,9 @@ def _trainee(model, new, tokenizer, data, tasks, seed, reading):
     "The `TextGen` that is to be trained."
     from textgen.api import TextGen
     from textgen.text.corpus import find_files
+    from textgen.tasks.task import refuse_code
     if (model is None)==(new is None): raise typer.BadParameter("give either --model (to fine-tune) or --new (to start from random weights)")
+    refuse_code(data)
     if data: find_files(data)  # a mistyped path is said to be one
     return TextGen(model, tokenizer) if model else TextGen.new(new, tokenizer or _tokenizer_for(data, tasks, reading), seed=seed)
 
@@ -114,8 +116,8 @@ def _what(data, tasks, codec, reading):
 @settings_options(TrainSettings, but=["callbacks", "save_to", "trainer", "control", "loggers", "resume"])
 def train(
     out: Annotated[str, typer.Option(help="folder for the model")],
-    data: Annotated[Optional[list[str]], typer.Argument(help="a token cache, or text files", show_default=False)] = None,
-    task: Annotated[Optional[list[str]], typer.Option(help="a task by its name (see: textgen tasks), or of your own as FILE.py:NAME; may be given again, for a mixture", metavar="NAME|FILE.py:NAME", show_default=False)] = None,
+    data: Annotated[Optional[list[str]], typer.Argument(help="a token cache, or text files; they are read and never run, .py files too", show_default=False)] = None,
+    task: Annotated[Optional[list[str]], typer.Option(help="a task by its name (see: textgen tasks), or of your own as FILE.py:NAME, which runs that file; may be given again, for a mixture", metavar="NAME|FILE.py:NAME", show_default=False)] = None,
     model: Annotated[Optional[str], typer.Option(help="folder or Hub id of the model to fine-tune")] = None,
     new: Annotated[Optional[str], typer.Option(help="start from random weights: mini (1 M, minutes on a CPU), small (for a GPU), gpt2 (124 M), t5-mini (2 M, input and output), t5-small (45 M)")] = None,
     tokenizer: Annotated[Optional[str], typer.Option(help="for --new: the tokenizer; none: learned from the text")] = None,
@@ -136,22 +138,19 @@ def train(
     from textgen.tasks.task import Task
     tasks, reading = [Task.get(t) for t in task or ()], _reading(by, column, template, encoding)
     tg = _trainee(model, new, tokenizer, data or [], tasks, settings.seed, reading)
-    print(tg)
+    say(tg)
     run = tg.train(_what(data or [], tasks, tg.codec, reading), device=device, **kwargs)
-    print(f"{run}\nsample from it:  textgen generate {out}")
+    say(f"{run}\nsample from it:  textgen generate {out}")
     if run.stopped: raise typer.Exit(130)
 
 # %% ../nbs/81_cli.ipynb #b3473666
 @app.command()
-def tasks(file: Annotated[Optional[str], typer.Argument(help="a Python file with tasks of your own", show_default=False)] = None):
+def tasks(file: Annotated[Optional[str], typer.Argument(help="a Python file with tasks of your own; it is run, and its tasks are listed", show_default=False)] = None):
     "List the tasks that can be trained on."
-    from textgen.tasks.task import Task, list_tasks
-    if file:
-        try: Task.get(file)
-        except TextGenError as e:
-            if "which task?" not in str(e): raise
-    for name,source,does in list_tasks(): print(f"{name:>12}  {source}: {does}")
-    print("\ntrain on one:  textgen train --task poems --new t5-mini --out model", file=sys.stderr)
+    from textgen.tasks.task import list_tasks, tasks_of
+    known = {f"{file}:{name}": t for name,t in tasks_of(file).items()} if file else None
+    for name,source,does in list_tasks(known): say(f"{name:>12}  {source}: {does}")
+    say("\ntrain on one:  textgen train --task poems --new t5-mini --out model", sys.stderr)
 
 # %% ../nbs/81_cli.ipynb #68d28881
 def _to_json(out):
@@ -212,9 +211,9 @@ def generate(
     prompt = read_prompts(prompts) if prompts else _escaped(prompt)
     texts = None if out or device not in ("auto", "cpu") or quantize else _at_once(model, prompt, settings)
     if texts is None: texts = _by_textgen(model, prompt, out, dict(device=device, quantize=quantize), kwargs|dict(seed=settings.seed if not out else kwargs["seed"]))
-    if out: return print(_written(texts))
-    print(_to_json(texts) if as_json else texts)
-    print(f"seed {settings.seed}", file=sys.stderr)
+    if out: return say(_written(texts))
+    say(_to_json(texts) if as_json else texts)
+    say(f"seed {settings.seed}", sys.stderr)
 
 # %% ../nbs/81_cli.ipynb #5e1f3467
 def _info_model(p):
@@ -274,7 +273,7 @@ def _info(path):
 @app.command()
 def info(path: Annotated[str, typer.Argument(help="a model, a tokenizer, a token cache, or a file of samples")]):
     "Say what a file or folder of textgen holds."
-    for k,v in _info(path).items(): print(f"{k:>20}  {v if isinstance(v, (str,int,float)) or v is None else json.dumps(v, ensure_ascii=False)}")
+    for k,v in _info(path).items(): say(f"{k:>20}  {v if isinstance(v, (str,int,float)) or v is None else json.dumps(v, ensure_ascii=False)}")
 
 # %% ../nbs/81_cli.ipynb #3bae2b05
 @app.command()
@@ -286,10 +285,10 @@ def demo(
     from textgen.text.corpus import bundled
     from textgen.models.model import check_folder
     check_folder(out)
-    print("1. A tokenizer, learned from the poems that come with textgen")
+    say("1. A tokenizer, learned from the poems that come with textgen")
     from textgen.text.tokenizer import train_tokenizer
     tok = train_tokenizer(bundled("poems"), vocab_size=1000, template="{title}\n\n{text}")
-    print(f"   {len(tok):,} tokens: {' '.join(repr(o)[1:-1] for o in tok.convert_ids_to_tokens(range(600, 610))).replace('Ġ', '·')} …")
+    say(f"   {len(tok):,} tokens: {' '.join(repr(o)[1:-1] for o in tok.convert_ids_to_tokens(range(600, 610))).replace('Ġ', '·')} …")
     _demo_train(tok, bundled("poems"), out, steps)
 
 def _demo_train(tok, poems, out, steps):
@@ -297,13 +296,13 @@ def _demo_train(tok, poems, out, steps):
     from textgen.api import TextGen
     from textgen.text.dataset import TokenDataset
     data = TokenDataset.from_files(poems, tok, template="{title}\n\n{text}")
-    print(f"\n2. The poems as tokens\n   {data}")
+    say(f"\n2. The poems as tokens\n   {data}")
     tg = TextGen.new("mini", tok)
-    print(f"\n3. A new model, trained\n   {tg}\n")
+    say(f"\n3. A new model, trained\n   {tg}\n")
     run = tg.train(data, steps=steps, sample_every=max(1, steps//3), save_to=out)
-    print(f"\n   {run}\n\n4. New poems\n")
-    print(tg.generate("", n=3, max_new_tokens=120, seed=42))
-    print(f"\nThe model is in {out}/. More poems:\n\n   textgen generate {out} -n 3 --max-new-tokens 150\n   textgen generate {out} --prompt 'The sea' --temperature 1.0")
+    say(f"\n   {run}\n\n4. New poems\n")
+    say(tg.generate("", n=3, max_new_tokens=120, seed=42))
+    say(f"\nThe model is in {out}/. More poems:\n\n   textgen generate {out} -n 3 --max-new-tokens 150\n   textgen generate {out} --prompt 'The sea' --temperature 1.0")
 
 # %% ../nbs/81_cli.ipynb #3b775d81
 _names = "|".join({*helps(GenerateSettings), *helps(TrainSettings), "by", "column", "template", "encoding", "tokenizer", "device"}-{"n"})
@@ -317,15 +316,15 @@ def main(args=None):
     "Run the command line and exit."
     args = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in args
-    if args[:1]==["--version"]: return print(f"textgen {sys.modules['textgen'].__version__}")
+    if args[:1]==["--version"]: return say(f"textgen {sys.modules['textgen'].__version__}")
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # threads that wait should not spin for long on a core that others use
     for f in (sys.stdout, sys.stderr):
         if hasattr(f, "reconfigure"): f.reconfigure(errors="replace")  # a terminal that lacks a character shows a sign in its place
     try: app([a for a in args if a!="--debug"], prog_name="textgen")
     except (TextGenError, OSError) as e:
         if debug: raise
-        print(f"textgen: {_as_options(' '.join(str(e).splitlines()))}", file=sys.stderr)
+        say(f"textgen: {_as_options(' '.join(str(e).splitlines()))}", sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("textgen: stopped; nothing was written", file=sys.stderr)
+        say("textgen: stopped; nothing was written", sys.stderr)
         sys.exit(130)

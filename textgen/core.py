@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError', 'TrainError',
-           'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'check_hub_id', 'optional', 'fsync',
-           'sweep', 'check_place', 'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms',
-           'draw_seed', 'check_seed', 'Progress']
+           'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'printable', 'escape_html', 'shown',
+           'say', 'check_hub_id', 'optional', 'fsync', 'sweep', 'check_place', 'atomic_path', 'recover',
+           'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
 
 # %% ../nbs/00_core.ipynb #b9e8b1b3
-import ctypes,errno,glob,hashlib,importlib,os,re,shutil,sys,tempfile,time
+import ctypes,errno,glob,hashlib,html,importlib,os,re,shutil,sys,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -48,6 +48,40 @@ def first_line(e:Exception, most=160)->str:
     "What an exception says, in short; its class where it says nothing."
     lines = str(e).strip().splitlines()
     return lines[0][:most] if lines else type(e).__name__
+
+# %% ../nbs/00_core.ipynb #144faa74
+def _sign(m):
+    "A control character or half of a surrogate pair, as Python writes it."
+    return repr(m[0])[1:-1]
+
+def printable(
+    text, # anything
+)->str:
+    "Text for a terminal: control characters are written out, newlines and tabs stay."
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", _sign, str(text))
+
+def escape_html(
+    text, # anything
+)->str:
+    "Text for HTML: no tag and no attribute comes of it."
+    return html.escape(printable(text))
+
+# %% ../nbs/00_core.ipynb #6d65b162
+def shown(
+    text, # anything
+    file, # where it is written to
+)->str:
+    "Text as a file gets it, or where the file is a terminal as `printable` makes it."
+    return printable(text) if file.isatty() else str(text)
+
+def say(
+    text="", # anything
+    file=None, # where to; standard output
+    flush=False, # at once
+):
+    "Print a line."
+    file = file or sys.stdout
+    print(shown(text, file), file=file, flush=flush)
 
 # %% ../nbs/00_core.ipynb #198a6cfd
 def check_hub_id(
@@ -270,6 +304,7 @@ class Progress:
     ):
         self.file = file or sys.stderr
         self.live = self.file.isatty() or "ipykernel" in sys.modules
+        desc = shown(desc, self.file)
         self.bar = _Bar(total=total, desc=desc, unit=unit, unit_scale=unit_scale, file=self.file, disable=not self.live,
                         dynamic_ncols=True, leave=True, mininterval=0.2)
         self.n, self.total, self.desc, self.unit, self.every = 0, total, desc, unit, every
@@ -296,7 +331,9 @@ def line(self:Progress):
 def update(self:Progress, n=1, note=None):
     "Say that `n` more units are done; `note` stands behind the bar."
     self.n += n
-    if note is not None: self.note = note; self.bar.set_postfix_str(note, refresh=False)
+    if note is not None:
+        self.note = shown(note, self.file)
+        self.bar.set_postfix_str(self.note, refresh=False)
     self.bar.update(n)
     now = time.monotonic()
     if not self.live and (now-self.last>=self.every or self.n==self.total):
@@ -306,5 +343,5 @@ def update(self:Progress, n=1, note=None):
 @patch
 def write(self:Progress, text):
     "Print `text` above the bar."
-    if self.live: tqdm.write(text, file=sys.stdout)
-    else: print(text, flush=True)
+    if self.live: tqdm.write(shown(text, sys.stdout), file=sys.stdout)
+    else: say(text, flush=True)

@@ -215,12 +215,13 @@ def helps(settings)->dict: # name -> (type, default, help)
 # %% ../nbs/02_settings.ipynb #93062ca7
 def takes(
     settings, # a settings class
+    but=(), # fields that the function does not take
 ):
     "Show the fields of a settings class in a function's signature, in place of its `**kwargs`."
     def decorate(f):
         sig = inspect.signature(f)
         own = {k: p for k,p in sig.parameters.items() if p.kind is not p.VAR_KEYWORD}
-        more = [p.replace(kind=p.KEYWORD_ONLY) for k,p in inspect.signature(settings).parameters.items() if k not in own]
+        more = [p.replace(kind=p.KEYWORD_ONLY) for k,p in inspect.signature(settings).parameters.items() if k not in {*own, *but}]
         f.__signature__ = sig.replace(parameters=[*own.values(), *more])
         return f
     return decorate

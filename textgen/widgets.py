@@ -6,12 +6,12 @@
 __all__ = ['loss_png', 'PanelView', 'TrainPanel']
 
 # %% ../nbs/90_widgets.ipynb #ed4c0fd9
-import html,io,threading,time
+import io,threading,time
 from pathlib import Path
 import ipywidgets as w
 from fastcore.basics import patch
-from .training.callback import Control, by_task
-from .core import TextGenError, TrainError
+from .training.callback import Control, View, by_task
+from .core import TextGenError, TrainError, escape_html
 from .text.corpus import BUNDLED, TABLE_TYPES, bundled
 
 # %% ../nbs/90_widgets.ipynb #1444e43e
@@ -31,16 +31,18 @@ def loss_png(
     return out.getvalue()
 
 # %% ../nbs/90_widgets.ipynb #da6e9922
-class PanelView:
+class PanelView(View):
     "Shows a run in the widgets of a panel."
-    def __init__(self, panel): self.panel, self.losses, self.drawn = panel, [], 0.
+    def __init__(self, panel): self.panel, self.losses, self.drawn, self.began = panel, [], 0., None
     def start(self, steps, first):
         self.steps, self.panel.bar.max, self.panel.bar.value = steps, steps, first
+    def note(self, text): self.panel._note(text)
     def update(self, step, losses, average, rate, tasks=None):
         self.losses += losses
         self.panel.bar.value = step
         left = (self.steps-step)*self._seconds(step)
-        self.panel.line.value = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f}{by_task(tasks)} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left"
+        line = f"step {step}/{self.steps} · loss {losses[-1]:.3f} · average {average:.3f}{by_task(tasks)} · {rate:,.0f} tokens/s · {left//60:.0f}:{left%60:02.0f} left"
+        self.panel.line.value = escape_html(line)
         self._draw(step==self.steps)
     def sample(self, step, samples): self.panel._show(f"step {step}", samples)
     def end(self): self._draw(True)
@@ -49,7 +51,7 @@ class PanelView:
 @patch
 def _seconds(self:PanelView, step):
     "Seconds a step has taken so far."
-    self.began = getattr(self, "began", (time.monotonic(), step-1))
+    self.began = self.began or (time.monotonic(), step-1)
     return (time.monotonic()-self.began[0])/max(step-self.began[1], 1)
 
 @patch
@@ -79,7 +81,7 @@ class TrainPanel:
         self.button.on_click(lambda _: self.train()); self.stop_button.on_click(lambda _: self.stop())
         self._source_changed()
         self.box = w.VBox([w.HBox([self.source, self.path, self.upload]), w.HBox([self.steps, self.save_to, self.button, self.stop_button]),
-                           self.bar, self.line, self.curve, self.samples, self.code])
+                           self.bar, self.line, self.notes, self.curve, self.samples, self.code])
     def _ipython_display_(self):
         from IPython.display import display
         display(self.box)
@@ -102,6 +104,7 @@ def _outputs(self:TrainPanel):
     "Where things are shown."
     self.bar = w.IntProgress(layout=w.Layout(width="100%"))
     self.line, self.samples, self.code = w.HTML("Press <b>Train</b>."), w.HTML(), w.HTML()
+    self.notes, self.said = w.HTML(), []
     self.curve = w.Image(format="png", layout=w.Layout(display="none", max_width="640px"))
 
 # %% ../nbs/90_widgets.ipynb #6b16dd73
@@ -150,7 +153,7 @@ def _job(self:TrainPanel, text, kw, settings):
     self.line.value = "reading the text"
     self.run = tg.train(TokenDataset.from_files(text, tok, **kw), view=PanelView(self), control=self.stopper, **settings)
     self.textgen = tg
-    self.line.value = html.escape(str(self.run))
+    self.line.value = escape_html(str(self.run))
     self._show("new texts", tg.generate(n=3, max_new_tokens=120, seed=0))
 
 # %% ../nbs/90_widgets.ipynb #5d387e01
@@ -160,7 +163,7 @@ def _work(self:TrainPanel, *args):
     try: self._job(*args)
     except Exception as e:  # in a thread nobody else would see it
         self.error = e
-        what = html.escape(str(e) if isinstance(e, TextGenError) else f"{type(e).__name__}: {e}")
+        what = escape_html(str(e) if isinstance(e, TextGenError) else f"{type(e).__name__}: {e}")
         self.line.value = f'<span style="color:#b00020">{what}</span>'
     finally: self.button.disabled, self.stop_button.disabled = False, True
 
@@ -169,10 +172,11 @@ def train(self:TrainPanel):
     "What the button does: start training in the background."
     if self.thread and self.thread.is_alive(): return self
     self.error, self.stopper, steps = None, Control(), self.steps.value
+    self.said, self.notes.value = [], ""
     self.button.disabled, self.stop_button.disabled, self.line.value = True, False, "learning a tokenizer"
     settings = dict(dict(sample_every=max(1, steps//5)), **self.settings, steps=steps, save_to=self.save_to.value.strip() or None)
     try: text, kw = self._text()
-    except TextGenError as e: text, kw, self.line.value = None, {}, str(e)
+    except TextGenError as e: text, kw, self.line.value = None, {}, escape_html(e)
     if text is None: self.button.disabled, self.stop_button.disabled = False, True; return self
     self._show_code(text, kw, settings)
     self.thread = threading.Thread(target=self._work, args=(text, kw, settings), daemon=True)
@@ -181,7 +185,13 @@ def train(self:TrainPanel):
 
 # %% ../nbs/90_widgets.ipynb #406a9026
 @patch
-def _show(self:TrainPanel, title, samples): self.samples.value = f"<b>{html.escape(title)}</b>{samples._repr_html_()}"
+def _show(self:TrainPanel, title, samples): self.samples.value = f"<b>{escape_html(title)}</b>{samples._repr_html_()}"
+
+@patch
+def _note(self:TrainPanel, text):
+    "Show a note below those before it."
+    self.said.append(str(text))
+    self.notes.value = "<br>".join(map(escape_html, self.said))
 
 @patch
 def _show_code(self:TrainPanel, text, kw, settings):
@@ -190,7 +200,7 @@ def _show_code(self:TrainPanel, text, kw, settings):
     more = "".join(f", {k}={v!r}" for k,v in settings.items() if k not in ("steps", "save_to"))
     code = _CODE.format(text="TEXT", vocab=self.vocab_size, kw="".join(f", {k}={v!r}" for k,v in kw.items()), preset=self.preset, steps=settings["steps"], save_to=settings["save_to"], more=more)
     code = code.replace("'TEXT'", name).replace("TextGen, TokenDataset", "TextGen, TokenDataset, bundled" if name.startswith("bundled") else "TextGen, TokenDataset")
-    self.code.value = f"<details><summary>the same in code</summary><pre>{html.escape(code)}</pre></details>"
+    self.code.value = f"<details><summary>the same in code</summary><pre>{escape_html(code)}</pre></details>"
 
 @patch
 def stop(self:TrainPanel): "What the stop button does: end after this step, save, and show what there is."; self.stopper.stop()

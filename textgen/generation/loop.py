@@ -9,14 +9,14 @@ __all__ = ['RULE', 'ATTEMPTS', 'TILE', 'Sample', 'Samples', 'sample_uniforms', '
            'write_samples', 'share', 'Journal', 'generate_file', 'read_prompts']
 
 # %% ../../nbs/generation/44_loop.ipynb #754fa101
-import glob,html,json,os,sys,threading,time
+import glob,json,os,sys,threading,time
 from collections import deque
 from dataclasses import dataclass, asdict, field, replace
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..core import GenerateError, Progress, atomic_path, check_place, first_line, sha256, uniforms
+from ..core import GenerateError, Progress, atomic_path, check_place, escape_html, first_line, printable, say, sha256, uniforms
 from ..receipt import Receipt, settle, versions, waiting
 from .sampling import choose, greedy, logprob, penalize, probabilities, repeats
 from ..settings import GenerateSettings
@@ -47,15 +47,15 @@ class Samples:
     def __getitem__(self, i): return self._samples[i]
     def __iter__(self): return iter(self._samples)
     def __str__(self): return f"\n{RULE}\n".join(map(str, self))
-    def __repr__(self): return f"{self}\n{RULE}\n{len(self)} {'text' if len(self)==1 else 'texts'}, seed {self.seed}"
+    def __repr__(self): return printable(f"{self}\n{RULE}\n{len(self)} {'text' if len(self)==1 else 'texts'}, seed {self.seed}")
 
 # %% ../../nbs/generation/44_loop.ipynb #7b13bc7e
 @patch
 def _repr_html_(self:Samples):
     "A box a text: the prompt bold, line breaks kept."
     box = "white-space:pre-wrap;line-height:1.4;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
-    rows = "".join(f'<div style="{box}"><b>{html.escape(s.prompt)}</b>{html.escape(s.text)}</div>' for s in self)
-    return f'{rows}<small>seed {self.seed}</small>'
+    rows = "".join(f'<div style="{box}"><b>{escape_html(s.prompt)}</b>{escape_html(s.text)}</div>' for s in self)
+    return f'{rows}<small>seed {escape_html(self.seed)}</small>'
 
 # %% ../../nbs/generation/44_loop.ipynb #c63dd51b
 @patch(as_prop=True)
@@ -284,7 +284,7 @@ def _say(model):
     "Say once that a text is longer than the context."
     if model.context in _said: return
     _said.add(model.context)
-    print(f"note: a text is longer than the {model.context} tokens this model can look at; it goes on from the last lines", file=sys.stderr)
+    say(f"note: a text is longer than the {model.context} tokens this model can look at; it goes on from the last lines", sys.stderr)
 
 # %% ../../nbs/generation/44_loop.ipynb #89bc7274
 @patch
@@ -585,8 +585,8 @@ def next_tokens(
 class Comparison(dict):
     "Samples by temperature, shown one below the other."
     def __str__(self): return "\n\n".join(f"───── temperature {t} ─────\n{s}" for t,s in self.items())
-    __repr__ = __str__
-    def _repr_html_(self): return "".join(f"<h4>temperature {t}</h4>{s._repr_html_()}" for t,s in self.items())
+    def __repr__(self): return printable(self)
+    def _repr_html_(self): return "".join(f"<h4>temperature {escape_html(t)}</h4>{s._repr_html_()}" for t,s in self.items())
 
 def compare(
     model, codec, prompt, settings:GenerateSettings, # as for `generate`

@@ -703,7 +703,7 @@ def _same_apart(model):
     return bool((want-got).abs().max() <= (1e-3 if next(model.model.parameters()).dtype==torch.float32 else .1)*want.std())
 
 @patch(as_prop=True)
-def refills(self:(CausalModel,Seq2SeqModel))->bool:
+def refills(self:CausalModel|Seq2SeqModel)->bool:
     "Whether a row may begin anew while others are in the middle."
     if not hasattr(self, "_refills"):
         try:

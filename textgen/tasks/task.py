@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LENGTH', 'END_MARK', 'MOST', 'SEAM', 'OBJECTIVES', 'REDRAWS', 'RATES', 'Draws', 'Step', 'preprocessor', 'prefix_lm',
            'lm', 'noise_mask', 'span_corruption', 'fields', 'prefix', 'split_tokens', 'concat_and_chunk',
-           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture', 'is_text',
-           'as_task', 'Opened', 'open_tasks', 'list_tasks']
+           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture',
+           'in_python_file', 'tasks_of', 'refuse_code', 'is_text', 'as_task', 'Opened', 'open_tasks', 'list_tasks']
 
 # %% ../../nbs/tasks/21_task.ipynb #425f119c
 import glob,inspect,itertools,os
@@ -16,7 +16,8 @@ from numbers import Integral, Real
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..core import TaskError, TextGenError, first_line, sha256, random_words, uniforms, unknown
+from ..codehash import code_hash
+from ..core import TaskError, TextGenError, first_line, printable, sha256, random_words, uniforms, unknown
 from ..text.corpus import BUNDLED, SEP, TABLE_TYPES, TEXT_TYPES, bundled, documents, find_files, read_chunks, records, rows
 from ..text.dataset import Spill, TokenDataset, is_cache, open_data
 from ..text.tokenizer import Codec
@@ -381,7 +382,9 @@ class Task:
         self.sort = _sort(source)
         self.name, self.source, self.steps, self.splits = name, source, _as_steps(name, preprocess), _check_splits(name, splits)
         self.postprocess, self.metrics, self.read, self._columns = postprocess, metrics if isinstance(metrics, (list, tuple)) else (metrics,), read, {}
-    def __repr__(self): return f"Task {self.name!r}: {self.where}{'' if not self.steps else ' → '+', '.join(getattr(s, '__name__', None) or repr(s) for s in self.steps)}"
+    def __repr__(self):
+        steps = ", ".join(getattr(s, "__name__", None) or repr(s) for s in self.steps)
+        return printable(f"Task {self.name!r}: {self.where}{' → '+steps if steps else ''}")
     @property
     def where(self)->str:
         "The source in a few words."
@@ -501,7 +504,7 @@ class OpenTask:
         self.n = len(index) if w is None or grouped else float(w.sum())  # examples in the source
         self.known = {}
     def __len__(self): return len(self.index)
-    def __repr__(self): return f"{self.name}: {len(self):,} documents, {self.tokens:,} tokens"
+    def __repr__(self): return f"{printable(self.name)}: {len(self):,} documents, {self.tokens:,} tokens"
     @property
     def sources(self)->list:
         "Where the text is from, as the receipt says it."
@@ -591,11 +594,14 @@ def every(self:OpenTask, seed:int=0): # yields examples
             if e is not None: yield self._pair(e)
 
 # %% ../../nbs/tasks/21_task.ipynb #f2d1b3a8
+def _is_known(step):
+    "Whether a step is this package's own, with options that show themselves in full."
+    if not isinstance(step, Step) or step.f.__globals__["__name__"].partition(".")[0]!="textgen": return False
+    return all(type(v) in (str, int, float, bool, type(None)) for v in (*step.args, *step.kw.values()))
+
 def _code(step):
     "What a step does, as text that another process makes the same."
-    if isinstance(step, Step): return repr(step)
-    code = getattr(step, "__code__", None)
-    return f"{getattr(step, '__name__', type(step).__name__)} {code.co_code.hex()} {[c for c in code.co_consts if isinstance(c, (str, int, float))]}" if code else repr(type(step))
+    return repr(step) if _is_known(step) else code_hash(step)
 
 def _sha(a): return sha256(np.ascontiguousarray(a[:]).data)
 
@@ -684,7 +690,10 @@ class Mixture:
         _check_rates(rates, len(self.tasks), cap, temperature)
         self.rates, self.cap, self.temperature, self.by, self.name = rates, cap, float(temperature), by, name
         if isinstance(rates, Mapping): self.rates = self._by_name(rates)
-    def __repr__(self): return f"Mixture {self.name+': ' if self.name else ''}{', '.join(t.name or repr(t) for t in self.tasks)}; rates {self.rates}{f' by {self.by}' if self.by!='example' else ''}"
+    def __repr__(self):
+        names = ", ".join(t.name or repr(t) for t in self.tasks)
+        by = f" by {self.by}" if self.by!="example" else ""
+        return printable(f"Mixture {self.name+': ' if self.name else ''}{names}; rates {self.rates}{by}")
     def _by_name(self, rates):
         names = [t.name for t in self.tasks]
         for k in rates:
@@ -727,16 +736,22 @@ def register(cls:Task,
     _registry[task.name] = task
     return task
 
+def in_python_file(name)->bool:
+    "Whether `name` is FILE.py:NAME."
+    if not isinstance(name, str) or "\n" in name or len(name)>1000: return False
+    file, _, inner = name.rpartition(":")
+    return file.endswith(".py") and bool(inner)
+
 @patch(cls_method=True)
 def get(cls:Task,
-    name:str, # of a registered task, or FILE.py:NAME
+    name:str, # of a registered task, or FILE.py:NAME, which runs that file
 ):
     "A task or mixture by its name."
     if isinstance(name, (Task, Mixture)): return name
     if not isinstance(name, str): raise TaskError(f"the name of a task is a text, got {name!r}")
     if name in _registry: return _registry[name]
-    file, _, inner = name.rpartition(":") if ".py:" in name else (name, "", "")
-    if file.endswith(".py"): return _from_file(file, inner)
+    if in_python_file(name): return _from_file(*name.rsplit(":", 1))
+    if name.endswith(".py"): raise TaskError(f"{name}: which task? Write {name}:NAME; `textgen tasks {name}` lists the names")
     raise unknown("task", name, _registry, TaskError)
 
 # %% ../../nbs/tasks/21_task.ipynb #15c43d42
@@ -757,8 +772,10 @@ def _line_of(e, file):
     while t: at, t = t.tb_lineno if t.tb_frame.f_code.co_filename==str(file) else at, t.tb_next
     return f"line {at}: " if at else ""
 
-def _from_file(file, name):
-    "A task from a file of the user's own."
+def tasks_of(
+    file, # a Python file, which is run
+)->dict: # name -> task or mixture
+    "The tasks in a file of the user's own: its variables, and what it registers."
     path = Path(file).expanduser()
     if not path.is_file(): raise TaskError(f"{file}: there is no such file; a task is named FILE.py:NAME")
     key, state = path.resolve(), (path.stat().st_mtime_ns, path.stat().st_size)
@@ -766,14 +783,25 @@ def _from_file(file, name):
         for k in _files.pop(key, [None, {}, []])[2]: _registry.pop(k, None)
         _files[key] = [state, *_run_file(path)]
     _, found, names = _files[key]
-    found = {**{k: _registry[k] for k in names if k in _registry}, **found}
+    return {**{k: _registry[k] for k in names if k in _registry}, **found}
+
+def _from_file(file, name):
+    "A task from a file of the user's own."
+    found = tasks_of(file)
     if name in found: return found[name]
-    if not name and len({id(t) for t in found.values()})==1: return next(iter(found.values()))
-    if not name: raise TaskError(f"{file}: which task? There are: {', '.join(sorted(found)) or 'none'}; write {file}:NAME")
     raise unknown(f"task in {file}", name, found, TaskError)
 
+
 # %% ../../nbs/tasks/21_task.ipynb #d33262f0
-def _named(o): return isinstance(o, str) and not _is_data(o) and (o in _registry or ".py:" in o or o.endswith(".py")) and not (Path(o).exists() and not o.endswith(".py"))
+def _named(o): return isinstance(o, str) and o in _registry and not Path(o).exists()
+
+def refuse_code(
+    data, # what is to be read as text: one thing, or a list
+):
+    "Raise for FILE.py:NAME, which names code, where there is no file of this whole name."
+    for o in _as_list(data):
+        if in_python_file(o) and Path(o.rpartition(":")[0]).expanduser().is_file() and not _is_path(o):
+            raise TaskError(f"{o} names a task in a Python file, and data is only read, never run; to run that file write Task.get({o!r}), or --task {o} in the terminal")
 
 def is_text(data)->bool:
     "Whether what was handed over is text alone, and no task, mixture or name of one."
@@ -786,6 +814,7 @@ def as_task(
     "A task or mixture from whatever was handed over."
     if isinstance(data, (Task, Mixture)): return data
     if _named(data): return Task.get(data)
+    refuse_code(data)
     if isinstance(data, (list, tuple)):
         if len(data)==1: return as_task(data[0])
         if not is_text(data): return Mixture(data)
@@ -852,10 +881,19 @@ Task.register(Task("poems", bundled("poems"), [fields("title", to="text"), prefi
 Task.register(Task("news", bundled("news"), [fields("category", "headline", to="body"), prefix("news: ")]));
 
 # %% ../../nbs/tasks/21_task.ipynb #946ec0d6
-def list_tasks()->list: # (name, source, what it does)
-    "The registered tasks and mixtures, each in a line."
-    def line(t): return (t.name, t.where, ", ".join(getattr(s, "__name__", None) or repr(s) for s in t.steps) or "text") if isinstance(t, Task) else (t.name, "mixture", repr(t).partition(": ")[2])
-    return [line(t) for _,t in sorted(_registry.items())]
+def _steps_of(t): return ", ".join(getattr(s, "__name__", None) or repr(s) for s in t.steps) or "text"
+
+def _list_line(name, t):
+    "A task or mixture in a line."
+    if isinstance(t, Task): return name, t.where, _steps_of(t)
+    return name, "mixture", repr(t).partition(": ")[2]
+
+def list_tasks(
+    tasks=None, # name -> task or mixture; None: those that are registered
+)->list: # (name, source, what it does)
+    "Tasks and mixtures, each in a line."
+    known = _registry if tasks is None else tasks
+    return [_list_line(name, t) for name,t in sorted(known.items())]
 
 @patch
 def preview(self:Task|Mixture,

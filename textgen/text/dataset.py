@@ -15,7 +15,7 @@ import msgpack
 import numpy as np
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from ..core import CacheError, CorpusError, Progress, TextGenError, atomic_path, check_place, check_seed, random_words, unknown
+from ..core import CacheError, CorpusError, Progress, TextGenError, atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
 from .corpus import SEP, find_files, pieces, records, row_texts, text_pieces
 from .tokenizer import Codec, tokenizer_from_json, tokenizer_to_json
 
@@ -643,10 +643,14 @@ def split(self:TokenDataset,
 class Description(dict):
     "Figures about a dataset, by name."
     def __init__(self, figures, lengths): super().__init__(figures); self.lengths = lengths
-    def __str__(self): return "\n".join(f"{k.replace('_',' '):>28}  {v:,}" if isinstance(v, (int,float)) else f"{k.replace('_',' '):>28}  {v}" for k,v in self.items())
+    def _rows(self):
+        "Names and figures as text."
+        for k,v in self.items(): yield str(k).replace("_", " "), f"{v:,}" if isinstance(v, (int, float)) else str(v)
+    def __str__(self): return printable("\n".join(f"{k:>28}  {v}" for k,v in self._rows()))
     __repr__ = __str__
     def _repr_html_(self):
-        rows = "".join(f"<tr><td>{k.replace('_',' ')}</td><td style='text-align:right'>{f'{v:,}' if isinstance(v, (int,float)) else v}</td></tr>" for k,v in self.items())
+        cell = "<td style='text-align:right'>"
+        rows = "".join(f"<tr><td>{escape_html(k)}</td>{cell}{escape_html(v)}</td></tr>" for k,v in self._rows())
         return f"<table>{rows}</table>"
     def plot(self, ax=None):
         "How long the documents are."

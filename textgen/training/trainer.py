@@ -20,8 +20,8 @@ import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from ..tasks.batch import eval_batches, make_source
-from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, default_view, draw_losses, curve_png, _size
-from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, recover, sha256
+from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, check_view, default_view, draw_losses, curve_png, _size
+from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
 from ..generation.loop import generate
 from ..models.model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
 from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, remember, spread_like, _hidden_matrices
@@ -114,7 +114,7 @@ class Run:
         where = f", saved in {self.folder}" if self.folder else ""
         tasks = {n: [x for _,x in v] for n,v in self.tasks.items() if v and len(self.tasks)>1}
         each = "".join(f", {n} {x[0]:.2f} → {RunningAverage().update(x):.2f}" for n,x in tasks.items())
-        return f"{self.steps:,} steps in {self.seconds:.0f} s{' (stopped)' if self.stopped else ''}, loss {first:.2f} → {last:.2f}{each}{held}, {self.tokens_per_second:,.0f} tokens/s{where}"
+        return printable(f"{self.steps:,} steps in {self.seconds:.0f} s{' (stopped)' if self.stopped else ''}, loss {first:.2f} → {last:.2f}{each}{held}, {self.tokens_per_second:,.0f} tokens/s{where}")
 
 # %% ../../nbs/training/57_trainer.ipynb #54d091e9
 @patch
@@ -286,7 +286,8 @@ class Evaluation:
     metrics:dict=field(default_factory=dict) # name -> what a task's own metrics say
     def __repr__(self):
         lines = [f"loss {self.loss:.4f} nats per token, {self.bits_per_character:.4f} bits per character ({self.tokens:,} tokens, {self.characters:,} characters)"]
-        return "\n".join(lines+[f"  {n}: {e!r}" for n,e in self.tasks.items()]+[f"  {n}: {v}" for n,v in self.metrics.items()])
+        lines += [f"  {n}: {e!r}" for n,e in self.tasks.items()]+[f"  {n}: {v}" for n,v in self.metrics.items()]
+        return printable("\n".join(lines))
 
 def _evaluation(nats, tokens, characters, **kw): return Evaluation(nats/max(tokens, 1), nats/math.log(2)/max(characters, 1), tokens, characters, **kw)
 
@@ -359,7 +360,7 @@ class Session:
         self.before, self.seen, self.began, self.saved, self.failed, self.describe = 0., 0, time.monotonic(), None, None, source.describe()
     @property
     def seconds(self): return self.before+time.monotonic()-self.began
-    def note(self, text): getattr(self.view, "note", lambda text: None)(text)
+    def note(self, text): self.view.note(text)
 
 # %% ../../nbs/training/57_trainer.ipynb #a1f19483
 def shard(module):
@@ -616,7 +617,7 @@ def _begin(model, codec, data, s, scratch, device, view):
     source = _source(model, codec, data, s, rows)
     s.window = source.window
     plan = make_plan(model, s, scratch, device, rows, s.window)
-    view = NoView() if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) else view or default_view()
+    view = NoView() if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) else check_view(view or default_view())
     session = Session(model, codec, s, plan, source, view)
     session.scratch, session.start, session.rows, session.facts = scratch, start, rows, identity(plan, s, source, codec, start, world)
     for line in report(model, plan, s, source, rows, device, world, scratch): session.note(line)
