@@ -11,12 +11,11 @@ from pathlib import Path
 from fastcore.basics import patch
 from .tasks.batch import eval_batches
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
-from .text.dataset import TokenDataset
 from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
 from .models.model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_of, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
-from .tasks.task import as_task, open_tasks
+from .tasks.task import as_task, encoded_with, open_tasks
 from .text.tokenizer import Codec, added_pieces, lossless
 
 # %% ../nbs/80_api.ipynb #57f87077
@@ -135,12 +134,20 @@ def adapt(self:TextGen):
 def _adapt_for(self:TextGen, data):
     "Adapt the tokenizer before a training, unless the data was encoded with it as it is; what was done, in words."
     if self.codec.lossless: return
-    if any(isinstance(o, TokenDataset) and o.fingerprint==self.codec.fingerprint for o in (data if isinstance(data, (list, tuple)) else [data])):
-        return "the data was encoded with a tokenizer that loses text; to keep newlines and spaces call adapt() and encode again"
-    before = len(self.codec)
+    old = self.codec
+    if old.fingerprint in encoded_with(data):
+        return f"the data was encoded with a tokenizer that can lose text ({old.weakness()}); its describe() counts what was lost; {_advice(old)}"
     try: self.adapt()
     except TokenizerError as e: return str(e)
-    return f"the tokenizer lost text: it has {len(self.codec)-before} new pieces now, and keeps newlines, spaces and every character"
+    if self.codec is old: return f"the tokenizer stays as it is, and can lose text ({old.weakness()}); describe() of the encoded data counts what your text loses"
+    new = f"the tokenizer lost text: it has {len(self.codec)-len(old)} new pieces now, and "
+    return new+("keeps newlines, spaces and every character" if self.codec.lossless else f"still can lose text ({self.codec.weakness()})")
+
+def _advice(codec):
+    "What to do about a tokenizer that loses text."
+    try: better = lossless(codec.tokenizer) is not codec.tokenizer
+    except TokenizerError: better = False
+    return "to lose nothing, call adapt() and encode again with tg.tokenizer" if better else "it cannot be adapted"
 
 # %% ../nbs/80_api.ipynb #9056e850
 @patch

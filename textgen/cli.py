@@ -80,6 +80,7 @@ def encode(
     if compress not in COMPRESSION: raise unknown("compression", compress, ["zstd", "gzip", "none"], CacheError)
     data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, save=out, compress=compress, **_reading(by, column, template, encoding))
     say(f"{out}: {len(data):,} document{'s'*(len(data)!=1)}, {len(data.tokens):,} tokens, {os.path.getsize(os.path.expanduser(out)):,} bytes")
+    if lost := data.describe().get("what_is_lost"): say(f"({lost})")
     if len(data)==1: say("(one document; if it holds many, say where they end: --by line, --by paragraph or --by '\\n---\\n')")
 
 # %% ../nbs/81_cli.ipynb #dd68bd8b

@@ -6,7 +6,8 @@
 __all__ = ['LENGTH', 'END_MARK', 'MOST', 'SEAM', 'OBJECTIVES', 'REDRAWS', 'RATES', 'Draws', 'Step', 'preprocessor', 'prefix_lm',
            'lm', 'noise_mask', 'span_corruption', 'fields', 'prefix', 'split_tokens', 'concat_and_chunk',
            'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture',
-           'in_python_file', 'tasks_of', 'refuse_code', 'is_text', 'as_task', 'Opened', 'open_tasks', 'list_tasks']
+           'in_python_file', 'tasks_of', 'refuse_code', 'is_text', 'as_task', 'encoded_with', 'Opened', 'open_tasks',
+           'list_tasks']
 
 # %% ../../nbs/tasks/21_task.ipynb #425f119c
 import glob,inspect,itertools,os
@@ -19,7 +20,7 @@ from fastcore.basics import patch
 from ..codehash import code_hash
 from ..core import TaskError, TextGenError, first_line, printable, sha256, random_words, uniforms, unknown
 from ..text.corpus import BUNDLED, SEP, TABLE_TYPES, TEXT_TYPES, bundled, documents, find_files, read_chunks, records, rows
-from ..text.dataset import Spill, TokenDataset, is_cache, open_data
+from ..text.dataset import Spill, TokenDataset, cache_fingerprint, is_cache, open_data
 from ..text.tokenizer import Codec
 
 # %% ../../nbs/tasks/21_task.ipynb #644cab11
@@ -820,6 +821,16 @@ def as_task(
         if not is_text(data): return Mixture(data)
     if isinstance(data, str) and not _is_path(data): raise TaskError(f"{unknown('task', data, _registry)}; and there is no file or folder of this name")
     return Task(_name_of(data), data)
+
+def encoded_with(
+    data, # anything `as_task` takes
+)->set: # of fingerprints
+    "The tokenizers of all token caches and datasets in `data`, opened or not."
+    task = as_task(data)
+    if isinstance(task, Mixture): return set().union(*map(encoded_with, task.tasks))
+    sources = [task.source, *(o for o in task.splits.values() if not isinstance(o, Real))]
+    found = [o for s in sources for o in _as_list(s) if _is_data(o)]
+    return {o.fingerprint if isinstance(o, TokenDataset) else cache_fingerprint(o) for o in found}
 
 def _name_of(data):
     "What a source is called in the figures."
