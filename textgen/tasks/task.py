@@ -53,6 +53,18 @@ class Step:
     def __call__(self, *given): return self.f(*given, *self.args, **self.kw)
     def __repr__(self): return f"{self.f.__name__}({', '.join([*map(repr, self.args), *(f'{k}={v!r}' for k,v in self.kw.items())])})"
     def reads(self)->set: return set(self.traits["reads"](*self.args, **self.kw))
+    def option(self, name):
+        "An option by its name."
+        given = [None]*(3 if self.traits["many"] else 2)
+        bound = inspect.signature(self.f).bind(*given, *self.args, **self.kw)
+        bound.apply_defaults()
+        return bound.arguments[name]
+    def parts(self, example, longest)->list:
+        "The example once for each part of its text that a call may take, together the whole."
+        cuts = self.traits["parts"]
+        if not cuts or "text" not in example: return [example]
+        length = min(self.option("length"), longest)
+        return [dict(example, part=p) for p in cuts(len(example["text"]), example.get("ends", True), length)]
     def weights(self, lengths): return w(lengths, *self.args, **self.kw) if (w := self.traits["weights"]) else None
 
 # %% ../../nbs/tasks/21_task.ipynb #ac873693
@@ -62,10 +74,11 @@ def preprocessor(
     many=False, # it takes a third argument: a function that gives the example of another document
     reads=lambda *args, **kw: (), # of the options: the fields that it reads
     weights=None, # of lengths and the options: how often a document is drawn
+    parts=None, # of a text's length, whether it ends, and the option `length`: the parts that calls may take, see `_tiles`
     rules=None, # of its options: the lowest whole number, or a pair of bounds
 ):
     "Make a maker of steps from a function of example, random numbers and options."
-    traits, skip = dict(makes=makes, needs=needs, many=many, reads=reads, weights=weights), 3 if many else 2
+    traits, skip = dict(makes=makes, needs=needs, many=many, reads=reads, weights=weights, parts=parts), 3 if many else 2
     def decorate(f):
         sig = inspect.signature(f)
         @wraps(f)
@@ -81,41 +94,58 @@ def preprocessor(
 # %% ../../nbs/tasks/21_task.ipynb #ace639fd
 LENGTH = 512 # ids, the longest segment where nothing else is said: T5's
 
-def _segment(example, draws, length, begin):
-    "At most `length` ids of the text, and whether the document ends with them."
-    text, ends = example["text"], example.get("ends", True)
-    if len(text)<=length: return text, ends
-    a = 0 if begin else draws.whole(1-length, len(text)-1)
-    return text[max(a, 0):a+length], ends and a+length>=len(text)
+def _part(example, a, b, last):
+    "The text from `a` to `b`, whether it begins and ends the document, and the id before it."
+    text, a = example["text"], max(a, 0)
+    before = text[a-1:a] if a else example.get("before", text[:0])
+    return dict(text=text[a:b], begins=example.get("begins", True) and not a, before=before, ends=example.get("ends", True) and last)
 
+def _segment(example, draws, length, begin):
+    "A part of at most `length` ids: the one that is asked for, else a random one."
+    if "part" in example: return _part(example, *example["part"])
+    n = len(example["text"])
+    if n<=length: return _part(example, 0, n, True)
+    a = 0 if begin else draws.whole(1-length, n-1)
+    return _part(example, a, a+length, a+length>=n)
+
+# %% ../../nbs/tasks/21_task.ipynb #54401c37
 def _segments(lengths, length=LENGTH, p_min=1, begin=False, **kw):
     "How often a document of this length is drawn, so that every token is equally likely."
     return np.ones(len(lengths)) if begin else np.where(lengths>length, (lengths+length-1)/length, 1.)
 
+def _tiles(n, length, end=0, least=1):
+    "Parts of `n` ids that lie side by side: (from, to, whether it is the last); `end` more ids need room after the last, which has at least `least`."
+    cuts = [*range(0, max(n+end, 1), length), n]
+    if len(cuts)>2 and cuts[-1]-cuts[-2]<least-end: cuts[-2] = max(n-least, cuts[-3]+1)
+    return [(a, b, k==len(cuts)-2) for k,(a,b) in enumerate(zip(cuts, cuts[1:]))]
+
 _cuts = dict(reads=lambda *args, **kw: ("text",), weights=_segments)
 
 # %% ../../nbs/tasks/21_task.ipynb #e7f80ade
-@preprocessor(makes=True, rules=dict(length=2, p_min=0), **_cuts)
+@preprocessor(makes=True, rules=dict(length=2, p_min=0), parts=lambda n, ends, length: _tiles(n, length), **_cuts)
 def prefix_lm(example, draws,
     length:int=LENGTH, # ids in a segment, input and target together
     p_min:int=1, # shortest input
     begin:bool=False, # segments start where the document starts, not anywhere
 ):
     "A text is split at a random place: the first part is the input, the rest the target."
-    text, ends = _segment(example, draws, length, begin)
+    part = _segment(example, draws, length, begin)
+    text = part.pop("text")
     if not len(text): return []
     p = draws.whole(min(p_min, len(text)-1), len(text)-1)
-    return [dict(example, input=text[:p], target=text[p:], ends=ends)]
+    return [dict(example, input=text[:p], target=text[p:], **part)]
 
 # %% ../../nbs/tasks/21_task.ipynb #5370fdaa
-@preprocessor(makes=True, rules=dict(length=1), **_cuts)
+@preprocessor(makes=True, rules=dict(length=1), parts=lambda n, ends, length: _tiles(n, length, int(ends)), **_cuts)
 def lm(example, draws,
     length:int=LENGTH, # ids in a segment
     begin:bool=False, # segments start where the document starts, not anywhere
 ):
     "The text is the target; the input is empty."
-    text, ends = _segment(example, draws, length, begin)
-    return [dict(example, input=text[:0], target=text, ends=ends)] if len(text) else []
+    part = _segment(example, draws, length, begin)
+    text = part.pop("text")
+    only_end = part["ends"] and not part["begins"]
+    return [dict(example, input=text[:0], target=text, **part)] if len(text) or only_end else []
 
 # %% ../../nbs/tasks/21_task.ipynb #82b89a59
 END_MARK = -1 # the end of a text inside an example; sentinel k is END_MARK-1-k
@@ -144,7 +174,7 @@ def _with_sentinels(ids, mask):
     first = mask & ~before
     return np.where(first, END_MARK-np.cumsum(first), ids)[~(mask & before)]
 
-@preprocessor(makes=True, rules=dict(density=(0,1), mean=(0,100), length=2), **_cuts)
+@preprocessor(makes=True, rules=dict(density=(0,1), mean=(0,100), length=2), parts=lambda n, ends, length: _tiles(n, length, least=2), **_cuts)
 def span_corruption(example, draws,
     density:float=0.15, # share of the tokens that is cut out
     mean:float=3., # tokens in a span
@@ -152,10 +182,11 @@ def span_corruption(example, draws,
     begin:bool=False, # segments start where the document starts, not anywhere
 ):
     "Spans of the text are replaced by sentinels; the target says what they were."
-    text, ends = _segment(example, draws, length, begin)
+    part = _segment(example, draws, length, begin)
+    text = part.pop("text")
     if len(text)<2: return []
     text, mask = text.astype(np.int64), noise_mask(len(text), density, mean, draws)
-    return [dict(example, input=_with_sentinels(text, mask), target=_with_sentinels(text, ~mask), ends=ends)]
+    return [dict(example, input=_with_sentinels(text, mask), target=_with_sentinels(text, ~mask), **part)]
 
 # %% ../../nbs/tasks/21_task.ipynb #8de98fdb
 def _joined_fields(example, names, sep):
@@ -183,32 +214,38 @@ def prefix(example, draws,
 # %% ../../nbs/tasks/21_task.ipynb #857df5fc
 MOST = 65536 # tokens of a text of which pieces are made at once
 
-@preprocessor(reads=lambda *args, **kw: ("text",), rules=dict(length=1, min_length=1),
+@preprocessor(reads=lambda *args, **kw: ("text",), rules=dict(length=1, min_length=1), parts=lambda n, ends, length: _tiles(n, MOST),
               weights=lambda lengths, length=LENGTH, **kw: np.ceil(lengths/length).clip(1))
 def split_tokens(example, draws,
     length:int=LENGTH, # ids in a piece; the last one of a text may be shorter
     min_length:int=None, # pieces of a text have a length between this and `length`
 ):
     "All pieces of a text."
-    text, ends = example["text"], example.get("ends", True)
-    if len(text)>MOST:
-        a = MOST*draws.whole(0, (len(text)-1)//MOST)
-        text, ends = text[a:a+MOST], ends and a+MOST>=len(text)
-    n = length if min_length is None else int(min_length*(length/min_length)**draws.uniforms(1)[0])
-    return [dict(example, text=text[a:a+n], ends=ends and a+n>=len(text)) for a in range(0, len(text), n)]
+    n = len(example["text"])
+    a = MOST*draws.whole(0, (n-1)//MOST) if n>MOST and "part" not in example else 0
+    first, last, _ = example.get("part", (a, min(a+MOST, n), True))
+    size = length if min_length is None else int(min_length*(length/min_length)**draws.uniforms(1)[0])
+    cuts = [*range(first, last, size), last]
+    return [dict(example, **_part(example, i, j, j==n)) for i,j in zip(cuts, cuts[1:])]
 
 # %% ../../nbs/tasks/21_task.ipynb #225047c7
-@preprocessor(many=True, reads=lambda *args, **kw: ("text",), rules=dict(length=1), weights=lambda lengths, **kw: lengths+1.)
+def _next_chunk(example, draws, more, length):
+    "The text from a random place on, and texts after it until there are `length` ids."
+    text = example["text"]
+    a = draws.whole(0, max(len(text)-1, 0))
+    parts, n = [text[a:]], 0
+    while (n := n+len(parts[-1])+1)<length: parts.append(more()["text"])
+    chunk = np.concatenate([np.append(p.astype(np.int64), END_MARK) for p in parts])[:length]
+    ends = bool(chunk[-1]==END_MARK)
+    return dict(_part(example, a, len(text), True), text=chunk[:-1] if ends else chunk, ends=ends)
+
+@preprocessor(many=True, reads=lambda *args, **kw: ("text",), rules=dict(length=1), parts=lambda n, ends, length: _tiles(n, length, int(ends)), weights=lambda lengths, **kw: lengths+1.)
 def concat_and_chunk(example, draws, more,
     length:int=LENGTH, # ids in a segment
 ):
     "A segment of the stream that documents make, one after the other."
-    text = example["text"]
-    parts, n = [text[draws.whole(0, max(len(text)-1, 0)):]], 0
-    while (n := n+len(parts[-1])+1)<length: parts.append(more()["text"])
-    chunk = np.concatenate([np.append(p.astype(np.int64), END_MARK) for p in parts])[:length]
-    ends = chunk[-1]==END_MARK
-    return [dict(example, text=chunk[:-1] if ends else chunk, ends=bool(ends))]
+    part = _part(example, *example["part"]) if "part" in example else _next_chunk(example, draws, more, length)
+    return [dict(example, **part)]
 
 # %% ../../nbs/tasks/21_task.ipynb #2e7cec86
 @preprocessor(reads=lambda min=1, max=None, of=None: {of}-{None, "input", "target"}, rules=dict(min=0, max=1))
@@ -463,6 +500,7 @@ OBJECTIVES = dict(seq2seq=prefix_lm, causal=lm)
 
 class _Default(Step):
     "The objective, for examples that have no target yet."
+    def parts(self, example, longest): return [example] if "target" in example else super().parts(example, longest)
     def __call__(self, example, draws): return [example] if "target" in example else super().__call__(example, draws)
 
 def _trait(step, name): return isinstance(step, Step) and step.traits[name]
@@ -497,7 +535,8 @@ def _weights(steps, columns, data, index):
 # %% ../../nbs/tasks/21_task.ipynb #3986eae1
 class OpenTask:
     "A task with its text encoded: `draw` gives examples."
-    def __init__(self, task, codec, steps, columns, data, index):
+    def __init__(self, task, codec, steps, columns, data, index, kind="seq2seq", longest=None):
+        self.kind, self.longest = kind, longest or np.inf # of the model; ids in a part that a loss is measured on
         self.task, self.name, self.codec, self.steps, self.columns, self.data, self.index = task, task.name, codec, steps, columns, data, index
         w = _weights(steps, columns, data, index)
         self.sums = None if w is None or (w==w[0]).all() else np.cumsum(w)
@@ -585,14 +624,28 @@ def draw(self:OpenTask,
         if e is not None: return self._pair(e)
     raise self._nothing()
 
+# %% ../../nbs/tasks/21_task.ipynb #9f8a95f4
+@patch
+def _every(self:OpenTask, example, draws): # yields examples
+    "Everything that the steps make of an example; each call gets the next of `draws`."
+    found = [example]
+    for i,step in enumerate(self.steps):
+        given = [p for e in found for p in (step.parts(e, self.longest) if isinstance(step, Step) else [e])]
+        found = [self._plain(o) for e in given for o in self._all(step, i, e, next(draws))]
+    return found
+
+@patch
+def _all(self:OpenTask, step, i, example, draws):
+    "All that one step makes of one example."
+    more = (partial(self._more, draws, i),) if _trait(step, "many") else ()
+    return [{k: v for k,v in o.items() if k!="part"} for o in self._apply(step, example, draws, *more)]
+
 @patch
 def every(self:OpenTask, seed:int=0): # yields examples
-    "An example of each document, of a long one as many as it has segments."
-    weight = np.ones(len(self)) if self.sums is None else np.diff(self.sums, prepend=0)
+    "The examples of each document, once: a long one is cut into parts that lie side by side."
     for i in range(len(self)):
-        for j in range(max(1, int(np.ceil(weight[i])))):
-            e = self._run(self.document(i), Draws(seed, _every, i, j), len(self.steps))
-            if e is not None: yield self._pair(e)
+        draws = (Draws(seed, _every, i, j) for j in itertools.count())
+        for e in self._every(self.document(i), draws): yield self._pair(e)
 
 # %% ../../nbs/tasks/21_task.ipynb #f2d1b3a8
 def _is_known(step):
@@ -614,10 +667,18 @@ def identity(self:OpenTask)->str:
     return sha256(repr([self.name, what, _sha(self.index), groups, [_code(s) for s in self.steps]]))
 
 # %% ../../nbs/tasks/21_task.ipynb #ff9648d0
-def _unmark(codec, ids):
+def _begun(codec, ids):
+    "Ids with what begins a text after each end inside them, where one end does not begin the next text itself."
+    begin = codec.begin_ids
+    if codec.end is None or begin==[codec.end]: return ids
+    after = np.flatnonzero(ids==END_MARK)+1
+    return np.insert(ids, np.repeat(after, len(begin)), np.tile(_ids(begin), len(after)))
+
+def _unmark(codec, ids, kind="seq2seq"):
     "Ids with the tokenizer's own in the place of marks."
     ids = _ids(ids)
     if not len(ids) or ids.min()>=0: return ids
+    if kind=="causal": ids = _begun(codec, ids)
     if codec.end is None: ids = ids[ids!=END_MARK]
     marks, most = _ids([codec.end or 0, *codec.sentinels]), -int(ids.min())
     if most>len(marks): raise TaskError(f"span_corruption needs {most-1} sentinels, this tokenizer has {len(marks)-1}; use a T5 tokenizer, one made by train_tokenizer(…, sentinels=100), shorter segments, or prefix_lm()")
@@ -627,8 +688,8 @@ def _unmark(codec, ids):
 def _pair(self:OpenTask, example):
     "The example as a model is fed it."
     if missing := {"input", "target"}-example.keys(): raise TaskError(f"task {self.name!r}: the preprocessors leave no {' and no '.join(sorted(missing))}; the last of them must make both")
-    out = {k: _unmark(self.codec, example[k]) for k in ("input", "target", "between") if k in example}
-    return dict(out, ends=bool(example.get("ends", True)))
+    out = {k: _unmark(self.codec, example[k], self.kind) for k in ("input", "target", "between", "before") if k in example}
+    return dict(out, begins=bool(example.get("begins", True)), ends=bool(example.get("ends", True)))
 
 # %% ../../nbs/tasks/21_task.ipynb #dff8aece
 def _chosen(self, splits, n, split):
@@ -658,7 +719,7 @@ def open(self:Task,
     steps, splits = all_steps(self.steps, kind, **options), self.splits or _check_splits(self.name, validation or None)
     columns, data = self.columns(codec, _reads(steps))
     if split=="validation" and not splits: split = "train"
-    return OpenTask(self, codec, steps, columns, data, _chosen(self, splits, len(next(iter(columns.values()))), split))
+    return OpenTask(self, codec, steps, columns, data, _chosen(self, splits, len(next(iter(columns.values()))), split), kind, options.get("length"))
 
 # %% ../../nbs/tasks/21_task.ipynb #8f722bcd
 RATES = ("proportional", "equal")

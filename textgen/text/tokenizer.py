@@ -588,13 +588,18 @@ def prefix(self:Codec)->list[int]: "The ids that the tokenizer puts before a tex
 def suffix(self:Codec)->list[int]: "The ids that the tokenizer puts after a text, such as T5's end of input."; return self.marks[1]
 
 # %% ../../nbs/text/11_tokenizer.ipynb #e9ad207a
+@patch(as_prop=True)
+def begin_ids(self:Codec)->list[int]:
+    "The ids after which a text begins: those the tokenizer puts before a text, else its begin or end token; none where it has neither."
+    if self.prefix: return self.prefix
+    return [] if self.begin is None else [self.begin]
+
 @patch
 def prompt_ids(self:Codec, text:str)->list[int]:
-    "The ids to go on from: the tokenizer's own beginning mark, if it has one, then `text`; for no text, the mark that begins one."
-    ids = self.prefix+self.encode(text)
-    if ids: return ids
-    if self.begin is None: raise TokenizerError("this tokenizer has no token that begins or ends a text; give a prompt")
-    return [self.begin]
+    "The ids to go on from: the tokenizer's own prefix, if it has one, then `text`; for no text, the ids after which one begins."
+    ids = self.prefix+self.encode(text) or self.begin_ids
+    if not ids: raise TokenizerError("this tokenizer has no token that begins or ends a text; give a prompt")
+    return ids
 
 @patch
 def input_ids(self:Codec, text:str)->list[int]:
