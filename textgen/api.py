@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from .tasks.batch import eval_batches
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
-from .models.model import RECEIPT, grow, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_of, wrap
+from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tasks.task import as_task, encoded_with, open_tasks
@@ -38,8 +38,13 @@ class TextGen:
         self.codec = Codec(source if tokenizer is None else tokenizer, revision=revision, trust_remote_code=trust_remote_code)
         self.found, self.scratch, self.receipt = None if made else str(source), False, None if made else _training_receipt(source)
         self.quantize = quantize
+        self._changes = 0 # how often this object has begun to change the weights
         self._setup()
         if quantize: self._writer(GenerateSettings(seed=0))  # an error now, not at the first text
+    @property
+    def model(self): return self.wrapped.model
+    @model.setter
+    def model(self, model): self.wrapped, self._known = wrap(model), None
 
 # %% ../nbs/80_api.ipynb #eb97e85b
 def _bundled():
@@ -55,8 +60,7 @@ def _training_receipt(source):
 
 @patch
 def _setup(self:TextGen):
-    "Bring model and tokenizer together."
-    self.wrapped, self._known, self._runs = wrap(self.model), None, 0
+    "Raise `ModelError` unless model and tokenizer belong together."
     if len(self.codec)>(v:=self.model.get_input_embeddings().num_embeddings):
         raise ModelError(f"the tokenizer has {len(self.codec):,} tokens, the model only knows {v:,}; give the tokenizer the model was trained with")
 
@@ -103,16 +107,21 @@ def to_cpu(self:TextGen):
 
 # %% ../nbs/80_api.ipynb #cd8f3871
 @patch
-def _version(self:TextGen):
-    "What changes whenever a weight does: the number of training runs, and of changes made by hand."
-    return self._runs, sum(p._version for p in weights_of(self.model))
+def _changing(self:TextGen):
+    "The weights change from here on."
+    self._changes += 1
+    self.wrapped.prepared = None
+
+_CHANGED = "the model has changed since these texts were begun (it was trained since, or its weights were written to); "
 
 @patch
-def _origin(self:TextGen):
+def _origin(self:TextGen, version=None): # `weights_version` of the model as it is now; None: it is computed
     "A function that gives the hashes of the model as it is now."
-    version = self._version()
+    version = version or weights_version(self.model)
     def origin():
-        if self._version()!=version: raise GenerateError("the model was trained since these texts were written; take the receipt before, or generate again")
+        if weights_version(self.model)!=version: raise GenerateError(f"{_CHANGED}take the receipt before, or generate again")
+        if any(m.disable_adapters for m in adapter_layers(self.model)):
+            raise GenerateError("the model's adapter is switched off, and no hash names the rest; switch it on for a receipt: tg.model.enable_adapters()")
         if not self._known or self._known[0]!=version: self._known = version, model_hash(self.model)
         return dict(model=dict(sha256=self._known[1], found=self.found), tokenizer=dict(sha256=self.codec.fingerprint))
     return origin
@@ -125,8 +134,9 @@ def adapt(self:TextGen):
     new = lossless(old)
     if new is old: return self
     pieces = added_pieces(old, new)
+    self._changing()
     grow(self.model, pieces, len(Codec(new)))
-    self.codec, self._known = Codec(new), None
+    self.codec = Codec(new)
     self._setup()
     return self
 
@@ -166,7 +176,7 @@ def train(self:TextGen,
     device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
     view = check_view(view or default_view())
     if said := self._adapt_for(data): view.note(said)
-    self._runs += 1  # the weights change from here on, also in a run that ends with an error
+    self._changing()
     run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
@@ -175,7 +185,7 @@ def train(self:TextGen,
 @patch
 def merge(self:TextGen):
     "Add a LoRA adapter to the weights, which makes it an ordinary model again."
-    self._runs += 1
+    self._changing()
     merge_lora(self.model)
     return self
 
@@ -191,14 +201,15 @@ def save(self:TextGen,
 
 # %% ../nbs/80_api.ipynb #ace84f49
 @patch
-def _writer(self:TextGen, settings):
+def _writer(self:TextGen, settings, version=None): # `weights_version` of the model as it is now
     "The model behind the four methods, with faster steps where there are some."
     try: from textgen.generation.fused import faster
     except ImportError as e:
         if self.quantize: raise ModelError("quantize needs the module textgen.generation.fused, which this installation lacks") from e
         return self.wrapped
     exact = settings.batch_invariant
-    fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize, compiled=True if exact else "auto")
+    fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize, compiled=True if exact else "auto", version=version)
+    if self.quantize and fast is self.wrapped and has_adapter(self.model): raise ModelError(f"no {self.quantize} for a model with an adapter; merge it first, tg.merge(), or leave out quantize")
     if self.quantize and fast is self.wrapped: raise ModelError(f"no {self.quantize} for a {self.model.config.model_type} model on {self.wrapped.device}; leave out quantize")
     return self.wrapped if exact and not self.quantize and not getattr(fast, "invariant", False) else fast
 
@@ -220,7 +231,8 @@ def generate(self:TextGen,
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
     settings, guide = self._ask(**kwargs)
-    return generate(self._writer(settings), self.codec, prompt, settings, self._origin(), guide=guide)
+    version = weights_version(self.model)
+    return generate(self._writer(settings, version), self.codec, prompt, settings, self._origin(version), guide=guide)
 
 @patch
 @takes(GenerateSettings, but=["n"])
@@ -238,7 +250,16 @@ def stream(self:TextGen,
     **kwargs): # yields str
     "Write one text and give it away piece by piece, never with half a character."
     settings, guide = self._ask(**kwargs)
-    return stream(self._writer(settings), self.codec, prompt, settings, guide)
+    return self._pieces(prompt, settings, guide)
+
+@patch
+def _pieces(self:TextGen, prompt, settings, guide):
+    "The pieces of `stream`: of the model as it is when the first is asked for."
+    version, changes = weights_version(self.model), self._changes
+    for piece in stream(self._writer(settings, version), self.codec, prompt, settings, guide):
+        yield piece
+        if self._changes!=changes: break
+    if weights_version(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
 
 @patch
 def next_tokens(self:TextGen,
@@ -257,7 +278,8 @@ def generate_samples(self:TextGen,
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
     settings, guide = self._ask(**kwargs)
-    return compare(self._writer(settings), self.codec, prompt, settings, temperatures, self._origin(), guide)
+    version = weights_version(self.model)
+    return compare(self._writer(settings, version), self.codec, prompt, settings, temperatures, self._origin(version), guide)
 
 @patch
 @takes(GenerateSettings)
@@ -269,7 +291,9 @@ def generate_to_file(self:TextGen,
     **kwargs)->Path:
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
     settings, guide = self._ask(n=n, **kwargs)
-    return generate_file(self._writer(replace(settings, batch_invariant=settings.num_beams==1)), self.codec, path, prompt, settings, self._origin(), guide, seeded=kwargs.get("seed") is not None)
+    version = weights_version(self.model)
+    model = self._writer(replace(settings, batch_invariant=settings.num_beams==1), version)
+    return generate_file(model, self.codec, path, prompt, settings, self._origin(version), guide, seeded=kwargs.get("seed") is not None)
 
 # %% ../nbs/80_api.ipynb #9bf082d5
 @patch

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from ..core import ModelError, sha256, unknown
-from ..models.model import last_half, pick_device, weights_of
+from ..models.model import last_half, pick_device, weights_version
 from .sampling import draw
 
 # %% ../../nbs/generation/41_fused.ipynb #144caa90
@@ -1088,9 +1088,14 @@ def quantizes(quantize):
     "Raise `ModelError` unless this is a way of quantizing."
     if quantize not in (None, "int8"): raise unknown("quantize", quantize, ["int8"], ModelError)
 
+def _adapted(model):
+    "Whether peft has put layers into a model: they add to what the weights say, sometimes less than `distance` would notice."
+    return any(type(m).__module__.startswith("peft.") for m in model.modules())
+
 def _try(model, make, quantize, lib=None):
     "A `FastModel` that has been tried, or None."
     try:
+        _need(not _adapted(model.model), "an adapter")
         with torch.no_grad(): plan = FAMILIES[model.model.config.model_type](model.model, make)
         fast = FastModel(model, plan, lib and Native(lib, plan))
         return fast if distance(model, fast)<=_tolerance(model.model.dtype, quantize) else None
@@ -1107,7 +1112,9 @@ def make_fast(model, quantize=None, many=False, lib=None):
 # %% ../../nbs/generation/41_fused.ipynb #477b6828
 _making = threading.Lock()
 
-def _version(model): return str(model.device), str(model.dtype), *((id(p), 0 if p.is_inference() else p._version) for p in weights_of(model))
+def _built(model):
+    "What a module is made of: the classes of its parts, and how many hooks each has."
+    return [(type(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
 
 WORTH = 3_000 # tokens for which the compiler, which takes a second, is waited for
 
@@ -1118,15 +1125,19 @@ def faster(
     tokens:int=100, # tokens of each
     quantize:str=None, # None: as the weights are; "int8": smaller and faster, and not quite the same
     compiled="auto", # False: plain torch; True: wait for the compiler; "auto": wait where the work is long
+    version:str=None, # `weights_version` of the model as it is now; None: it is computed
 ):
     "The same model with a faster `step`, or the model itself where there is none."
     quantizes(quantize)
     model = getattr(model, "plain", model)
     lib = library(wait=compiled is True or rows*tokens>WORTH) if compiled else None
+    now = version or weights_version(model.model), str(model.device), model.model.dtype, _built(model.model)
+    key = quantize, rows>=MANY and not lib, lib
     with _making:
-        old, version, key = vars(model).setdefault("_faster", {}), _version(model.model), (quantize, rows>=MANY and not lib, lib)
-        if old.get(key, (None,))[0]!=version: old[key] = version, make_fast(model, *key)
-        return old[key][1] or model
+        held = model.prepared
+        if held is None or held[0]!=now: held = model.prepared = now, {}  # the old ones go before new ones are made
+        if key not in held[1]: held[1][key] = make_fast(model, *key)
+        return held[1][key] or model
 
 # %% ../../nbs/generation/41_fused.ipynb #f0d1a011
 class Weights:
