@@ -97,7 +97,7 @@ class Windows:
         n = len(data.tokens)
         if by!="row" and n<=window: raise TrainError(f"the text has {n:,} tokens, one window needs {window+1:,}: give more text, or pass window={max(n//2, 1)} or less")
         self.offsets, self.groups = np.arange(window+1), data.info.get("groups")
-        self.cells = math.ceil(n/window) if by=="stream" else len(data.starts)-1
+        self.cells = math.ceil(n/window) if by=="stream" else len(data.starts)-1 # rows in an epoch
     def __repr__(self): return f"Windows: {self.batch_size} rows of {self.window}+1 tokens by {self.by}, seed {self.seed}"
 
 # %% ../nbs/14_batch.ipynb #4afc61b4
@@ -333,6 +333,11 @@ def per_row(self:Pairs)->float:
     "Tokens in a row, input and target, on average."
     if not hasattr(self, "_per_row"): self._per_row = float(np.mean([len(r["input_ids"])*(self.kind=="seq2seq")+len(r["labels"]) for r in self._super(0)[0]]))
     return self._per_row
+
+@patch(as_prop=True)
+def cells(self:Pairs)->float:
+    "Examples in an epoch: each document once, a long one once for each of its segments."
+    return sum(t.n for t,s in zip(self.opened.tasks, self.opened.shares) if s>0)
 
 @patch
 def describe(self:Pairs)->list:
