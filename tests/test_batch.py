@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TokenDataset
-from textgen.tasks.batch import ROWS, SOURCES, causal_row, eval_batches, make_source, seq2seq_row
+from textgen.tasks.batch import BY, ROWS, SOURCES, Windows, causal_row, eval_batches, make_source, seq2seq_row
 from textgen.text.corpus import bundled
-from textgen.tasks.task import concat_and_chunk, fields, prefix_lm, span_corruption
+from textgen.tasks.task import concat_and_chunk, fields, open_tasks, prefix_lm, span_corruption
 from textgen.text.tokenizer import Codec
 
 kinds = pytest.mark.parametrize("kind", SOURCES)
@@ -53,6 +53,55 @@ def test_two_epochs_split_the_same_text_elsewhere(data, codec):
     seen = Counter(len(inputs(source[k])[0]) for k in range(600))
     for k in range(100): assert inputs(source[k])[0]+targets(source[k])[0]==[*codec.encode(text), codec.end]
     assert set(seen)==set(range(1, n))
+
+
+# ---- epochs
+class Stream:
+    "Tokens that are their own places."
+    def __init__(self, n, docs=1, groups=None):
+        self.tokens, self.info = np.arange(n), dict(groups=groups) if groups else {}
+        self.starts = np.linspace(0, n, docs+1).astype(int)
+    def __len__(self): return len(self.starts)-1
+
+@pytest.mark.parametrize("n, window, rows", [(40, 8, 3), (41, 8, 3), (1000, 64, 7), (9, 8, 5), (65, 64, 130)])
+def test_an_epoch_shows_every_token(n, window, rows):
+    "Whatever the number of rows: an epoch may end within a batch."
+    w = Windows(Stream(n), window, rows, seed=3)
+    flat = np.concatenate([w[k] for k in range(-(-3*w.cells//rows))])
+    for e in range(3):
+        seen = np.bincount(flat[e*w.cells:(e+1)*w.cells,1:].ravel(), minlength=n)
+        assert seen.min()>=1 and seen.sum()<n+window
+
+@pytest.mark.parametrize("n, window", [(40, 8), (41, 8), (103, 16)])
+def test_every_token_is_equally_likely(n, window):
+    rows, steps = 50, 400
+    w = Windows(Stream(n), window, rows, seed=1)
+    seen = np.bincount(np.concatenate([w[k][:,1:].ravel() for k in range(steps)]), minlength=n)
+    assert abs(seen/(steps*rows*window/n)-1).max()<.02
+
+@pytest.mark.parametrize("by", ["document", "row"])
+def test_an_epoch_shows_every_document_once(by):
+    w = Windows(Stream(300, docs=30), 8, 7, seed=2, by=by)
+    first = np.concatenate([w[k][:,0] for k in range(60)])
+    for e in range(10): assert sorted(first[e*30:(e+1)*30])==list(range(0, 300, 10))
+
+def test_epochs_have_orders_and_offsets_of_their_own():
+    w = Windows(Stream(64_000), 64, 1000, seed=0)
+    a, b = w[0][:,0], w[1][:,0]
+    assert a[0]%64!=b[0]%64 and abs(np.corrcoef(np.argsort(a), np.argsort(b))[0,1])<.15  # standard deviation 0.03
+
+@pytest.mark.parametrize("by", BY)
+def test_shares_of_merged_texts_hold_in_every_epoch(by):
+    w = Windows(Stream(1000, docs=100, groups=[(0, 900, .5), (900, 1000, .5)]), 8, 5, seed=4, by=by)
+    flat = np.concatenate([w[k][:,0] for k in range(4*w.cells//5+1)])
+    for e in range(4): assert abs((flat[e*w.cells:(e+1)*w.cells]>=900).sum()-w.cells/2)<=1
+
+def test_tasks_come_in_no_order_that_repeats(codec):
+    "A superbatch draws anew: where a document stood in one says nothing about the next."
+    opened = open_tasks(Task("t", [f"{i} is a number" for i in range(200)]), codec)
+    place = [{codec.decode([*e["input"], *e["target"]]): k for k,e in enumerate(opened.draw(200, 0, s)[0])} for s in range(2)]
+    both = [(place[0][t], place[1][t]) for t in place[0] if t in place[1]]
+    assert len(both)>60 and abs(np.corrcoef(np.array(both).T)[0,1])<.35
 
 
 # ---- rows

@@ -67,7 +67,7 @@ _OWN, _UPLOAD = "a file or folder", "upload a file"
 class TrainPanel:
     "Train a new model: choose a text, press the button, watch."
     def __init__(self,
-        steps:int=500, # to begin with
+        steps:int=0, # to begin with; 0: about as many as the text bears
         save_to="my-model", # folder for the model
         vocab_size:int=1000, # of the tokenizer that is learned from the text
         preset:str="mini", # size of the model
@@ -94,7 +94,7 @@ def _inputs(self:TrainPanel, steps, save_to):
     self.source = w.Dropdown(options=[*(f"bundled {k}" for k in BUNDLED), _OWN, _UPLOAD], description="Text", layout=wide())
     self.path = w.Text(placeholder="poems.txt, tweets.csv or a folder", layout=wide())
     self.upload = w.FileUpload(accept=".txt,.md,"+",".join(TABLE_TYPES), multiple=False)
-    self.steps = w.BoundedIntText(value=steps, min=1, max=10**7, description="Steps", layout=w.Layout(width="12em"))
+    self.steps = w.BoundedIntText(value=steps, min=0, max=10**7, description="Steps", layout=w.Layout(width="12em"))
     self.save_to = w.Text(value=str(save_to), description="Save to", layout=wide())
     self.button = w.Button(description="Train", button_style="primary", icon="play")
     self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
@@ -103,7 +103,7 @@ def _inputs(self:TrainPanel, steps, save_to):
 def _outputs(self:TrainPanel):
     "Where things are shown."
     self.bar = w.IntProgress(layout=w.Layout(width="100%"))
-    self.line, self.samples, self.code = w.HTML("Press <b>Train</b>."), w.HTML(), w.HTML()
+    self.line, self.samples, self.code = w.HTML("Press <b>Train</b>. With 0 steps, the text says how many."), w.HTML(), w.HTML()
     self.notes, self.said = w.HTML(), []
     self.curve = w.Image(format="png", layout=w.Layout(display="none", max_width="640px"))
 
@@ -143,6 +143,15 @@ tg.train(data, steps={steps}, save_to={save_to!r}{more})
 tg.generate(n=3)"""
 
 @patch
+def _with_steps(self:TrainPanel, settings, data, context):
+    "The settings with a number of steps, and samples five times on the way."
+    from textgen.training.trainer import good_steps
+    rows = settings.get("batch_size", 8)*settings.get("accumulate", 1)
+    each = rows*(settings.get("window") or min(context, 1024))
+    steps = settings["steps"] or good_steps(len(data.tokens), each)
+    return dict(dict(sample_every=max(1, steps//5)), **dict(settings, steps=steps))
+
+@patch
 def _job(self:TrainPanel, text, kw, settings):
     "The whole job."
     from textgen.api import TextGen
@@ -151,7 +160,10 @@ def _job(self:TrainPanel, text, kw, settings):
     tok = train_tokenizer(text, vocab_size=self.vocab_size, **kw)
     tg = TextGen.new(self.preset, tok)
     self.line.value = "reading the text"
-    self.run = tg.train(TokenDataset.from_files(text, tok, **kw), view=PanelView(self), control=self.stopper, **settings)
+    data = TokenDataset.from_files(text, tok, **kw)
+    settings = self._with_steps(settings, data, tg.context)
+    self._show_code(text, kw, settings)
+    self.run = tg.train(data, view=PanelView(self), control=self.stopper, **settings)
     self.textgen = tg
     self.line.value = escape_html(str(self.run))
     self._show("new texts", tg.generate(n=3, max_new_tokens=120, seed=0))
@@ -171,14 +183,13 @@ def _work(self:TrainPanel, *args):
 def train(self:TrainPanel):
     "What the button does: start training in the background."
     if self.thread and self.thread.is_alive(): return self
-    self.error, self.stopper, steps = None, Control(), self.steps.value
+    self.error, self.stopper = None, Control()
     self.said, self.notes.value = [], ""
     self.button.disabled, self.stop_button.disabled, self.line.value = True, False, "learning a tokenizer"
-    settings = dict(dict(sample_every=max(1, steps//5)), **self.settings, steps=steps, save_to=self.save_to.value.strip() or None)
+    settings = dict(self.settings, steps=self.steps.value, save_to=self.save_to.value.strip() or None)
     try: text, kw = self._text()
     except TextGenError as e: text, kw, self.line.value = None, {}, escape_html(e)
     if text is None: self.button.disabled, self.stop_button.disabled = False, True; return self
-    self._show_code(text, kw, settings)
     self.thread = threading.Thread(target=self._work, args=(text, kw, settings), daemon=True)
     self.thread.start()
     return self
