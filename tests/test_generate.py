@@ -106,7 +106,7 @@ def test_a_stream_has_no_half_characters(tok):
 
 def test_longer_than_the_context(write, capsys, monkeypatch):
     "The window slides, as often as needed, and that is said once."
-    from textgen import generation
+    from textgen.generation import loop as generation
     monkeypatch.setattr(generation, "_said", set())
     out = write(n=3, max_new_tokens=300, min_new_tokens=300)
     assert [len(s.tokens) for s in out]==[300]*3 and capsys.readouterr().err.count("longer than")==1

@@ -10,9 +10,9 @@ import html,io,threading,time
 from pathlib import Path
 import ipywidgets as w
 from fastcore.basics import patch
-from .training.callback import Control, by_task
+from .callback import Control, by_task
 from .core import TextGenError, TrainError
-from .text.corpus import BUNDLED, TABLE_TYPES, bundled
+from .corpus import BUNDLED, TABLE_TYPES, bundled
 
 # %% ../nbs/90_widgets.ipynb #1444e43e
 def loss_png(
@@ -22,7 +22,7 @@ def loss_png(
     "The loss curve as a picture."
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from textgen.training.trainer import Run
+    from textgen.trainer import Run
     fig = Figure(figsize=(6,2.4), dpi=100)
     FigureCanvasAgg(fig)  # without pyplot, which is not made for threads
     Run(losses, len(losses), 0., 0.).plot(fig.subplots()).set_xlim(0, max(steps, 2))
@@ -143,8 +143,8 @@ tg.generate(n=3)"""
 def _job(self:TrainPanel, text, kw, settings):
     "The whole job."
     from textgen.api import TextGen
-    from textgen.text.dataset import TokenDataset
-    from textgen.text.tokenizer import train_tokenizer
+    from textgen.dataset import TokenDataset
+    from textgen.tokenizer import train_tokenizer
     tok = train_tokenizer(text, vocab_size=self.vocab_size, **kw)
     tg = TextGen.new(self.preset, tok)
     self.line.value = "reading the text"
