@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -51,8 +52,8 @@ def _compile(cc, isa, flags, to):
     "One shared library. OpenMP's functions are left for the loader to find in the copy that torch has loaded: a second one would fight with it for the cores."
     with tempfile.TemporaryDirectory(dir=to.parent) as d:
         objects = [Path(d)/f"{source.stem}.o" for source in SOURCES]
-        for source, o in zip(SOURCES, objects):
-            _run([*cc, *FLAGS, *flags, f'-DTEXTGEN_ISA="{isa}"', "-c", source, "-o", o])
+        def one(source, o): _run([*cc, *FLAGS, *flags, f'-DTEXTGEN_ISA="{isa}"', "-c", source, "-o", o])
+        with ThreadPoolExecutor(os.cpu_count()) as pool: list(pool.map(one, SOURCES, objects))
         _run([*cc, "-shared", *[f for f in flags if f.startswith("-fsanitize")], *objects, "-o", Path(d)/"made.so", "-lm"])
         os.replace(Path(d)/"made.so", to)
 
