@@ -89,8 +89,6 @@ def with_ctranslate2(folder, shape, precision, n, tokens):
 
 def with_textgen(folder, shape, precision, n, tokens):
     from textgen import TextGen
-    from textgen.generation.fused import library
-    library(wait=True)  # what a first text may not wait for
     tg = TextGen(folder, device="cpu", dtype="bfloat16" if precision == "bfloat16" else "float32", quantize="int8" if precision == "int8" else None)
     def run(): assert all(len(s.tokens) == tokens for s in tg.generate(" ".join(prompt(shape)), n=n, max_new_tokens=tokens, min_new_tokens=tokens, temperature=.7, seed=1))
     return run
@@ -185,7 +183,7 @@ def bits(args):
 
     import torch
     from textgen import TextGen
-    from textgen.generation.fused import faster
+    from textgen.generation.engine import faster
     text, rows = Path(args.text).read_text()[-40_000:], []
     for name, dtype, q in (("float32", "float32", None), ("bfloat16", "bfloat16", None), ("int8", "float32", "int8")):
         tg = TextGen(trained(args), device="cpu", dtype=dtype)
@@ -209,7 +207,7 @@ def answers(args):
 
     import torch
     from textgen import TextGen
-    from textgen.generation.fused import faster
+    from textgen.generation.engine import faster
     folder, out = args.work/"trained-t5", []
     if not folder.exists():
         subprocess.run([sys.executable, "-m", "textgen", "train", args.text, "--new", "t5-mini", "--tokenizer", str(args.work/"tok"), "--window", "128", "--steps", "300", "--sample-every", "0", "--out", str(folder)],
@@ -241,9 +239,7 @@ def drift(args, n=300):
 def differing(args):
     "How many of `n` texts differ."
     from textgen import TextGen
-    from textgen.generation.fused import library
     name, b, n = args.drift
-    library(wait=True)
     tg = TextGen(args.work/"trained", device="cpu", dtype="bfloat16" if name.startswith("bfloat16") else "float32", quantize="int8" if name.startswith("int8") else None)
     one, many = ([s.tokens for s in tg.generate("\n", n=int(n), max_new_tokens=40, temperature=1., seed=3, batch_size=k)] for k in (1, int(b)))
     return sum(x != y for x, y in zip(one, many))

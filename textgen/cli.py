@@ -174,7 +174,7 @@ def _at_once(model, prompt, settings):
     folder = recover(model) if model else Path(__file__).parent/"data"/"model"
     if settings.num_beams>1 or settings.schema or not folder.is_dir(): return None
     try:
-        from textgen.fast import from_files
+        from textgen.engine import from_files
         fast = from_files(folder)
     except Exception: return None  # whatever is wrong is said by those who read the folder with care
     if not fast: return None
