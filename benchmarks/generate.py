@@ -22,7 +22,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent/"results"
 SHAPES = dict(gpt2=(100, (1, 32)), mini=(60, (1, 32)), t5=(100, (1, 32)))
-ALONE = ["textgen float32 (no compiler)", "textgen int8 (no compiler)"]
+ALONE = ["textgen float32 (no native library)", "textgen int8 (no native library)"]
 RUNS = dict(gpt2=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE],
             mini=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE])
 RUNS["t5"] = RUNS["gpt2"]
@@ -114,8 +114,8 @@ def limits():
 
 def called(python, *args):
     "What a process of this file prints last, or None."
-    alone = any("no compiler" in str(a) for a in args)
-    env = dict(os.environ, PATH="", TEXTGEN_CACHE=tempfile.mkdtemp()) if alone else None  # where no compiler is found, nor what one made before
+    alone = any("no native library" in str(a) for a in args)
+    env = dict(os.environ, TEXTGEN_ISA="none") if alone else None
     r = subprocess.run([python, __file__, *map(str, args)], capture_output=True, text=True, env=env)
     if r.returncode: print(f"{args} failed:\n{r.stderr[-1500:]}", file=sys.stderr)
     return json.loads(r.stdout.splitlines()[-1]) if not r.returncode else None
@@ -229,7 +229,7 @@ def answers(args):
 def drift(args, n=300):
     "How many texts of a seed differ with the number of texts written at the same time."
     out = []
-    for name in ("float32", "bfloat16", "int8", "float32 (no compiler)", "int8 (no compiler)"):
+    for name in ("float32", "bfloat16", "int8", "float32 (no native library)", "int8 (no native library)"):
         for b in (8, 32): out.append((name, b, called(sys.executable, "--drift", name, b, n, "--work", args.work, "--text", args.text)))
     rows = "\n".join(f"| {name} | 1 and {b} | {x} of {n:,} | {x/n:.1%} |" for name, b, x in out)
     return ("## The same seed in other batches\n\nTrained `mini`, texts of up to 40 tokens, written one at a time and several at a time. With `batch_invariant=True`, which `generate_to_file` uses, none differs.\n\n"

@@ -131,7 +131,7 @@ def _forced(isa, able):
     "Raise `ModelError` unless this instruction set can be used."
     if isa in able: return
     why = "this processor lacks it" if isa in built_isas() else "no library is built for it" if isa in ISAS else "there is none of this name"
-    raise ModelError(f"TEXTGEN_ISA={isa}: {why}; here it may be {', '.join(able) or 'left out only, since no library is built'}")
+    raise ModelError(f"TEXTGEN_ISA={isa}: {why}; here it may be {', '.join([*able, 'none'])}")
 
 # %% ../nbs/34_native.ipynb #d0b02c30
 NOT_BUILT = "no native library: there was no C compiler when textgen was installed; install gcc or clang, then textgen again"
@@ -140,6 +140,7 @@ _lock = threading.Lock()
 @cache
 def _loaded(forced, folder):
     "A library, or None with the reason."
+    if forced=="none": return None, "TEXTGEN_ISA=none leaves the native library out"
     if not forced and not built_isas(): return None, NOT_BUILT
     try:
         able = _able() if built_isas() else []
