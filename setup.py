@@ -39,11 +39,14 @@ class BuildNative(build_ext):
 
     def build_extension(self, ext):
         isa, to = ext.name.rpartition(".")[2], Path(self.get_ext_fullpath(ext.name))
+        to.unlink(missing_ok=True)  # what an earlier build left
         try: variants.build(isa, to.parent)
         except (variants.CannotBuild, OSError) as e: self.problems[isa] = str(e)
 
     def copy_extensions_to_source(self):
-        Path("textgen/_native").mkdir(exist_ok=True)  # for an installation that is edited in place
+        "For an installation that is edited in place; what an earlier one left goes."
+        Path("textgen/_native").mkdir(exist_ok=True)
+        for p in Path("textgen/_native").glob("*.so"): p.unlink()
         super().copy_extensions_to_source()
 
 
