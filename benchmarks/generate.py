@@ -22,7 +22,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent/"results"
 SHAPES = dict(gpt2=(100, (1, 32)), mini=(60, (1, 32)), t5=(100, (1, 32)))
-ALONE = ["textgen float32 (no compiler)", "textgen int8 (no compiler)"]
+ALONE = ["textgen float32 (no native library)", "textgen int8 (no native library)"]
 RUNS = dict(gpt2=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE],
             mini=["transformers float32", "transformers bfloat16", "ctranslate2 float32", "ctranslate2 int8", "textgen float32", "textgen int8", *ALONE])
 RUNS["t5"] = RUNS["gpt2"]
@@ -89,8 +89,6 @@ def with_ctranslate2(folder, shape, precision, n, tokens):
 
 def with_textgen(folder, shape, precision, n, tokens):
     from textgen import TextGen
-    from textgen.generation.fused import library
-    library(wait=True)  # what a first text may not wait for
     tg = TextGen(folder, device="cpu", dtype="bfloat16" if precision == "bfloat16" else "float32", quantize="int8" if precision == "int8" else None)
     def run(): assert all(len(s.tokens) == tokens for s in tg.generate(" ".join(prompt(shape)), n=n, max_new_tokens=tokens, min_new_tokens=tokens, temperature=.7, seed=1))
     return run
@@ -116,8 +114,8 @@ def limits():
 
 def called(python, *args):
     "What a process of this file prints last, or None."
-    alone = any("no compiler" in str(a) for a in args)
-    env = dict(os.environ, PATH="", TEXTGEN_CACHE=tempfile.mkdtemp()) if alone else None  # where no compiler is found, nor what one made before
+    alone = any("no native library" in str(a) for a in args)
+    env = dict(os.environ, TEXTGEN_ISA="none") if alone else None
     r = subprocess.run([python, __file__, *map(str, args)], capture_output=True, text=True, env=env)
     if r.returncode: print(f"{args} failed:\n{r.stderr[-1500:]}", file=sys.stderr)
     return json.loads(r.stdout.splitlines()[-1]) if not r.returncode else None
@@ -185,7 +183,7 @@ def bits(args):
 
     import torch
     from textgen import TextGen
-    from textgen.generation.fused import faster
+    from textgen.generation.engine import faster
     text, rows = Path(args.text).read_text()[-40_000:], []
     for name, dtype, q in (("float32", "float32", None), ("bfloat16", "bfloat16", None), ("int8", "float32", "int8")):
         tg = TextGen(trained(args), device="cpu", dtype=dtype)
@@ -209,7 +207,7 @@ def answers(args):
 
     import torch
     from textgen import TextGen
-    from textgen.generation.fused import faster
+    from textgen.generation.engine import faster
     folder, out = args.work/"trained-t5", []
     if not folder.exists():
         subprocess.run([sys.executable, "-m", "textgen", "train", args.text, "--new", "t5-mini", "--tokenizer", str(args.work/"tok"), "--window", "128", "--steps", "300", "--sample-every", "0", "--out", str(folder)],
@@ -231,7 +229,7 @@ def answers(args):
 def drift(args, n=300):
     "How many texts of a seed differ with the number of texts written at the same time."
     out = []
-    for name in ("float32", "bfloat16", "int8", "float32 (no compiler)", "int8 (no compiler)"):
+    for name in ("float32", "bfloat16", "int8", "float32 (no native library)", "int8 (no native library)"):
         for b in (8, 32): out.append((name, b, called(sys.executable, "--drift", name, b, n, "--work", args.work, "--text", args.text)))
     rows = "\n".join(f"| {name} | 1 and {b} | {x} of {n:,} | {x/n:.1%} |" for name, b, x in out)
     return ("## The same seed in other batches\n\nTrained `mini`, texts of up to 40 tokens, written one at a time and several at a time. With `batch_invariant=True`, which `generate_to_file` uses, none differs.\n\n"
@@ -241,9 +239,7 @@ def drift(args, n=300):
 def differing(args):
     "How many of `n` texts differ."
     from textgen import TextGen
-    from textgen.generation.fused import library
     name, b, n = args.drift
-    library(wait=True)
     tg = TextGen(args.work/"trained", device="cpu", dtype="bfloat16" if name.startswith("bfloat16") else "float32", quantize="int8" if name.startswith("int8") else None)
     one, many = ([s.tokens for s in tg.generate("\n", n=int(n), max_new_tokens=40, temperature=1., seed=3, batch_size=k)] for k in (1, int(b)))
     return sum(x != y for x, y in zip(one, many))

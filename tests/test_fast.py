@@ -1,6 +1,4 @@
-"The faster steps of 41_fused against the models themselves. This file goes with that module; nothing else needs it."
-import os
-import shutil
+"The faster steps of 41_fused and 42_native against the models themselves. This file goes with those modules; nothing else needs it."
 import subprocess
 import sys
 import threading
@@ -14,6 +12,8 @@ from textgen.models.model import wrap
 from textgen.generation.sampling import draw, filtered
 
 fast = pytest.importorskip("textgen.generation.fused")
+native = pytest.importorskip("textgen.generation.native")
+engine = pytest.importorskip("textgen.generation.engine")
 
 small = dict(vocab_size=300, bos_token_id=1, eos_token_id=1, pad_token_id=0)
 llama = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128)
@@ -26,8 +26,8 @@ CONFIGS = dict(
     llama3=dict(model_type="llama", rope_parameters=dict(rope_type="llama3", rope_theta=5e5, factor=8., low_freq_factor=1., high_freq_factor=4., original_max_position_embeddings=64), **llama),
     mistral=dict(model_type="mistral", head_dim=32, sliding_window=None, **llama), qwen2=dict(model_type="qwen2", **llama), qwen3=dict(model_type="qwen3", head_dim=16, **llama),
     t5=dict(model_type="t5", **t5), flan=dict(model_type="t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False, **t5), mt5=dict(model_type="mt5", feed_forward_proj="gated-gelu", **t5))
-HAVE = fast.library(wait=True) is not None
-ENGINES = [False, pytest.param(True, marks=pytest.mark.skipif(not HAVE, reason="no C compiler"))]
+needs_library = pytest.mark.skipif(native.library() is None, reason="no native library is built: python setup.py build_ext --inplace")
+ENGINES = [False, pytest.param(True, marks=needs_library)]
 
 
 def make(name, seed=0):
@@ -41,18 +41,18 @@ def make(name, seed=0):
     return wrap(model)
 
 
-def both(name, compiled, **kw):
+def both(name, in_c, **kw):
     m = make(name)
-    f = fast.faster(m, compiled=compiled, **kw)
-    assert isinstance(f, fast.FastModel) and bool(f.native) == compiled, name
+    f = engine.faster(m, native=in_c, **kw)
+    assert isinstance(f, fast.FastModel) and bool(f.native) == in_c, name
     return m, f
 
 
-@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("in_c", ENGINES)
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.inference_mode()
-def test_same_logits_and_greedy_tokens(name, compiled):
-    m, f = both(name, compiled)
+def test_same_logits_and_greedy_tokens(name, in_c):
+    m, f = both(name, in_c)
     prompt = torch.arange(5, 17).view(2, 6)
     s, t = m.start(prompt), f.start(prompt)
     for _ in range(80):  # past the first doubling of room
@@ -62,18 +62,18 @@ def test_same_logits_and_greedy_tokens(name, compiled):
         s, t = m.step(token, s), f.step(token, t)
 
 
-@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("in_c", ENGINES)
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3", "t5", "flan"])
-def test_int8_is_near(name, compiled):
-    m, f = both(name, compiled, quantize="int8", rows=8)
-    assert fast.distance(m, f) < .06
+def test_int8_is_near(name, in_c):
+    m, f = both(name, in_c, quantize="int8", rows=8)
+    assert engine.distance(m, f) < .06
 
 
-@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("in_c", ENGINES)
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3", "t5"])
 @torch.inference_mode()
-def test_rows_at_different_places(name, compiled):
-    _, f = both(name, compiled)
+def test_rows_at_different_places(name, in_c):
+    _, f = both(name, in_c)
     a, b, c = torch.arange(5, 15)[None], torch.arange(50, 53)[None], torch.arange(90, 110)[None]
     alone = {k: f.start(p) for k, p in (("a", a), ("b", b), ("c", c))}
     def step(k, t): alone[k] = f.step(torch.tensor([t]), alone[k])
@@ -91,7 +91,7 @@ def test_rows_at_different_places(name, compiled):
     torch.testing.assert_close(s.logits[:1], alone["b"].logits, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@needs_library
 @pytest.mark.parametrize("name", ["gpt2", "llama", "t5"])
 @pytest.mark.parametrize("quantize", [None, "int8"])
 @torch.inference_mode()
@@ -112,7 +112,7 @@ def test_several_is_draw_and_step(name, quantize):
     torch.testing.assert_close(lp, torch.stack(lps, 1), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@needs_library
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 @torch.inference_mode()
 def test_rows_rest_after_their_end(name):
@@ -133,7 +133,7 @@ def test_rows_rest_after_their_end(name):
         assert all((state.lengths[r] == 0) == (end in got[r]) for r in range(rows))
 
 
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@needs_library
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 @torch.inference_mode()
 def test_long_prompts(kind):
@@ -143,7 +143,7 @@ def test_long_prompts(kind):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         m = wrap((AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config).eval())
-    f = fast.faster(m, compiled=True)
+    f = engine.faster(m)
     for n in (1, 15, 16, 17, 256, 300, 513):
         ids = (torch.arange(2*n).view(2, n)*31+7) % 300
         s, t = m.start(ids), f.start(ids)
@@ -153,17 +153,17 @@ def test_long_prompts(kind):
     assert torch.equal(f.start(ids[:1]).logits, f.start(ids).logits[:1])  # a prompt alone and among others
 
 
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@needs_library
 def test_sizes_that_do_not_go_together():
     "A file of weights that is not the one its configuration describes is found before C reads past its end."
     m = make("gpt2")
     m.model.transformer.h[1].mlp.c_fc.weight = torch.nn.Parameter(torch.zeros(64, 512))
     m.model.transformer.h[1].mlp.c_fc.bias = torch.nn.Parameter(torch.zeros(512))
-    with torch.no_grad(): plan = fast.gpt2_plan(m.model, lambda w, b: fast.c_linear(w, b, False))
-    with pytest.raises(fast.Unfit, match="do not go together"): fast.Native(fast.library(wait=True), plan)
+    with torch.no_grad(): plan = fast.gpt2_plan(m.model, lambda w, b: native.c_linear(w, b, False))
+    with pytest.raises(fast.Unfit, match="do not go together"): native.Native(native.library(), plan)
 
 
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@needs_library
 @pytest.mark.parametrize("quantize", [None, "int8"])
 @pytest.mark.parametrize("name", ["llama", "wide"])
 @torch.inference_mode()
@@ -177,7 +177,7 @@ def test_a_row_is_the_same_in_any_company(name, quantize):
             assert torch.equal(one.logits[0], many.logits[0])
 
 
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
+@needs_library
 @torch.inference_mode()
 def test_wrong_ids_and_too_long_texts_are_errors():
     _, f = both("gpt2", True)
@@ -193,8 +193,8 @@ def test_models_without_a_plan_stay_as_they_are():
                dict(model_type="mistral", **{**llama, "sliding_window": 8}), dict(model_type="gpt2", n_layer=1, n_head=2, n_embd=64, scale_attn_by_inverse_layer_idx=True),
                dict(model_type="gpt2", n_layer=1, n_head=2, n_embd=64, activation_function="tanh")):
         m = wrap(AutoModelForCausalLM.from_config(AutoConfig.for_model(**small, **kw)).eval())
-        assert fast.faster(m, compiled=True) is m, kw
-    with pytest.raises(ModelError, match="int8"): fast.faster(m, quantize="int3")
+        assert engine.faster(m) is m, kw
+    with pytest.raises(ModelError, match="int8"): engine.faster(m, quantize="int3")
 
 
 def test_a_wrong_plan_is_found_out(monkeypatch):
@@ -204,47 +204,21 @@ def test_a_wrong_plan_is_found_out(monkeypatch):
         return p
     monkeypatch.setitem(fast.FAMILIES, "gpt2", upside_down)
     m = make("gpt2")
-    assert fast.faster(m, compiled=False) is m and fast.faster(m, compiled=True) is m
+    assert engine.faster(m, native=False) is m and engine.faster(m) is m
 
 
 def test_trained_weights_make_new_ones():
     m = make("gpt2")
-    a = fast.faster(m, compiled=False)
-    assert fast.faster(m, compiled=False) is a and fast.faster(a, compiled=False) is a
+    a = engine.faster(m, native=False)
+    assert engine.faster(m, native=False) is a and engine.faster(a, native=False) is a
     with torch.no_grad(): m.model.transformer.wte.weight.mul_(1.1)
-    b = fast.faster(m, compiled=False)
-    assert b is not a and fast.distance(m, b) < 1e-5
+    b = engine.faster(m, native=False)
+    assert b is not a and engine.distance(m, b) < 1e-5
 
 
-def test_no_compiler(monkeypatch, tmp_path):
-    monkeypatch.setattr(shutil, "which", lambda c: None)
-    monkeypatch.setattr(fast, "_lib", {}); monkeypatch.setattr(fast, "_building", [])
-    monkeypatch.setenv("TEXTGEN_CACHE", str(tmp_path))
-    assert fast.library(wait=True) is None
-    f = fast.faster(make("gpt2"), compiled=True)
-    assert isinstance(f, fast.FastModel) and not f.native and not f.strides
-
-
-def compile_there(cache, pipe):
-    from textgen.generation import fused as fast
-    fast._lib.clear()
-    os.environ["TEXTGEN_CACHE"] = str(cache)
-    pipe.send(fast.library(wait=True) is not None)
-
-
-@pytest.mark.skipif(not HAVE, reason="no C compiler")
-def test_compiled_once_by_many(spare, tmp_path):
-    pipes = [spare.Pipe() for _ in range(3)]
-    runs = [spare.Process(target=compile_there, args=(tmp_path, theirs)) for _, theirs in pipes]
-    for p in runs: p.start()
-    assert [ours.recv() for ours, _ in pipes] == [True]*3
-    for p in runs: p.join()
-    assert [p.suffix for p in tmp_path.iterdir()] == [".so"]
-
-
-@pytest.mark.parametrize("compiled", ENGINES)
-def test_threads(compiled):
-    _, f = both("gpt2", compiled)
+@pytest.mark.parametrize("in_c", ENGINES)
+def test_threads(in_c):
+    _, f = both("gpt2", in_c)
     def run(out, seed):
         u = torch.from_numpy(uniforms(60, "generate", seed)).view(3, 20)
         with torch.inference_mode():
@@ -258,6 +232,6 @@ def test_threads(compiled):
     assert got == want
 
 
-def test_nothing_needs_this_module():
-    code = "import sys; sys.modules['textgen.generation.fused'] = None\nimport textgen.generation.loop, textgen.api, textgen.cli"
+def test_nothing_needs_these_modules():
+    code = "import sys\nfor m in ('fused', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.loop, textgen.api, textgen.cli"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 from textgen import GenerateError, TextGen, TextGenError, TokenDataset, train_tokenizer
 from textgen.training.callback import NoView
-from textgen.generation.fused import library
 
 ASKS = [dict(prompt=p, seed=s, n=n, max_new_tokens=12, temperature=t) for s,(p,n,t) in enumerate([("", 1, .7), ("The sea", 3, 1.), ("a\nb", 2, 0), ("Zoë 🐟", 1, 1.3), ("The "*90, 2, .7)]*4)]
 
 def _ask(tg, k): out = tg.generate(**k); return [(s.text, s.tokens, s.logprob) for s in out], out.seed, out.receipt.to_json()
 
 def test_threads_write_what_one_alone_writes(tg, model_folder):
-    "Texts, ids, log-probabilities and receipts of 20 calls by six threads; also of a `TextGen` that nobody has used before. (While the faster steps are still being compiled the last bits of a log-probability are those of the plain ones.)"
-    library(wait=True)
+    "Texts, ids, log-probabilities and receipts of 20 calls by six threads; also of a `TextGen` that nobody has used before."
     alone, fresh = [_ask(tg, k) for k in ASKS], TextGen(model_folder, device="cpu")
     for model in (tg, fresh):
         with ThreadPoolExecutor(6) as pool: assert list(pool.map(_ask, [model]*len(ASKS), ASKS))==alone
@@ -78,7 +76,6 @@ import json,sys
 from transformers import GPT2Config
 from textgen import TextGen
 from textgen.training.callback import NoView
-from textgen.generation.fused import library
 from textgen.models.model import model_hash
 for dropout in (0., .1):
     c = GPT2Config(vocab_size=400, n_layer=2, n_head=2, n_embd=32, n_positions=64, bos_token_id=0, eos_token_id=0, resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)

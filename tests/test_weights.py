@@ -11,9 +11,9 @@ from textgen.training.callback import NoView
 from textgen.core import GenerateError
 from textgen.models.model import add_lora, model_hash, weights_version
 
-fast = pytest.importorskip("textgen.generation.fused")
-HAVE = fast.library(wait=True) is not None
-native = pytest.mark.skipif(not HAVE, reason="no C compiler")
+fused = pytest.importorskip("textgen.generation.fused")
+rooms = pytest.importorskip("textgen.generation.engine")
+native = pytest.mark.skipif(rooms.library() is None, reason="no native library is built: python setup.py build_ext --inplace")
 ENGINES = ["plain", "packed", pytest.param("native", marks=native), "int8", pytest.param("native int8", marks=native), "bf16"]
 ASK = dict(n=3, seed=7, max_new_tokens=24, temperature=.8)
 
@@ -22,9 +22,9 @@ ASK = dict(n=3, seed=7, max_new_tokens=24, temperature=.8)
 def engine(request, monkeypatch):
     "Make one engine the one that every `TextGen` takes; returns the arguments for that."
     name = request.param
-    monkeypatch.setattr(fast, "_small", lambda many: 0)
-    if "native" not in name: monkeypatch.setattr(fast, "library", lambda wait=False: None)
-    if name == "plain": monkeypatch.setattr(fast, "faster", lambda model, **kw: model)
+    monkeypatch.setattr(fused, "_small", lambda many: 0)
+    if "native" not in name: monkeypatch.setattr(rooms, "library", lambda: None)
+    if name == "plain": monkeypatch.setattr(rooms, "faster", lambda model, **kw: model)
     return dict(quantize="int8" if "int8" in name else None, dtype="bfloat16" if name == "bf16" else "auto")
 
 
@@ -96,7 +96,7 @@ def test_trained_weights_write_as_transformers_do(engine, kind, tok, data, tmp_p
     tg = open_as(new(tok, tmp_path/"a", kind), engine)
     for step in range(2):
         tg.generate("The", seed=1, max_new_tokens=20)
-        assert isinstance(tg.wrapped.prepared[1].popitem()[1], fast.FastModel)
+        assert isinstance(tg.wrapped.prepared[1].popitem()[1], fused.FastModel)
         train(tg, data, steps=6)
         out = tg.generate("The sea", temperature=0, max_new_tokens=20, nonempty=False, seed=0)[0].tokens
         model = (AutoModelForSeq2SeqLM if kind == "t5" else AutoModelForCausalLM).from_pretrained(tg.save(tmp_path/"b"))
@@ -136,7 +136,7 @@ def test_a_faint_adapter_is_not_left_out(engine, tok, tmp_path):
     add_lora(tg.model, dict(r=4))
     for m in tg.model.modules():
         if hasattr(m, "lora_B"): m.lora_B["default"].weight.data.fill_(1e-3)
-    assert fast.faster(tg.wrapped, quantize=engine["quantize"]) is tg.wrapped
+    assert rooms.faster(tg.wrapped, quantize=engine["quantize"]) is tg.wrapped
 
 
 def test_adapted_and_replaced_models(tok, data, tmp_path):
@@ -193,11 +193,11 @@ def test_old_weights_give_their_memory_back(tok, data, tmp_path):
     tg = open_as(new(tok, tmp_path/"a"), {})
     gc.disable()
     try:
-        old = [weakref.ref(fast.faster(tg.wrapped, quantize=q)) for q in (None, "int8")]
+        old = [weakref.ref(rooms.faster(tg.wrapped, quantize=q)) for q in (None, "int8")]
         assert all(o() for o in old)
         one_number(tg, data)
-        now = fast.faster(tg.wrapped)
-        assert not any(o() for o in old) and fast.faster(tg.wrapped) is now
+        now = rooms.faster(tg.wrapped)
+        assert not any(o() for o in old) and rooms.faster(tg.wrapped) is now
         gone = weakref.ref(now)
         del now
         tg._changing()

@@ -203,12 +203,12 @@ def save(self:TextGen,
 @patch
 def _writer(self:TextGen, settings, version=None): # `weights_version` of the model as it is now
     "The model behind the four methods, with faster steps where there are some."
-    try: from textgen.generation.fused import faster
+    try: from textgen.generation.engine import faster
     except ImportError as e:
-        if self.quantize: raise ModelError("quantize needs the module textgen.generation.fused, which this installation lacks") from e
+        if self.quantize: raise ModelError("quantize needs the module textgen.generation.engine, which this installation lacks") from e
         return self.wrapped
     exact = settings.batch_invariant
-    fast = faster(self.wrapped, rows=settings.n, tokens=settings.max_new_tokens, quantize=self.quantize, compiled=True if exact else "auto", version=version)
+    fast = faster(self.wrapped, rows=settings.n, quantize=self.quantize, version=version)
     if self.quantize and fast is self.wrapped and has_adapter(self.model): raise ModelError(f"no {self.quantize} for a model with an adapter; merge it first, tg.merge(), or leave out quantize")
     if self.quantize and fast is self.wrapped: raise ModelError(f"no {self.quantize} for a {self.model.config.model_type} model on {self.wrapped.device}; leave out quantize")
     return self.wrapped if exact and not self.quantize and not getattr(fast, "invariant", False) else fast

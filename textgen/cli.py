@@ -170,11 +170,11 @@ def _by_textgen(model, prompt, out, where, asked):
     return tg.generate_to_file(out, prompt, **asked) if out else tg.generate(prompt, **asked)
 
 def _at_once(model, prompt, settings):
-    "Texts of a model whose steps were tried before, without the second and a half that transformers' module takes; else None."
+    "Texts of a model that needs nothing but its file of weights, without the second and a half that transformers' module takes; else None."
     folder = recover(model) if model else Path(__file__).parent/"bundled"/"model"
     if settings.num_beams>1 or settings.schema or not folder.is_dir(): return None
     try:
-        from textgen.generation.fused import from_files
+        from textgen.generation.engine import from_files
         fast = from_files(folder)
     except Exception: return None  # whatever is wrong is said by those who read the folder with care
     if not fast: return None

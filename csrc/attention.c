@@ -1,0 +1,184 @@
+// Attention of one query over the keys and values of its row, and the caches they lie in.
+//
+// Values lie [position][head_size]. Keys lie in groups of sixteen positions, [position / 16][head_size][16]: the first
+// numbers of sixteen keys side by side, then their second ones. So sixteen scores grow in one register, and none has to
+// be added up across, which took twice the time of the multiplications. A cache has room for whole groups.
+#include <math.h>
+#include <string.h>
+
+#include "native.h"
+#include "simd.h"
+
+enum { MAX_HEAD = 256 };  // numbers in a head; Python refuses more
+
+// scores[0..length], filled up to a whole group with -1e30.
+INLINE void score_keys(const float *query, const float *keys, int64_t length, int64_t size, const float *bias,
+                       float *scores) {
+    for (int64_t j = 0; j < length; j += LANES, keys += LANES * size) {
+        vfloat s[4] = {};
+        for (int64_t i = 0; i < size; i += 4)
+            UNROLL for (int e = 0; e < 4; e++) s[e] += query[i + e] * load(keys + (i + e) * LANES);
+        store(scores + j, (s[0] + s[1]) + (s[2] + s[3]));
+    }
+    if (bias)
+        for (int64_t j = 0; j < length; j++) scores[j] += bias[j];
+    for (int64_t j = length; j % LANES; j++) scores[j] = -1e30f;
+}
+
+// scores -> e^(score - largest); returns what they are to be multiplied by to sum to 1.
+INLINE float exponentiate(float *scores, int64_t length) {
+    vfloat largest = (vfloat){} - 1e30f, sum = {};
+    for (int64_t j = 0; j < length; j += LANES) largest = vmax(largest, load(scores + j));
+    float top = max_lanes(largest);
+    for (int64_t j = 0; j < length; j += LANES) {
+        vfloat e = vexp(load(scores + j) - top);
+        store(scores + j, e);
+        sum += e;
+    }
+    return 1.f / sum_lanes(sum);
+}
+
+// out [size] = scale * sum of scores[j] * values[j]; even and odd positions are summed apart.
+INLINE void mix_values(const float *scores, const float *values, int64_t length, int64_t size, float scale, float *out) {
+    vfloat acc[2][MAX_HEAD / LANES];
+    UNROLL for (int64_t i = 0; i < size / LANES; i++) acc[0][i] = acc[1][i] = (vfloat){};
+    int64_t j = 0;
+    for (; j + 2 <= length; j += 2)
+        UNROLL for (int e = 0; e < 2; e++)
+            UNROLL for (int64_t i = 0; i < size / LANES; i++)
+                acc[e][i] += scores[j + e] * load(values + (j + e) * size + i * LANES);
+    if (j < length)
+        UNROLL for (int64_t i = 0; i < size / LANES; i++) acc[0][i] += scores[j] * load(values + j * size + i * LANES);
+    UNROLL for (int64_t i = 0; i < size / LANES; i++) store(out + i * LANES, (acc[0][i] + acc[1][i]) * scale);
+}
+
+INLINE void attend_size(const float *query, const float *keys, const float *values, int64_t length, int64_t size,
+                        const float *bias, float *scores, float *out) {
+    score_keys(query, keys, length, size, bias, scores);
+    float scale = exponentiate(scores, length);
+    mix_values(scores, values, length, size, scale, out);
+}
+
+// softmax(query keys' + bias) values, for one query that is already divided by sqrt(size).
+// `length` keys and values; `scores` has room for `length` floats and the rest of its group of sixteen.
+void attend(const float *query, const float *keys, const float *values, int64_t length, int64_t size, const float *bias,
+            float *scores, float *out) {
+    // sums over a size that the compiler knows stay in registers
+    if (size == 32) attend_size(query, keys, values, length, 32, bias, scores, out);
+    else if (size == 64) attend_size(query, keys, values, length, 64, bias, scores, out);
+    else if (size == 128) attend_size(query, keys, values, length, 128, bias, scores, out);
+    else attend_size(query, keys, values, length, size, bias, scores, out);
+}
+
+// Rotary position of one head: the two halves of x turned against each other (RoFormer, arXiv 2104.09864).
+// cos, sin: [size], the first half of sin negated.
+static void rotate(float *x, int64_t size, const float *cos, const float *sin) {
+    int64_t half = size / 2;
+    for (int64_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = a * cos[i] + b * sin[i];
+        x[i + half] = b * cos[i + half] + a * sin[i + half];
+    }
+}
+
+// RMSNorm of one head, in place (Qwen3 norms queries and keys so).
+static void normalize_head(float *x, int64_t size, const float *weight, float eps) {
+    vfloat squares = {};
+    for (int64_t i = 0; i < size; i += LANES) {
+        vfloat v = load(x + i);
+        squares += v * v;
+    }
+    float scale = 1.f / sqrtf(sum_lanes(squares) / size + eps);
+    for (int64_t i = 0; i < size; i += LANES) store(x + i, load(x + i) * (scale * load(weight + i)));
+}
+
+static int64_t row_of(const State *state, int64_t token) { return state->token_rows ? state->token_rows[token] : token; }
+
+// Floats of keys (or of values) in one layer of a cache with `heads` heads and `capacity` positions.
+static int64_t layer_floats(const Model *model, const State *state, int64_t heads, int64_t capacity) {
+    return state->rows * heads * capacity * model->head_size;
+}
+
+// Puts keys and values of the new tokens into the cache. Where heads are normalized or positions are rotary, this is
+// done first, to queries too, in `qkv` [tokens][heads + 2 * kv_heads][head_size].
+void append_kv(const Model *model, const Layer *layer, const State *state, int64_t depth, float *qkv) {
+    int64_t size = model->head_size, heads = model->heads, kv_heads = model->kv_heads;
+    int64_t group = heads / kv_heads;  // queries that share keys
+    int64_t all_keys = layer_floats(model, state, kv_heads, state->capacity);
+    Range mine = my_share(state->tokens * kv_heads);
+    for (int64_t i = mine.begin; i < mine.end; i++) {
+        int64_t token = i / kv_heads, head = i % kv_heads, position = state->positions[token];
+        float *row = qkv + token * (heads + 2 * kv_heads) * size;
+        float *queries = row + head * group * size;
+        float *key = row + (heads + head) * size;
+        float *value = key + kv_heads * size;
+        int64_t slot = (row_of(state, token) * kv_heads + head) * state->capacity * size;
+        float *keys = state->kv_cache + 2 * depth * all_keys + slot;
+        if (layer->head_norm) {
+            normalize_head(key, size, layer->head_norm + heads * size, layer->head_eps);
+            for (int64_t e = 0; e < group; e++) normalize_head(queries + e * size, size, layer->head_norm, layer->head_eps);
+        }
+        if (model->rope_cos) {
+            const float *cos = model->rope_cos + position * size, *sin = model->rope_sin + position * size;
+            rotate(key, size, cos, sin);
+            for (int64_t e = 0; e < group; e++) rotate(queries + e * size, size, cos, sin);
+        }
+        float *grouped = keys + position / LANES * LANES * size + position % LANES;
+        for (int64_t e = 0; e < size; e++) grouped[e * LANES] = key[e];
+        memcpy(keys + all_keys + position * size, value, size * sizeof(float));
+    }
+    if (state->token_rows) {  // of one row there may be several tokens, and one looks at the others
+#pragma omp barrier
+    }
+}
+
+// Each token looks at its row as far as itself (an encoder's at all of it): out [tokens][heads][head_size].
+void self_attention(const Model *model, const State *state, int64_t depth, const float *qkv, float *out, float *scores) {
+    int64_t size = model->head_size, heads = model->heads, kv_heads = model->kv_heads;
+    int64_t group = heads / kv_heads;
+    int64_t all_keys = layer_floats(model, state, kv_heads, state->capacity);
+    Range mine = my_share(state->tokens * kv_heads);
+    for (int64_t i = mine.begin; i < mine.end; i++) {
+        int64_t token = i / kv_heads, head = i % kv_heads, position = state->positions[token];
+        int64_t length = model->is_encoder ? state->prompt_length : position + 1;
+        int64_t slot = (row_of(state, token) * kv_heads + head) * state->capacity * size;
+        const float *keys = state->kv_cache + 2 * depth * all_keys + slot;
+        for (int64_t e = head * group; e < (head + 1) * group; e++) {
+            const float *query = qkv + (token * (heads + 2 * kv_heads) + e) * size;
+            const float *bias = 0;
+            if (model->distance_bias) bias = model->distance_bias + e * model->bias_length + model->bias_zero - position;
+            attend(query, keys, keys + all_keys, length, size, bias, scores, out + (token * heads + e) * size);
+        }
+    }
+#pragma omp barrier
+}
+
+// Each token looks at what an encoder made of its row's prompt: query, out [tokens][heads][head_size].
+void cross_attention(const Model *model, const State *state, int64_t depth, const float *query, float *out,
+                     float *scores) {
+    int64_t size = model->head_size, heads = model->heads;
+    int64_t all_keys = layer_floats(model, state, heads, state->prompt_length);
+    Range mine = my_share(state->tokens * heads);
+    for (int64_t i = mine.begin; i < mine.end; i++) {
+        int64_t row = row_of(state, i / heads), head = i % heads;
+        int64_t slot = (row * heads + head) * state->prompt_length * size;
+        const float *keys = state->cross_kv + 2 * depth * all_keys + slot;
+        attend(query + i * size, keys, keys + all_keys, state->prompt_lengths[row], size, 0, scores, out + i * size);
+    }
+#pragma omp barrier
+}
+
+// ---- each for itself, so that it can be compared with torch
+
+EXPORT void textgen_attention(const float *query, const float *keys, const float *values, int64_t length, int64_t size,
+                              const float *bias, float *scores, float *out) {
+    attend(query, keys, values, length, size, bias, scores, out);
+}
+
+EXPORT void textgen_rotate(float *x, int64_t heads, int64_t size, const float *cos, const float *sin) {
+    for (int64_t h = 0; h < heads; h++) rotate(x + h * size, size, cos, sin);
+}
+
+EXPORT void textgen_head_norm(float *x, int64_t heads, int64_t size, const float *weight, float eps) {
+    for (int64_t h = 0; h < heads; h++) normalize_head(x + h * size, size, weight, eps);
+}

@@ -1,0 +1,132 @@
+// What the files share: the structures that Python fills in, and the functions that cross from one file to another.
+//
+// `_structs` in nbs/34_native.ipynb declares the same structures for ctypes, field by field and by the same
+// names; library.c exports their sizes and offsets, and Python compares them before anything is called.
+// All numbers are float32 unless said otherwise; all widths are multiples of LANES.
+#ifndef TEXTGEN_NATIVE_H
+#define TEXTGEN_NATIVE_H
+
+#include <stdint.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_thread_num() 0
+#define omp_get_num_threads() 1
+#endif
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+// ---- structures shared with Python
+
+// y = x W' + b. The weight lies in blocks of 16 outputs.
+//   float32: [blocks][in_features][16]
+//   int8:    [blocks][in_features / 4][16][4]: four inputs of an output together; `scale` is not null
+typedef struct {
+    const void *weight;
+    const float *scale;         // [blocks * 16], int8 only: the largest absolute weight of an output / 127^2
+    const float *bias;          // [blocks * 16], zeros where there is none
+    const int32_t *weight_sum;  // [blocks * 16], int8 only: 128 times the sum of each output's weights
+    int64_t in_features, out_features, blocks;
+} Linear;
+
+typedef struct {
+    const float *weight;  // [size]
+    const float *bias;    // [size]: LayerNorm; null: RMSNorm
+    float eps;
+    int64_t size;
+} Norm;
+
+typedef struct {
+    Norm norm;
+    Linear qkv, out;  // queries (already divided by sqrt(head_size)), keys and values side by side
+    Norm mlp_norm;
+    Linear up, down;  // of a gated layer `up` makes gate and value side by side
+    Norm cross_norm;  // size 0: no cross-attention
+    Linear cross_query, cross_out;
+    const float *head_norm;  // [heads + kv_heads][head_size], null: heads of queries and keys are not normalized
+    float head_eps;
+} Layer;
+
+typedef struct {
+    const float *embedding;           // [vocabulary][width]
+    const float *positions;           // [context][width], null: no learned positions
+    const float *rope_cos, *rope_sin; // [context][head_size], null: no rotary positions; sin's first half negated
+    const float *distance_bias;       // [heads][bias_length], null: scores know no distance (T5's do)
+    Norm final_norm;
+    Linear head;  // weight null: an encoder, whose output is the normalized hidden state
+    const Layer *layers;
+    int64_t depth, width, hidden, heads, kv_heads, head_size;
+    int64_t bias_length, bias_zero;  // of `distance_bias`, and where in it the distance 0 stands
+    int64_t is_encoder;              // attention looks both ways, and keys and values are not kept
+    int64_t activation, gated, vocabulary;
+} Model;
+
+typedef struct {
+    float *kv_cache;                // [layers][2][rows][kv_heads][capacity][head_size]; keys in groups, see attention.c
+    const float *cross_kv;          // [layers][2][rows][heads][prompt_length][head_size], keys in groups; or null
+    const int64_t *positions;       // [tokens]: the position of each token in its row
+    const int64_t *token_rows;      // [tokens]: its row; null: token i is in row i
+    const int64_t *prompt_lengths;  // [rows]: how much of `cross_kv` is in use; null without one
+    int64_t tokens, rows, capacity;
+    int64_t prompt_length;          // places of `cross_kv`; of an encoder: how many tokens each row has
+} State;
+
+// ---- inside the library
+
+// Where a product goes: rows of `stride` floats, added to what is there if `add`, through `activation` unless it is NONE.
+enum { NONE = -1 };
+typedef struct {
+    float *to;
+    int64_t stride;
+    int add;
+    int64_t activation;
+} Output;
+
+// Memory to prepare inputs in: a thread's own, and everybody's.
+typedef struct {
+    float *own, *shared;
+} Workspace;
+
+typedef struct {
+    int64_t begin, end;
+} Range;
+
+// The part of n things that falls to the calling thread.
+static inline Range my_share(int64_t n) {
+    int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    return (Range){n * thread / threads, n * (thread + 1) / threads};
+}
+
+// linear.c; called by all threads of a parallel region, which meet at its end
+void multiply(const Linear *linear, const void *x, const float *tops, int64_t rows, Output out);
+
+// prepare.c
+void normalize(const Norm *norm, const float *x, float *y);
+void gate(const float *x, int64_t n, int64_t activation, float *y);
+float quantize(const float *x, int64_t n, uint8_t *q);
+void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const float *x, int64_t rows, Workspace work,
+                  Output out);
+
+// attention.c
+void attend(const float *query, const float *keys, const float *values, int64_t length, int64_t size, const float *bias,
+            float *scores, float *out);
+void append_kv(const Model *model, const Layer *layer, const State *state, int64_t depth, float *qkv);
+void self_attention(const Model *model, const State *state, int64_t depth, const float *qkv, float *out, float *scores);
+void cross_attention(const Model *model, const State *state, int64_t depth, const float *query, float *out, float *scores);
+
+// step.c
+int64_t step_floats(const Model *model, const State *state, int64_t threads);
+EXPORT int64_t textgen_step(const Model *model, const State *state, const int64_t *tokens, const int64_t *pick,
+                            int64_t picked, float *out, float *work, int64_t threads);
+
+// draw.c
+int64_t draw_floats(int64_t vocabulary);
+int64_t draw(const float *logits, int64_t n, float temperature, double uniform, int64_t banned, float *work,
+             float *logprob);
+
+#endif

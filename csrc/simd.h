@@ -1,0 +1,93 @@
+// Sixteen numbers at a time, in the vector types that GCC and Clang know for every processor: where a
+// register is narrower the compiler takes several. Nothing here depends on the instruction set.
+#ifndef TEXTGEN_SIMD_H
+#define TEXTGEN_SIMD_H
+
+#include <stdint.h>
+
+#define LANES 16  // numbers in a vector; every width (in floats) is a multiple of it
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+// Aligned like one number, so that a vector may begin anywhere; may alias what it is read from.
+typedef float vfloat __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t vint __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint8_t vbyte __attribute__((vector_size(16), aligned(1), may_alias));
+// Eight numbers in double precision, for draws near a border.
+typedef double vdouble __attribute__((vector_size(64), aligned(8), may_alias));
+typedef int64_t vlong __attribute__((vector_size(64), aligned(8), may_alias));
+
+enum { RELU = 0, SILU = 1, GELU_TANH = 2, GELU_ERF = 3 };  // the same numbers as ACTIVATIONS in Python
+
+INLINE vfloat load(const float *from) { return *(const vfloat *)from; }
+INLINE void store(float *to, vfloat v) { *(vfloat *)to = v; }
+
+// The lanes of `a` where the mask is -1, of `b` where it is 0.
+INLINE vfloat choose(vint mask, vfloat a, vfloat b) {
+    return (vfloat)(((vint)a & mask) | ((vint)b & ~mask));
+}
+
+INLINE vfloat vmin(vfloat a, vfloat b) { return choose(a < b, a, b); }
+INLINE vfloat vmax(vfloat a, vfloat b) { return choose(a > b, a, b); }
+
+INLINE float sum_lanes(vfloat v) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += v[i];
+    return sum;
+}
+
+INLINE float max_lanes(vfloat v) {
+    float top = v[0];
+    for (int i = 1; i < LANES; i++) top = v[i] > top ? v[i] : top;
+    return top;
+}
+
+// e^x with a relative error of 1e-7, for x from -87 to 88 (beyond: as at the bound).
+// x = k ln 2 + r with |r| <= ln 2 / 2; then Cephes' polynomial for e^r (expf.c, netlib.org/cephes).
+// ln 2 is split in two (0.693359375 is exact in few bits), so that r loses nothing.
+INLINE vfloat vexp(vfloat x) {
+    x = vmin(vmax(x, (vfloat){} - 87.f), (vfloat){} + 88.f);
+    vint n = __builtin_convertvector(x * 1.44269504f + 127.5f, vint);
+    vfloat k = __builtin_convertvector(n - 127, vfloat);
+    vfloat r = x - k * .693359375f + k * 2.12194440e-4f;
+    vfloat p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + .5f;
+    return (p * r * r + r + 1.f) * (vfloat)(n << 23);  // n is the exponent's bits: times 2^k
+}
+
+// GELU by the error function: Abramowitz and Stegun 7.1.26, whose error is 1.5e-7.
+INLINE vfloat gelu_erf(vfloat x) {
+    vfloat z = .70710678f * vmax(x, -x);
+    vfloat t = 1.f / (1.f + .3275911f * z);
+    vfloat p = 1.061405429f * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - .284496736f;
+    p = p * t + .254829592f;
+    vfloat erf = 1.f - p * t * vexp(-z * z);
+    return .5f * x * (1.f + choose(x < 0.f, -erf, erf));
+}
+
+INLINE vfloat activate(vfloat x, int64_t kind) {
+    if (kind == RELU) return vmax(x, (vfloat){});
+    if (kind == SILU) return x / (1.f + vexp(-x));
+    // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
+    if (kind == GELU_TANH) return x / (1.f + vexp(-1.5957691216f * (x + .044715f * x * x * x)));
+    return gelu_erf(x);
+}
+
+// e^x in double precision for x <= 0 (0 below -700): Taylor's series to x^13 for |r| <= ln 2 / 2.
+INLINE vdouble vexp_double(vdouble x) {
+    vlong low = x < -700.;
+    x = (vdouble)((vlong)x & ~low);
+    vlong n = __builtin_convertvector(x * 1.4426950408889634 - .5, vlong);
+    vdouble k = __builtin_convertvector(n, vdouble);
+    vdouble r = x - k * .693147180369123816490 - k * 1.90821492927058770002e-10;
+    vdouble p = (vdouble){} + 1.;
+    UNROLL for (int i = 13; i > 0; i--) p = p * r * (1. / i) + 1.;
+    return (vdouble)((vlong)(p * (vdouble)((n + 1023) << 52)) & ~low);
+}
+
+#endif
