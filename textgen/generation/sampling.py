@@ -17,8 +17,10 @@ def temperature(
 ):
     "Logits at temperature `t`, relative to the largest."
     t = t.clamp(min=1e-30) if isinstance(t, torch.Tensor) else max(t, 1e-30)
-    return (logits-logits.amax(-1, keepdim=True))/t  # relative, so that no temperature is too low for float32
+    relative = logits-logits.amax(-1, keepdim=True)  # so that no temperature is too low for float32
+    return relative/t
 
+# %% ../../nbs/generation/40_sampling.ipynb #aadaf60e
 def probabilities(logits): # float64 [rows, vocabulary]
     "The distribution that logits stand for, in double precision."
     return logits.double().softmax(-1)
@@ -30,8 +32,10 @@ def top_k(
 ):
     "All but the `k` most likely tokens at minus infinity."
     if not 0<k<logits.shape[-1]: return logits
-    return logits.masked_fill(logits < logits.topk(k).values[...,-1:], -torch.inf)
+    smallest = logits.topk(k).values[...,-1:]
+    return logits.masked_fill(logits<smallest, -torch.inf)
 
+# %% ../../nbs/generation/40_sampling.ipynb #3670ce94
 def top_p(
     logits, # [rows, vocabulary]
     p:float, # probability to reach, above 0; 1 keeps all
@@ -40,20 +44,26 @@ def top_p(
     if p>=1: return logits
     ordered, index = logits.sort(descending=True, stable=True)
     probs = ordered.double().softmax(-1)
-    drop = probs.cumsum(-1)-probs >= p  # what stands before this token is enough already
+    before = probs.cumsum(-1)-probs
+    drop = before>=p
     return logits.masked_fill(drop.scatter(-1, index, drop), -torch.inf)
 
+# %% ../../nbs/generation/40_sampling.ipynb #155486c5
 def min_p(
     logits, # [rows, vocabulary]
     p:float, # of the probability of the likeliest token, from 0 (keeps all) to 1
 ):
     "All tokens less than `p` times as likely as the likeliest at minus infinity."
     if p<=0: return logits
-    return logits.masked_fill(logits < logits.amax(-1, keepdim=True)+math.log(p), -torch.inf)
+    smallest = logits.amax(-1, keepdim=True)+math.log(p)
+    return logits.masked_fill(logits<smallest, -torch.inf)
 
 # %% ../../nbs/generation/40_sampling.ipynb #7427c4ba
-def without(logits, tokens):
-    "Logits with the ids in `tokens` ruled out; `logits` itself stays as it is."
+def without(
+    logits, # [..., vocabulary]
+    tokens, # ids
+):
+    "A copy of the logits with these ids ruled out."
     logits = logits.clone()
     logits[...,tokens] = -torch.inf
     return logits
@@ -65,12 +75,14 @@ def penalize(
     penalty:float, # above 1 makes them less likely
 ):
     "Divide positive logits of tokens that were there by `penalty`, and multiply negative ones."
-    rows = torch.tensor([r for r,ids in enumerate(texts) for _ in ids], dtype=torch.int64, device=logits.device)
-    cols = torch.tensor([i for ids in texts for i in ids], dtype=torch.int64, device=logits.device)
+    at = dict(dtype=torch.int64, device=logits.device)
+    rows = torch.tensor([row for row,ids in enumerate(texts) for _ in ids], **at)
+    cols = torch.tensor([token for ids in texts for token in ids], **at)
     seen = logits[rows,cols]
     logits[rows,cols] = torch.where(seen<0, seen*penalty, seen/penalty)
     return logits
 
+# %% ../../nbs/generation/40_sampling.ipynb #161fb52d
 def repeats(
     ids, # so far
     n:int, # length of the runs
@@ -78,7 +90,8 @@ def repeats(
     "The tokens that would end a run of `n` that was there already."
     if len(ids)<n: return []
     last = list(ids[len(ids)-n+1:])
-    return [ids[i+n-1] for i in range(len(ids)-n+1) if ids[i:i+n-1]==last]
+    starts = range(len(ids)-n+1)
+    return [ids[i+n-1] for i in starts if ids[i:i+n-1]==last]
 
 # %% ../../nbs/generation/40_sampling.ipynb #f84f1ead
 def draw(
@@ -88,9 +101,12 @@ def draw(
     "The token into whose slice of the cumulative distribution `u` falls."
     cdf = probabilities(logits).cumsum(-1)
     total = cdf[...,-1:].contiguous()
-    last = torch.searchsorted(cdf, total).clamp(max=cdf.shape[-1]-1)  # rounding may carry u*total to total: the last token with a slice takes that
-    return torch.searchsorted(cdf, u[...,None]*total, right=True).minimum(last)[...,0]
+    # Rounding may carry u*total to total itself. The last token that has a slice takes that.
+    last = torch.searchsorted(cdf, total).clamp(max=cdf.shape[-1]-1)
+    token = torch.searchsorted(cdf, u[...,None]*total, right=True)
+    return token.minimum(last)[...,0]
 
+# %% ../../nbs/generation/40_sampling.ipynb #27a39a00
 def greedy(logits): # int64 [rows]
     "The most likely token; of equals, the first."
     return logits.argmax(-1)
@@ -104,58 +120,149 @@ def filtered(
     m:float=0., # min-p
 ):
     "Logits after temperature, top-k, top-p and min-p, in this order."
-    return min_p(top_p(top_k(temperature(logits, t), k), p), m)
+    logits = top_k(temperature(logits, t), k)
+    return min_p(top_p(logits, p), m)
 
 # %% ../../nbs/generation/40_sampling.ipynb #f3719a79
-_BLOCK, _ROWS = 256, 8
+_BLOCK = 256 # tokens summed up at once
 
-def _inverse(
-    weights, # float64 [rows, vocabulary], 0 for tokens that are out
-    u, # float64 [rows]
-): # int64 [rows]
-    "`draw`, from weights that need not sum to 1, in two levels."
-    size = weights.shape[-1]
-    whole = size//_BLOCK*_BLOCK
+def _block_ends(
+    weights, # float64 [rows, vocabulary]
+): # float64 [rows, blocks]
+    "The cumulative sum at the end of each block."
+    whole = weights.shape[-1]//_BLOCK*_BLOCK
     sums = weights[:,:whole].unflatten(1, (-1, _BLOCK)).sum(-1)
-    ends = torch.cat([sums, weights[:,whole:].sum(-1, keepdim=True)], 1).cumsum(-1)
-    at = u[:,None]*ends[:,-1:]
-    b = torch.searchsorted(ends, at, right=True).minimum(_last(ends))
-    cols = b*_BLOCK+torch.arange(_BLOCK, device=b.device)
-    cdf = weights.gather(1, cols.clamp(max=size-1)).masked_fill(cols>=size, 0.).cumsum(-1)
-    before = torch.where(b>0, ends.gather(1, (b-1).clamp(min=0)), 0.)
-    return (b*_BLOCK+torch.searchsorted(cdf, at-before, right=True).minimum(_last(cdf)))[:,0].clamp(max=size-1)  # for weights that are not numbers
+    rest = weights[:,whole:].sum(-1, keepdim=True)
+    return torch.cat([sums, rest], 1).cumsum(-1)
 
 def _last(cdf):
     "Where a cumulative sum first reaches its end: rounding must not carry a draw beyond."
     return torch.searchsorted(cdf, cdf[:,-1:].contiguous())
 
+# %% ../../nbs/generation/40_sampling.ipynb #848564b5
+def _inside(
+    weights, # float64 [rows, vocabulary]
+    block, # int64 [rows, 1]
+    u, # float64 [rows, 1]: what is left of the sum within the block
+): # int64 [rows, 1]
+    "The token of a block at which its cumulative sum exceeds `u`."
+    size = weights.shape[-1]
+    cols = block*_BLOCK+torch.arange(_BLOCK, device=block.device)
+    mine = weights.gather(1, cols.clamp(max=size-1)).masked_fill(cols>=size, 0.)
+    cdf = mine.cumsum(-1)
+    at = torch.searchsorted(cdf, u, right=True).minimum(_last(cdf))
+    return (block*_BLOCK+at).clamp(max=size-1)  # weights that are not numbers lead beyond the end
+
+# %% ../../nbs/generation/40_sampling.ipynb #27cb7637
+def _inverse(
+    weights, # float64 [rows, vocabulary], 0 for tokens that are out
+    u, # float64 [rows]
+): # int64 [rows]
+    "`draw`, from weights that need not sum to 1, in two levels."
+    ends = _block_ends(weights)
+    target = u[:,None]*ends[:,-1:]
+    block = torch.searchsorted(ends, target, right=True).minimum(_last(ends))
+    previous = ends.gather(1, (block-1).clamp(min=0))
+    before = torch.where(block>0, previous, 0.)
+    return _inside(weights, block, target-before)[:,0]
+
 # %% ../../nbs/generation/40_sampling.ipynb #cf76f8c0
+_BINS = 512
+
+def _bins(
+    logits, # [rows, vocabulary], relative to the largest
+): # int64 [rows, vocabulary]
+    "The number of each token's bin, 0 for the likeliest."
+    low = logits.clamp(min=-40).amin(-1, keepdim=True).clamp(max=-1e-6)
+    return (logits/low*(_BINS-1)).clamp_(max=_BINS-1).long()
+
+def _bin_mass(weights, bins): # float64 [rows, _BINS]
+    "The weight of all tokens up to the end of each bin."
+    empty = weights.new_zeros(len(weights), _BINS)
+    return empty.scatter_add_(1, bins, weights).cumsum(-1)
+
+# %% ../../nbs/generation/40_sampling.ipynb #fc023bae
+def _row_starts(w, rows):
+    "For values that lie row after row: the sum of all rows before each one's."
+    sums = torch.zeros(int(rows[-1])+1, dtype=w.dtype, device=w.device)
+    sums.index_add_(0, rows, w)
+    return (sums.cumsum(0)-sums)[rows]
+
+def _by_size(logits, rows, cols):
+    "The order of some tokens: by row, then the likeliest first, then by id."
+    order = logits[rows,cols].argsort(descending=True, stable=True)
+    return order[rows[order].argsort(stable=True)]
+
+# %% ../../nbs/generation/40_sampling.ipynb #6a4f908b
+def _weight_before(w, rows, mass, edge):
+    "The weight of all tokens that come before each of the ordered ones at the edge."
+    within = w.cumsum(0)-w-_row_starts(w, rows)
+    previous = mass.gather(1, (edge-1).clamp(min=0))
+    bins_before = torch.where(edge>0, previous, 0.)
+    return within+bins_before[rows,0]
+
+def _kept_at_edge(at_edge, logits, weights, mass, edge, need):
+    "Of the tokens in the bin at the edge: row and column of those that top-p keeps."
+    rows, cols = at_edge.nonzero(as_tuple=True)
+    order = _by_size(logits, rows, cols)
+    rows = rows[order]
+    cols = cols[order]
+    before = _weight_before(weights[rows, cols], rows, mass, edge)
+    kept = before<need[rows,0]
+    return rows[kept], cols[kept]
+
 def _nucleus(
     logits, # [rows, vocabulary], relative to the largest
     weights, # float64, their exponentials, on any scale
     p:float,
 ): # bool [rows, vocabulary]
     "Which tokens top-p keeps."
-    low = logits.clamp(min=-40).amin(-1, keepdim=True).clamp(max=-1e-6)
-    bins = (logits/low*511).clamp_(max=511).long()
-    mass = weights.new_zeros(len(weights), 512).scatter_add_(1, bins, weights).cumsum(-1)
+    bins = _bins(logits)
+    mass = _bin_mass(weights, bins)
     need = p*mass[:,-1:]
-    edge = torch.searchsorted(mass, need).clamp(max=511)  # the bin in which enough is reached
-    rows, cols = (bins==edge).nonzero(as_tuple=True)
-    order = logits[rows,cols].argsort(descending=True, stable=True)
-    order = order[rows[order].argsort(stable=True)]  # by row, then by size, then by id
-    w = weights[rows,cols][order]
-    before = (w.cumsum(0)-w)-_starts(w, rows) + torch.where(edge>0, mass.gather(1, (edge-1).clamp(min=0)), 0.)[rows,0]
+    edge = torch.searchsorted(mass, need).clamp(max=_BINS-1)  # the bin in which enough is reached
     keep = bins<edge
-    keep[rows[order], cols[order]] = before<need[rows,0]
+    keep[_kept_at_edge(bins==edge, logits, weights, mass, edge, need)] = True
     return keep
 
-def _starts(w, rows):
-    "For values that lie row after row: the sum of all rows before each one's."
-    sums = torch.zeros(int(rows[-1])+1, dtype=w.dtype, device=w.device).index_add_(0, rows, w)
-    return (sums.cumsum(0)-sums)[rows]
+# %% ../../nbs/generation/40_sampling.ipynb #a95fb45b
+def _ties(values, k):
+    "Whether the k-th largest value is as large as the next one."
+    smallest = values[:,k-1]
+    following = values[:,-1]
+    return torch.any((smallest==following)&following.isfinite())
+
+def _choose_of_k(logits, u, t, k, p, m):
+    "`choose` among the k likeliest, which are few."
+    size = logits.shape[-1]
+    values, ids = logits.topk(min(k+1, size))
+    if _ties(values, k): return draw(filtered(logits, t, k, p, m), u)
+    ids, order = ids[:,:k].sort(-1)
+    few = values[:,:k].gather(1, order)
+    column = draw(filtered(few, t, 0, p, m), u)
+    tokens = ids.gather(1, column[:,None])
+    return tokens[:,0]
 
 # %% ../../nbs/generation/40_sampling.ipynb #f5c9dd3d
+_ROWS = 8 # rows whose vocabulary fits into a processor's cache
+
+def _weights(logits, t, p, m):
+    "Weights of all tokens after temperature, top-p and min-p, on any scale; float64."
+    logits = temperature(logits, t)
+    weights = probabilities(logits)
+    if p<1: weights = torch.where(_nucleus(logits, weights, p), weights, 0.)
+    if m>0: weights = torch.where(logits>=math.log(m), weights, 0.)
+    return weights
+
+def _in_parts(logits, u, t, p, m):
+    "`choose`, a few rows at a time."
+    us = u.split(_ROWS)
+    ts = t.split(_ROWS) if isinstance(t, torch.Tensor) else [t]*len(us)
+    parts = zip(logits.split(_ROWS), us, ts)
+    tokens = [choose(*part, p=p, m=m) for part in parts]
+    return torch.cat(tokens)
+
+# %% ../../nbs/generation/40_sampling.ipynb #76dd140b
 def choose(
     logits, # float32 [rows, vocabulary]
     u, # float64 [rows]
@@ -167,29 +274,15 @@ def choose(
     "The token that `draw(filtered(…))` gives."
     if 0<k<logits.shape[-1]: return _choose_of_k(logits, u, t, k, p, m)
     if len(logits)>_ROWS and logits.device.type=="cpu": return _in_parts(logits, u, t, p, m)
-    x = temperature(logits, t)
-    w = probabilities(x)
-    if p<1: w = torch.where(_nucleus(x, w, p), w, 0.)
-    if m>0: w = torch.where(x>=math.log(m), w, 0.)
-    return _inverse(w, u)
-
-def _in_parts(logits, u, t, p, m):
-    "`choose`, a few rows at a time."
-    t = t.split(_ROWS) if isinstance(t, torch.Tensor) else [t]*len(u)
-    return torch.cat([choose(*o, p=p, m=m) for o in zip(logits.split(_ROWS), u.split(_ROWS), t)])
-
-def _choose_of_k(logits, u, t, k, p, m):
-    "`choose` among the k likeliest, which are few."
-    values, ids = logits.topk(min(k+1, logits.shape[-1]))
-    if (values[:,k-1]==values[:,-1]).logical_and(values[:,-1].isfinite()).any(): return draw(filtered(logits, t, k, p, m), u)  # a tie at the border
-    ids, order = ids[:,:k].sort(-1)
-    return ids.gather(1, draw(filtered(values[:,:k].gather(1, order), t, 0, p, m), u)[:,None])[:,0]
+    return _inverse(_weights(logits, t, p, m), u)
 
 # %% ../../nbs/generation/40_sampling.ipynb #e66fbe83
 def log_total(logits): # float32 [rows, 1]
     "`logits.logsumexp(-1)`, in half the time: the likeliest token's probability says it."
-    return logits.amax(-1, keepdim=True)-logits.softmax(-1).amax(-1, keepdim=True).log()
+    highest = logits.softmax(-1).amax(-1, keepdim=True)
+    return logits.amax(-1, keepdim=True)-highest.log()
 
 def logprob(logits, tokens): # float32 [rows]
     "The log-probability of each row's token."
-    return (logits.gather(-1, tokens[:,None])-log_total(logits))[:,0]
+    chosen = logits.gather(-1, tokens[:,None])
+    return (chosen-log_total(logits))[:,0]
