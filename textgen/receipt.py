@@ -62,7 +62,8 @@ def _check_field(name, value, expected, where):
 def check(self:Receipt, where="receipt"):
     "Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt."
     if self.kind not in SCHEMA: raise unknown("kind of receipt", self.kind, SCHEMA, VerifyError)
-    for name,expected in SCHEMA[self.kind].items():
+    fields = SCHEMA[self.kind]
+    for name,expected in fields.items():
         if name not in self: raise VerifyError(f"{where}: the {self.kind} receipt has no {name!r}; was it edited?")
         _check_field(name, self[name], expected, where)
     return self

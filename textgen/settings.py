@@ -114,7 +114,8 @@ def _is_schema(v):
     "Whether a value has the form in which we record a schema."
     if not isinstance(v, dict) or len(v)!=1: return False
     kind, what = next(iter(v.items()))
-    return isinstance(what, _schema_kinds.get(kind, ()))
+    expected = _schema_kinds.get(kind, ())
+    return isinstance(what, expected)
 
 def _is_choice(v):
     "Whether a value is a list of texts to choose from."
@@ -167,7 +168,7 @@ class GenerateSettings:
     seed:int=None # the same seed gives the same texts; none given draws one
     batch_size:int=None # texts to write at the same time; none given chooses from memory
     batch_invariant:bool=False # the same texts to the last bit, whatever n and batch_size
-    num_beams:int=1 # search this many beams for the likeliest text, in place of drawing
+    num_beams:int=1 # search this many beams for the likeliest text, instead of drawing
     schema:str=None # what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
 
     def __post_init__(self): self._check()
@@ -252,7 +253,9 @@ def _check_lora(v):
     if v is None or v is False: return None
     rank = 8 if v is True else v
     every_layer = dict(target_modules="all-linear")
-    if _count.ok(rank): return dict(r=int(rank), lora_alpha=2*int(rank), **every_layer)
+    if _count.ok(rank):
+        rank = int(rank)
+        return dict(r=rank, lora_alpha=2*rank, **every_layer)
     if isinstance(v, dict): return dict(r=8) | every_layer | v
     raise TrainError(f"lora must be True, a rank such as 8, or a dictionary for peft's LoraConfig, got {v!r}")
 
@@ -334,7 +337,7 @@ def helps(
 def takes(
     settings, # a settings class
 ):
-    "Show the fields of a settings class in a function's signature, in place of its `**kwargs`."
+    "Show the fields of a settings class in a function's signature instead of its `**kwargs`."
     fields = inspect.signature(settings).parameters
     def decorate(f):
         signature = inspect.signature(f)
