@@ -40,13 +40,13 @@ def _lines(source, encoding, newlines=True):
         rest = chunk[end:] if end else rest+chunk
     if rest: yield rest.decode()
 
-def _delimiter(header, typ):
+def _csv_delimiter(header, typ):
     "What stands between columns, judged by the header."
     if typ==".tsv": return "\t"
     if "," in header: return ","
     return next((c for c in ";\t|" if c in header), ",")
 
-# %% ../../nbs/text/11_table.ipynb #35db22e6
+# %% ../../nbs/text/11_table.ipynb #9f89af94
 _longest_field = 2**31-1 # characters
 
 def _ragged(n, header):
@@ -57,7 +57,7 @@ def _csv_reader(lines, typ):
     "Python's reader of CSV, with the delimiter that the header shows."
     csv.field_size_limit(_longest_field)
     header = next(lines, "")
-    return csv.reader(itertools.chain([header], lines), delimiter=_delimiter(header, typ), strict=True)
+    return csv.reader(itertools.chain([header], lines), delimiter=_csv_delimiter(header, typ), strict=True)
 
 # %% ../../nbs/text/11_table.ipynb #4effa4c7
 def _csv_rows(lines, source, typ):
