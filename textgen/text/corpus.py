@@ -98,7 +98,7 @@ def _cut(text, by):
     return len(text)-len(last)
 
 # %% ../../nbs/text/12_corpus.ipynb #951c0b0c
-PIECE_BYTES = 8<<20 # as characters they may take four times as much memory
+PIECE_BYTES = 8<<20 # of text in a piece; as characters it may take four times as much memory
 
 def _parts(chunks, by):
     "A text in parts of about `PIECE_BYTES`, each with whether more follows."
