@@ -61,7 +61,7 @@ def test_pieces_do_not_change_ids(gpt2, tmp_path, monkeypatch, by):
     text = "".join(islice(_sources(), 30))[:400_000]
     (tmp_path/"a.txt").write_text(text, encoding="utf-8")
     whole = TokenDataset.from_files(tmp_path/"a.txt", gpt2, by=by)
-    monkeypatch.setattr(corpus, "CHUNK", 5_000)
+    monkeypatch.setattr(corpus, "PIECE_BYTES", 5_000)
     monkeypatch.setattr(corpus.read_chunks, "__defaults__", ("utf-8", True, 5_000))
     cut = TokenDataset.from_files(tmp_path/"a.txt", gpt2, by=by)
     assert (whole.tokens==cut.tokens).all() and (whole.starts==cut.starts).all() and whole.info["characters"]==cut.info["characters"]

@@ -119,7 +119,7 @@ def _as_a_file(codec, path, n):
 
 def test_a_file_is_encoded_like_its_text(own, tmp_path, monkeypatch):
     "Read in chunks and encoded in pieces, on all cores: the ids are those of the whole text."
-    monkeypatch.setattr(corpus, "CHUNK", 50_000, raising=False)
+    monkeypatch.setattr(corpus, "PIECE_BYTES", 50_000)
     ids, ref = _as_a_file(own, tmp_path/"a.txt", 10)
     assert ids==ref
 

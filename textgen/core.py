@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError', 'TrainError',
            'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'printable', 'escape_html', 'shown',
-           'say', 'check_hub_id', 'optional', 'fsync', 'sweep', 'check_place', 'atomic_path', 'recover',
-           'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
+           'say', 'check_hub_id', 'optional', 'check_place', 'atomic_path', 'recover', 'atomic_folder', 'sha256',
+           'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
 
 # %% ../nbs/00_core.ipynb #b9e8b1b3
 import ctypes,errno,glob,hashlib,html,importlib,os,re,shutil,sys,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 import numpy as np
@@ -30,6 +30,11 @@ class GenerateError(TextGenError): "These settings cannot generate."
 class VerifyError(TextGenError): "The receipt cannot be read."
 class ExportError(TextGenError): "The model could not be exported or published."
 
+# %% ../nbs/00_core.ipynb #54ecc581
+def _either(names):
+    "Names as a choice: `'a' or 'b'`."
+    return " or ".join(map(repr, names))
+
 # %% ../nbs/00_core.ipynb #80ea7d21
 def unknown(
     what:str, # the kind of thing that was named, such as "preset"
@@ -40,12 +45,15 @@ def unknown(
     "An error for a `name` that is not among `names`, with the nearest ones."
     names = sorted(map(str, names))
     near = get_close_matches(str(name), names, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names) or 'none'}"
+    hint = f"did you mean {_either(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
     return error(f"unknown {what} {name!r}; {hint}")
 
 # %% ../nbs/00_core.ipynb #7ce7a6f2
-def first_line(e:Exception, most=160)->str:
-    "What an exception says, in short; its class where it says nothing."
+def first_line(
+    e:Exception, # the error of another library
+    most=160, # characters to quote
+)->str: # the name of the class where the error has no message
+    "The first line of what an exception says."
     lines = str(e).strip().splitlines()
     return lines[0][:most] if lines else type(e).__name__
 
@@ -83,16 +91,29 @@ def say(
     file = file or sys.stdout
     print(shown(text, file), file=file, flush=flush)
 
+# %% ../nbs/00_core.ipynb #a98ec7ef
+_hub_id = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_file_endings = ("/", ".json", ".tokens", ".txt", ".model")
+
+def _near_folders(name):
+    "Folders of the working directory with a name like this one."
+    here = Path(".")
+    if Path(name).parent!=here: return []
+    folders = [o.name for o in here.iterdir() if o.is_dir()]
+    return get_close_matches(name, folders, n=2, cutoff=0.7)
+
 # %% ../nbs/00_core.ipynb #198a6cfd
 def check_hub_id(
     name, # what was given, and is no file or folder here
     error=TextGenError, # class of the error
 ):
-    "Raise `error` where `name` cannot be a Hub id but a path that is not there."
-    s = str(name)
-    near = get_close_matches(s, [o.name for o in Path(".").iterdir() if o.is_dir()], n=2, cutoff=0.7) if Path(s).parent==Path(".") else []
-    path_like = not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", s) or s.endswith(("/", ".json", ".tokens", ".txt", ".model"))
-    if near or path_like: raise error(f"no file or folder {s!r} here" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "; a Hub id has the form owner/name"))
+    "Raise `error` where `name` is not a Hub id but a path that does not exist."
+    name = str(name)
+    near = _near_folders(name)
+    is_path = not _hub_id.fullmatch(name) or name.endswith(_file_endings)
+    if not near and not is_path: return
+    hint = f"did you mean {_either(near)}?" if near else "a Hub id has the form owner/name"
+    raise error(f"no file or folder {name!r} here; {hint}")
 
 # %% ../nbs/00_core.ipynb #6d36f6db
 def optional(
@@ -100,39 +121,55 @@ def optional(
     extra:str=None, # the extra of this package that brings it; None: the package of the same name
     why:str="this", # what needs it, for the message
     error=TextGenError, # class of the error
-):
+): # the module
     "Import an optional `module`, or say what to install."
     try: return importlib.import_module(module)
     except ImportError as e:
         what = f"'textgen-nb[{extra}]'" if extra else module.split(".")[0]
         raise error(f"{why} needs the package {module}; install it with: pip install {what}") from e
 
-# %% ../nbs/00_core.ipynb #3e9b1d19
-def fsync(path):
-    "Flush the file or folder at `path` to the disk; a file system that knows no flushing is left to its own devices."
+# %% ../nbs/00_core.ipynb #450c87bd
+_no_flush = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+
+def _flush(path):
+    "Flush the file or folder at `path` to the disk, where the file system can."
     try: fd = os.open(path, os.O_RDONLY)
-    except OSError: return  # folders cannot be opened on some systems
+    except OSError: return  # some systems cannot open a folder
     try: os.fsync(fd)
     except OSError as e:
-        if e.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF): raise
+        if e.errno not in _no_flush: raise
     finally: os.close(fd)
 
+# %% ../nbs/00_core.ipynb #e70654f9
 def _sibling(path, mark):
-    "A hidden name beside `path`, which no other process uses."
+    "A hidden name beside `path` that no other process uses."
     return path.parent/f".{path.name}.{mark}-{os.getpid()}-{time.monotonic_ns():x}"
 
 def _gone(pid):
     "Whether no process has this number."
     try: os.kill(pid, 0)
     except ProcessLookupError: return True
-    except (OSError, OverflowError): pass
+    except (OSError, OverflowError): pass  # it lives, but belongs to somebody else
     return False
 
-def sweep(path):
+# %% ../nbs/00_core.ipynb #3e9b1d19
+def _remove_leftovers(path):
     "Remove what killed processes left of their attempts to write `path`."
+    if os.name=="nt": return  # `os.kill` does not ask there, it ends the process
     for o in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
         pid = o.name.rsplit("-", 2)[1]
-        if os.name!="nt" and pid.isdigit() and _gone(int(pid)): shutil.rmtree(o) if o.is_dir() else o.unlink(missing_ok=True)
+        if not pid.isdigit() or not _gone(int(pid)): continue
+        if o.is_dir(): shutil.rmtree(o)
+        else: o.unlink(missing_ok=True)
+
+# %% ../nbs/00_core.ipynb #f2f43f46
+_disk_full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+def _os_error_number(e):
+    "The operating system's number for an error, also where a Rust library puts it in words; else None."
+    if isinstance(e, OSError): return e.errno
+    found = re.search(r"os error (\d+)", str(e))
+    return int(found[1]) if found else None
 
 # %% ../nbs/00_core.ipynb #6ab7623b
 @contextmanager
@@ -140,24 +177,32 @@ def _os_errors(path, error):
     "Turn what the operating system says about `path` into one clear line."
     try: yield
     except Exception as e:
-        code = e.errno if isinstance(e, OSError) else int(m[1]) if (m:=re.search(r"os error (\d+)", str(e))) else None  # Rust libraries say it so
-        if code is None: raise
-        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space or choose another place" if full else "choose another place"
-        raise error(f"cannot write {path}: {os.strerror(code)}; {hint} (what was there before is unchanged)") from e
+        number = _os_error_number(e)
+        if number is None: raise
+        hint = "free some space or choose another place" if number in _disk_full else "choose another place"
+        raise error(f"cannot write {path}: {os.strerror(number)}; {hint} (what was there before is unchanged)") from e
 
+# %% ../nbs/00_core.ipynb #21877f16
 def check_place(
     path, # a file or folder that is to be written
     error=TextGenError, # class of the error when it cannot be
-)->Path:
+)->Path: # the path, with `~` replaced
     "Raise now what writing `path` would raise later."
     path = Path(path).expanduser()
     with _os_errors(path, error):
-        near = next(p for p in path.absolute().parents if p.exists())
-        sweep(near/path.name)
-        tmp = _sibling(near/path.name, "tmp")  # by this name the next attempt finds what a killed one left
-        tmp.mkdir(); tmp.rmdir()
+        parent = next(p for p in path.absolute().parents if p.exists())
+        _remove_leftovers(parent/path.name)
+        tmp = _sibling(parent/path.name, "tmp")  # if killed here, the next attempt finds it under this name
+        tmp.mkdir()
+        tmp.rmdir()
     return path
+
+# %% ../nbs/00_core.ipynb #850eb8a9
+def _make_room(path, error):
+    "Make the folder that the file `path` goes to, free of leftovers."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir(): raise error(f"cannot write {path}: it is a folder; name a file in it")
+    _remove_leftovers(path)
 
 # %% ../nbs/00_core.ipynb #8b701c2e
 @contextmanager
@@ -165,44 +210,49 @@ def atomic_path(
     path, # the final name of the file
     error=TextGenError, # class of the error when it cannot be written
 ):
-    "Gives a temporary name to write to; the file appears as `path` when the block ends well, else not at all."
-    path = Path(os.path.realpath(Path(path).expanduser()))  # through a link, to what it points to
+    "Give a temporary name to write to; when the block ends well, the file appears as `path`."
+    path = Path(os.path.realpath(Path(path).expanduser()))  # a link stays, the file it points to is written
     tmp = _sibling(path, "tmp")
     try:
         with _os_errors(path, error):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir(): raise error(f"cannot write {path}: it is a folder; name a file in it")
-            sweep(path)
+            _make_room(path, error)
             yield tmp
-            fsync(tmp)
+            _flush(tmp)
             os.replace(tmp, path)
-            fsync(path.parent)
+            _flush(path.parent)
     finally:
-        try: tmp.unlink()
-        except OSError: pass
+        with suppress(OSError): tmp.unlink()
 
 # %% ../nbs/00_core.ipynb #efdc3609
+_AT_FDCWD = -100 # names are relative to the working directory
+_SWAP = 2 # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
+
 def _exchange(a, b):
     "Swap the names `a` and `b` in one step; False where system or file system cannot."
     if os.name=="nt": return False
-    libc, a, b = ctypes.CDLL(None, use_errno=True), os.fsencode(a), os.fsencode(b)
-    if sys.platform=="darwin" and hasattr(libc, "renamex_np"): return libc.renamex_np(a, b, 2)==0
-    if hasattr(libc, "renameat2"): return libc.renameat2(-100, a, -100, b, 2)==0
+    libc = ctypes.CDLL(None, use_errno=True)
+    a = os.fsencode(a)
+    b = os.fsencode(b)
+    if sys.platform=="darwin" and hasattr(libc, "renamex_np"): return libc.renamex_np(a, b, _SWAP)==0
+    if hasattr(libc, "renameat2"): return libc.renameat2(_AT_FDCWD, a, _AT_FDCWD, b, _SWAP)==0
     return False
 
 # %% ../nbs/00_core.ipynb #8037016f
-def _aside(path): return path.parent/f".{path.name}.previous"
+def _aside(path):
+    "Where the previous state of a folder waits while it is replaced."
+    return path.parent/f".{path.name}.previous"
 
 def recover(
     path, # a folder written by `atomic_folder`
-)->Path:
-    "Put back the previous state of a folder whose replacement was killed half way."
+)->Path: # the path, with `~` replaced
+    "Put back the previous state of a folder if its replacement was killed half way."
     path = Path(path).expanduser()
     if path.name and not os.path.exists(path) and _aside(path).exists(): os.replace(_aside(path), path)
     return path
 
+# %% ../nbs/00_core.ipynb #70a8fc5a
 def _replace_folder(tmp, path):
-    "Put the folder `tmp` in the place of `path`; a kill at any moment leaves one of the two findable."
+    "Put the folder `tmp` where `path` is; a kill at any moment leaves one of the two findable."
     if not path.exists(): os.replace(tmp, path)
     elif _exchange(tmp, path): shutil.rmtree(tmp, ignore_errors=True)
     else:
@@ -212,17 +262,26 @@ def _replace_folder(tmp, path):
     shutil.rmtree(_aside(path), ignore_errors=True)
 
 # %% ../nbs/00_core.ipynb #83e16c26
-def _link(a, b):
-    if os.path.islink(a): return os.symlink(os.readlink(a), b)
-    try: os.link(a, b)
-    except OSError: shutil.copy2(a, b)
+def _link(source, target):
+    "Make `target` the same file as `source`, or a copy where links are not possible."
+    if os.path.islink(source): return os.symlink(os.readlink(source), target)
+    try: os.link(source, target)
+    except OSError: shutil.copy2(source, target)
 
 def _carry_over(old, new, drop):
     "Bring what `old` has and `new` lacks, except the names in `drop`, into `new`."
-    for o in (old.iterdir() if old.exists() else ()):
-        if o.name in drop or (new/o.name).exists(): continue
-        if o.is_dir() and not o.is_symlink(): shutil.copytree(o, new/o.name, copy_function=_link, symlinks=True)
-        else: _link(o, new/o.name)
+    if not old.exists(): return
+    for o in old.iterdir():
+        target = new/o.name
+        if o.name in drop or target.exists(): continue
+        if o.is_dir() and not o.is_symlink(): shutil.copytree(o, target, copy_function=_link, symlinks=True)
+        else: _link(o, target)
+
+# %% ../nbs/00_core.ipynb #7357ce2b
+def _flush_folder(folder):
+    "Flush a folder and everything in it, several files at once: a journaling file system joins them in one write."
+    with ThreadPoolExecutor(8) as pool: list(pool.map(_flush, folder.rglob("*")))
+    _flush(folder)
 
 # %% ../nbs/00_core.ipynb #c8e19d9b
 @contextmanager
@@ -231,21 +290,20 @@ def atomic_folder(
     drop=(), # names in the previous folder that are not carried over
     error=TextGenError, # class of the error when it cannot be written
 ):
-    "Gives a temporary folder to fill; it takes the place of `path` when the block ends well, else nothing changes."
+    "Give a temporary folder to fill; when the block ends well, it replaces `path`."
     path = recover(path).resolve()
     tmp = _sibling(path, "tmp")
     try:
         with _os_errors(path, error):
             tmp.mkdir(parents=True)
-            sweep(path)
+            _remove_leftovers(path)
             yield tmp
             _carry_over(path, tmp, drop)
-            with ThreadPoolExecutor(8) as pool: list(pool.map(fsync, tmp.rglob("*")))  # a journal takes many at once
-            fsync(tmp)
+            _flush_folder(tmp)
             inside = Path.cwd()==path
             _replace_folder(tmp, path)
-            if inside: os.chdir(path)  # the process stood in the folder that is gone
-            fsync(path.parent)
+            if inside: os.chdir(path)  # the working directory was the folder that is gone
+            _flush(path.parent)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/00_core.ipynb #d39ca49b
@@ -262,21 +320,30 @@ STREAMS = dict(generate=1, window=2, task=3, split=4, dropout=5, init=6)
 
 def random_words(
     n:int, # how many
-    stream:str, # what they are for, so that two uses of one seed never meet: a key of `STREAMS`
+    stream:str, # what they are for: a key of `STREAMS`
     seed:int, # 0 to 2**64-1
     *counter:int, # up to three whole numbers: the words are a function of these
 )->np.ndarray: # uint64 [n]
-    "The first `n` random words at this place; a longer draw starts with the same words."
-    c = list(counter) + [0]*(3-len(counter))
-    return np.random.Philox(key=np.array([seed, STREAMS[stream]], np.uint64), counter=np.array([0,*c], np.uint64)).random_raw(n)
+    "The first `n` random words at this counter; a longer draw starts with the same words."
+    padding = [0]*(3-len(counter))
+    start = np.array([0, *counter, *padding], np.uint64)
+    key = np.array([seed, STREAMS[stream]], np.uint64)
+    return np.random.Philox(key=key, counter=start).random_raw(n)
 
-def uniforms(n:int, stream:str, seed:int, *counter:int)->np.ndarray: # float64 [n], in [0,1)
-    "`random_words` as numbers from 0 up to and without 1, of 53 bits."
-    return (random_words(n, stream, seed, *counter)>>np.uint64(11)) * 2.0**-53
+# %% ../nbs/00_core.ipynb #b05915fa
+def uniforms(
+    n:int, # how many
+    stream:str, # what they are for: a key of `STREAMS`
+    seed:int, # 0 to 2**64-1
+    *counter:int, # up to three whole numbers
+)->np.ndarray: # float64 [n], in [0,1)
+    "`random_words` as numbers from 0 up to, but without, 1."
+    words = random_words(n, stream, seed, *counter)
+    return (words>>np.uint64(11)) * 2.0**-53
 
 # %% ../nbs/00_core.ipynb #b84669d4
-def draw_seed()->int:
-    "A seed from the operating system, below 2**32."
+def draw_seed()->int: # below 2**32
+    "A seed from the operating system."
     return int.from_bytes(os.urandom(4), "big")
 
 def check_seed(
@@ -285,12 +352,12 @@ def check_seed(
 )->int: # the seed, or a new one for None
     "A seed that can be used; None draws one."
     if seed is None: return draw_seed()
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0<=seed<2**64:
-        raise error(f"seed must be a whole number from 0 to 2**64-1, got {seed!r}; None draws one")
-    return int(seed)
+    is_whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if is_whole and 0<=seed<2**64: return int(seed)
+    raise error(f"seed must be a whole number from 0 to 2**64-1, got {seed!r}; None draws one")
 
 # %% ../nbs/00_core.ipynb #9878529e
-class _Bar(tqdm): monitor_interval = 0 # tqdm's monitor is a thread, and is not made for several threads with bars
+class _Bar(tqdm): monitor_interval = 0
 
 class Progress:
     "A bar in a terminal or notebook, a plain line every `every` seconds elsewhere."
@@ -303,43 +370,65 @@ class Progress:
         file=None, # where to write; standard error
     ):
         self.file = file or sys.stderr
-        self.live = self.file.isatty() or "ipykernel" in sys.modules
-        desc = shown(desc, self.file)
-        self.bar = _Bar(total=total, desc=desc, unit=unit, unit_scale=unit_scale, file=self.file, disable=not self.live,
-                        dynamic_ncols=True, leave=True, mininterval=0.2)
-        self.n, self.total, self.desc, self.unit, self.every = 0, total, desc, unit, every
-        self.start = self.last = time.monotonic()
+        self.total = total
+        self.desc = shown(desc, self.file)
+        self.unit = unit
+        self.every = every
+        self.n = 0
         self.note = ""
-    def __enter__(self): return self
-    def __exit__(self, *args): self.close()
-    def close(self): self.bar.close()
+        self.start = self.last = time.monotonic()
+        self.live = self.file.isatty() or "ipykernel" in sys.modules
+        shape = dict(unit=unit, unit_scale=unit_scale, dynamic_ncols=True, leave=True, mininterval=0.2)
+        self.bar = _Bar(total=total, desc=self.desc, file=self.file, disable=not self.live, **shape)
+
+# %% ../nbs/00_core.ipynb #b96c36e4
+@patch
+def close(self:Progress): self.bar.close()
+
+@patch
+def __enter__(self:Progress): return self
+
+@patch
+def __exit__(self:Progress, *args): self.close()
 
 # %% ../nbs/00_core.ipynb #ab7366bf
 def _clock(s):
-    "Seconds as a person reads them."
-    return f"{s//3600:.0f}:{s//60%60:02.0f}:{s%60:02.0f}" if s>=3600 else f"{s//60:.0f}:{s%60:02.0f}"
+    "Seconds as a person reads them: 0:59, 1:01:40."
+    minutes, seconds = divmod(s, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:.0f}:{minutes:02.0f}:{seconds:02.0f}" if hours else f"{minutes:.0f}:{seconds:02.0f}"
 
 @patch
-def line(self:Progress):
+def _left(self:Progress, took):
+    "How long the rest will take, in words; nothing where that is not known."
+    if not self.total or not 0<self.n<self.total: return ""
+    rest = took*(self.total-self.n)/self.n
+    return f", {_clock(rest)} left"
+
+@patch
+def line(self:Progress)->str:
     "The state as one plain line."
     took = time.monotonic()-self.start
-    left = f", {_clock(took*(self.total-self.n)/self.n)} left" if self.total and 0<self.n<self.total else ""
+    left = self._left(took)
     of = f"/{self.total}" if self.total else ""
-    return f"{self.desc} {self.n}{of} {self.unit} {self.note} ({_clock(took)}{left})"
+    took = _clock(took)
+    return f"{self.desc} {self.n}{of} {self.unit} {self.note} ({took}{left})"
 
+# %% ../nbs/00_core.ipynb #f4a3e9da
 @patch
 def update(self:Progress, n=1, note=None):
-    "Say that `n` more units are done; `note` stands behind the bar."
+    "Count `n` more units as done; `note` is written behind the bar."
     self.n += n
     if note is not None:
         self.note = shown(note, self.file)
         self.bar.set_postfix_str(self.note, refresh=False)
     self.bar.update(n)
     now = time.monotonic()
-    if not self.live and (now-self.last>=self.every or self.n==self.total):
-        self.last = now
-        print(self.line(), file=self.file, flush=True)
+    if self.live or (now-self.last<self.every and self.n!=self.total): return
+    self.last = now
+    print(self.line(), file=self.file, flush=True)
 
+# %% ../nbs/00_core.ipynb #4bc6d0bc
 @patch
 def write(self:Progress, text):
     "Print `text` above the bar."

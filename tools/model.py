@@ -5,7 +5,7 @@ A `mini` trained on both bundled collections. Dropout, because the text is small
 from pathlib import Path
 import textgen
 from textgen import TextGen, TokenDataset, bundled, train_tokenizer
-from textgen.text.corpus import table_texts
+from textgen.text.table import table_texts
 from textgen.models.model import make_config
 from textgen.text.tokenizer import Codec
 
