@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, settings
+from material import MAKERS
 
 settings.register_profile("textgen", deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("textgen")
@@ -20,13 +21,16 @@ def hub():
     yield Path(os.environ["HF_HUB_CACHE"])
     shutil.rmtree(os.environ["HF_HUB_CACHE"], ignore_errors=True)
 
-# ---- data that is not in the repository
+# ---- files
 @pytest.fixture(scope="session")
-def given():
-    "A file of ../shared/data by its name; where that is not there, the test is skipped."
+def given(tmp_path_factory):
+    "A file to read, by its name: of ../shared/data where that is there, else made on the spot."
+    made = tmp_path_factory.mktemp("given")
     def path(name):
-        if not (DATA/name).exists(): pytest.skip(f"{name} is not here")
-        return DATA/name
+        if (DATA/name).exists(): return DATA/name
+        top = name.split("/")[0]
+        if not (made/top).exists(): MAKERS[top](made/top)
+        return made/name
     return path
 
 
