@@ -1,8 +1,10 @@
-"""Files that tests read, made on the spot from the bundled poems and news: nothing has to be downloaded, and no test is skipped.
+"""Files that tests read, made on the spot from the bundled poems and news: nothing has to be downloaded, and no test
+is skipped.
 
-Each maker takes the path to write and follows the layout of a file that is common in the field. Where the larger original lies in
-`../shared/data` beside the repository, the fixture `given` takes that instead.
+Each maker takes the path to write and follows the layout of a file that is common in the field. Where the larger
+original lies in `../shared/data` beside the repository, the fixture `given` takes that instead.
 """
+
 import json
 import random
 import shutil
@@ -38,7 +40,7 @@ def stanzas():
 
 
 def poems(path):
-    "Poems in JSON lines, put together from the stanzas of the bundled ones: thousands of texts with line breaks that matter."
+    "Thousands of poems in JSON lines, put together from the stanzas of the bundled ones."
     draw, pool = random.Random(0), stanzas()
     with open(path, "w", encoding="utf-8") as f:
         for i in range(POEMS):
@@ -57,7 +59,7 @@ def plays(path, size=1_000_000):
 
 # ---- tokenizers
 def byte_characters():
-    "The characters that stand for the 256 bytes, in GPT-2's order: those that can be printed, then the others from U+0100 on."
+    "The characters that stand for the 256 bytes, in GPT-2's order: the printable ones, then U+0100 on."
     printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printed]
     return [chr(b) for b in printed]+[chr(256+i) for i in range(len(others))]
@@ -79,7 +81,9 @@ def gpt2(folder):
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(vocab_size=256+MERGES, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=256 + MERGES, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
     tok.train_from_iterator(bundled_texts(), trainer)
     write_gpt2(folder, json.loads(tok.to_str())["model"]["merges"])
 
@@ -112,7 +116,10 @@ def unigram_pieces(size):
     tok = Tokenizer(models.Unigram())
     tok.normalizer = normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()])
     tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    tok.train_from_iterator(bundled_texts(), trainers.UnigramTrainer(vocab_size=size, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False))
+    tok.train_from_iterator(
+        bundled_texts(),
+        trainers.UnigramTrainer(vocab_size=size, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False),
+    )
     return [(piece, score) for piece, score in json.loads(tok.to_str())["model"]["vocab"] if piece != "<unk>"]
 
 

@@ -1,7 +1,9 @@
 """Is what is committed what its notebooks make?
 
-In a copy of the repository: notebooks are cleaned, the package is exported and README.md is made again. Nothing may change.
+In a copy of the repository: notebooks are cleaned, the package is exported and README.md is made again. Nothing may
+change.
 """
+
 import filecmp
 import shutil
 import subprocess
@@ -10,12 +12,19 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-HOW = {"nbs": "run: make export", "textgen": "run: make export (a module edited by hand is carried back by nbdev_update)", "README.md": "run: make readme"}
+HOW = {
+    "nbs": "run: make export",
+    "textgen": "run: make export (a module edited by hand is carried back by nbdev_update)",
+    "README.md": "run: make readme",
+}
 
 
 def files(root, top):
-    return sorted(p.relative_to(root) for p in ([root/top] if (root/top).is_file() else (root/top).rglob("*"))
-                  if p.is_file() and "__pycache__" not in p.parts and ".ipynb_checkpoints" not in p.parts and not p.is_symlink())
+    return sorted(
+        p.relative_to(root)
+        for p in ([root / top] if (root / top).is_file() else (root / top).rglob("*"))
+        if p.is_file() and "__pycache__" not in p.parts and ".ipynb_checkpoints" not in p.parts and not p.is_symlink()
+    )
 
 
 def changed(a, b, top):
@@ -28,12 +37,20 @@ def main():
     bin = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as d:
         copy = Path(d)/"copy"
-        shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv*", ".git", "_docs", "_proc", "build", "dist", "*.egg-info", "demo-model"))
+        shutil.copytree(
+            ROOT,
+            copy,
+            symlinks=True,
+            ignore=shutil.ignore_patterns(
+                ".venv*", ".git", "_docs", "_proc", "build", "dist", "*.egg-info", "demo-model"
+            ),
+        )
         for cmd in ([bin/"nbdev_clean"], [bin/"nbdev_export"], [sys.executable, ROOT/"tools/readme.py", copy]):
             r = subprocess.run([*map(str, cmd)], cwd=copy, capture_output=True, text=True)
             if r.returncode: sys.exit(f"{cmd[0]} failed:\n{r.stdout}{r.stderr}")
         wrong = {top: out for top in HOW if (out := changed(ROOT, copy, top))}
-    for top, out in wrong.items(): print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
+    for top, out in wrong.items():
+        print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
     if not wrong: print("notebooks clean, export changes nothing, README.md in step")
     sys.exit(bool(wrong))
 

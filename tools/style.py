@@ -1,24 +1,34 @@
 """How the code and the notebooks read, as numbers.
 
-    python tools/style.py                   every room that is over what it is allowed, and why; exit code 1 if there is one
+    python tools/style.py                   every room that is over what it is allowed, and why; exit code 1 if there
+    is one
     python tools/style.py NAME …            the problems of the notebooks and modules whose path contains NAME
     python tools/style.py --rooms           a table of all rooms
     python tools/style.py --update          lower the allowances to what is found today (--force: raise them, too)
 
-`make lint` and `tools/check.py` run the first. The limits are the constants below. What is over a limit today stands, as a number of
-problems for each file, in `tools/style_allowed.json`. An allowance only shrinks, and a file that is not named there is allowed nothing.
+`make lint` and `tools/check.py` run the first. The limits are the constants below. What is over a limit today stands,
+as a number of
+problems for each file, in `tools/style_allowed.json`. An allowance only shrinks, and a file that is not named there is
+allowed nothing.
 When the file is empty it can be deleted.
 
 How it counts:
 
-- *AST nodes* are all nodes that `ast.walk` gives for a function, signature, docstring and contexts (`Load`, `Store`) included. *Lines*
-  are the function's lines that are not blank. So blank padding does not help, and the numbers of other projects can be compared.
-- A function that stands on one line (`def __len__(self): return len(self.tokens)`) is measured by its statement alone: others write it
-  in two lines, and the name and the parameters say nothing about how dense it is. The mean over all functions has no such exception.
-- A line of a signature with docments counts half a line of its cell. Cells that hold nothing but imports count as no exported lines.
+- *AST nodes* are all nodes that `ast.walk` gives for a function, signature, docstring and contexts (`Load`, `Store`)
+included. *Lines*
+  are the function's lines that are not blank. So blank padding does not help, and the numbers of other projects can be
+  compared.
+- A function that stands on one line (`def __len__(self): return len(self.tokens)`) is measured by its statement alone:
+others write it
+  in two lines, and the name and the parameters say nothing about how dense it is. The mean over all functions has no
+  such exception.
+- A line of a signature with docments counts half a line of its cell. Cells that hold nothing but imports count as no
+exported lines.
 - A public name is *shown* if a cell of the same notebook that a reader sees and that is not exported uses it.
-- The functions of a command line are its interface: a function with `@app.command` may have as many parameters as the command has options.
+- The functions of a command line are its interface: a function with `@app.command` may have as many parameters as the
+command has options.
 """
+
 import argparse
 import ast
 import io
@@ -27,12 +37,12 @@ import math
 import re
 import sys
 import tokenize
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ratchet
+
 ROOT = Path(__file__).parent.parent
-ALLOWED = ROOT/"tools"/"style_allowed.json"
 
 MOST_NODES = 150  # AST nodes in a function
 MOST_DENSITY = 15  # AST nodes a line, in one function
@@ -48,7 +58,9 @@ LEAST_PROSE = 3  # words of prose for an exported line
 
 # Calls that end a cell for what they do, not for a value that a reader expects to see.
 QUIET = ("test_", "expect_", "nbdev_export", "display", "print", "show")
-QUIET_METHODS = ("append", "extend", "update", "clear", "close", "shutdown", "join")
+QUIET_METHODS = set(
+    "append extend update clear close shutdown join exec chdir mkdir touch unlink rmtree write_text write_bytes".split()
+)
 
 DEF = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -91,7 +103,9 @@ class Cell:
     @property
     def demonstration(self):
         "Whether the cell shows something of what was exported before it."
-        return self.kind == "code" and not self.exported and not self.hidden and bool(self.tree.body) and not self.imports
+        return (
+            self.kind == "code" and not self.exported and not self.hidden and bool(self.tree.body) and not self.imports
+        )
 
     @property
     def first_line(self):
@@ -135,7 +149,11 @@ def room_paths(root=ROOT):
 
 def page_paths(root=ROOT):
     "The notebooks that only teach."
-    return [root/"nbs"/"index.ipynb", *sorted((root/"nbs"/"tutorials").glob("*.ipynb")), *sorted((root/"nbs"/"explanations").glob("*.ipynb"))]
+    return [
+        root / "nbs" / "index.ipynb",
+        *sorted((root / "nbs" / "tutorials").glob("*.ipynb")),
+        *sorted((root / "nbs" / "explanations").glob("*.ipynb")),
+    ]
 
 
 # ---- functions
@@ -213,8 +231,12 @@ def swallowed(tree):
         if not isinstance(node, ast.ExceptHandler): continue
         broad = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
         last = node.body[-1]
-        empty = isinstance(last, ast.Pass) or isinstance(last, ast.Return) and getattr(last.value, "value", None) is None \
+        empty = (
+            isinstance(last, ast.Pass)
+            or isinstance(last, ast.Return)
+            and getattr(last.value, "value", None) is None
             and isinstance(last.value, (ast.Constant, type(None)))
+        )
         if broad and empty and len(node.body) == 1: yield node
 
 
@@ -273,12 +295,16 @@ def count_exported(room):
         if not cell.exported or cell.imports or not cell.tree.body: continue
         n = cell_length(cell)
         room.lengths.append(n)
-        if n > MOST_CELL: room.problems.append(f"an exported cell has {n:g} lines (at most {MOST_CELL}): {cell.first_line}")
+        if n > MOST_CELL:
+            room.problems.append(f"an exported cell has {n:g} lines (at most {MOST_CELL}): {cell.first_line}")
     room.exported = sum(room.lengths)
     long = sum(n > LONG_CELL for n in room.lengths)
     if long > max(1, len(room.lengths)/10):
-        room.problems.append(f"{long} of {len(room.lengths)} exported cells have more than {LONG_CELL} lines (at most one in ten)")
-    if room.exported > MOST_ROOM: room.problems.append(f"{room.exported:g} exported lines (at most {MOST_ROOM}); split it")
+        room.problems.append(
+            f"{long} of {len(room.lengths)} exported cells have more than {LONG_CELL} lines (at most one in ten)"
+        )
+    if room.exported > MOST_ROOM:
+        room.problems.append(f"{room.exported:g} exported lines (at most {MOST_ROOM}); split it")
 
 
 def count_silence(room):
@@ -288,14 +314,17 @@ def count_silence(room):
         if cell.demonstration: silent = 0
         elif cell.exported and not cell.imports: silent += cell_length(cell)
         worst = max(worst, silent)
-    if worst > MOST_SILENT: room.problems.append(f"{worst:g} exported lines in a row show nothing (at most {MOST_SILENT})")
+    if worst > MOST_SILENT:
+        room.problems.append(f"{worst:g} exported lines in a row show nothing (at most {MOST_SILENT})")
 
 
 def count_prose(room):
     "Words of prose for an exported line."
     room.words = sum(words(c.source) for c in room.cells if c.kind == "markdown")
     if room.words < LEAST_PROSE*room.exported:
-        room.problems.append(f"{room.words/room.exported:.1f} words of prose for an exported line (at least {LEAST_PROSE})")
+        room.problems.append(
+            f"{room.words / room.exported:.1f} words of prose for an exported line (at least {LEAST_PROSE})"
+        )
 
 
 def check_lines(room):
@@ -304,15 +333,30 @@ def check_lines(room):
         if cell.kind != "code": continue
         wide = sum(len(o) > MOST_WIDTH for o in cell.source.splitlines())
         if wide: room.problems.append(f"{wide} lines over {MOST_WIDTH} characters: {cell.first_line}")
-        several = len(semicolons(cell.source))
+        several = 0 if cell.hidden else len(semicolons(cell.source))
         if several: room.problems.append(f"{several} lines of several statements: {cell.first_line}")
+
+
+def quoted_words(tree):
+    "The words in the strings of a cell: a command is shown where its command line is."
+    texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return {w for t in texts for w in re.split(r"[^\w-]+", t)}
+
+
+def commands(tree):
+    "The names of the functions of a cell that are commands of a command line."
+    return {n.name for n in functions(tree) if is_command(n)}
 
 
 def check_shown(room):
     "Public names that no cell shows."
-    seen = {n for c in room.cells if c.demonstration for n in used_names(c.tree)}
+    shown = [c.tree for c in room.cells if c.demonstration]
+    seen = {n for t in shown for n in used_names(t)}
+    typed = {w for t in shown for w in quoted_words(t)} & {
+        n for c in room.cells if c.exported for n in commands(c.tree)
+    }
     defined = [n for c in room.cells if c.exported for n in public_names(c.tree)]
-    room.problems += [f"{n} is shown in no cell" for n in dict.fromkeys(defined) if n not in seen]
+    room.problems += [f"{n} is shown in no cell" for n in dict.fromkeys(defined) if n not in seen | typed]
 
 
 def check_outputs(room):
@@ -333,7 +377,8 @@ def check_imports(room):
 def check_room(path):
     "A room of the package, with its problems."
     room = read_room(path)
-    for check in (count_exported, count_silence, count_prose, check_lines, check_shown, check_outputs, check_imports): check(room)
+    for check in (count_exported, count_silence, count_prose, check_lines, check_shown, check_outputs, check_imports):
+        check(room)
     return room
 
 
@@ -368,9 +413,11 @@ def module_problems(tree, lines):
         yield from ((f.lineno, f"{f.name}: {o}") for o in check_function(f, lines))
     for f in every_function(tree):
         n = parameters(f)
-        if n > MOST_PARAMETERS and not is_command(f): yield f.lineno, f"{f.name}: {n} parameters (at most {MOST_PARAMETERS})"
+        if n > MOST_PARAMETERS and not is_command(f):
+            yield f.lineno, f"{f.name}: {n} parameters (at most {MOST_PARAMETERS})"
     for node in packed(tree): yield node.lineno, f"more than {MOST_ASSIGNED} names in one assignment"
-    for node in swallowed(tree): yield node.lineno, "any exception is swallowed here; name the exception, or say what went wrong"
+    for node in swallowed(tree):
+        yield node.lineno, "any exception is swallowed here; name the exception, or say what went wrong"
 
 
 def check_module(path, root=ROOT):
@@ -379,7 +426,9 @@ def check_module(path, root=ROOT):
     lines, tree = text.splitlines(), ast.parse(text)
     outer = list(functions(tree))
     problems = [f"line {line}: {what}" for line, what in sorted(module_problems(tree, lines))]
-    return Module(path.relative_to(root).as_posix(), problems, sum(map(size, outer)), sum(extent(f, lines) for f in outer))
+    return Module(
+        path.relative_to(root).as_posix(), problems, sum(map(size, outer)), sum(extent(f, lines) for f in outer)
+    )
 
 
 def module_paths(root=ROOT):
@@ -399,6 +448,14 @@ class Sum:
         "Whether the value is on the wrong side of a number."
         return self.value > other if self.most else self.value < other
 
+    def better(self, a, b):
+        "The stricter of two numbers."
+        return min(a, b) if self.most else max(a, b)
+
+    @property
+    def bound(self):
+        return "at most" if self.most else "at least"
+
     @property
     def ratchet(self):
         "The value with one decimal, rounded to the lenient side."
@@ -409,9 +466,13 @@ def measure_sums(rooms, modules):
     "The figures of the whole project."
     lengths = [n for r in rooms for n in r.lengths]
     return {
-        "AST nodes a line, inside functions": Sum(sum(m.nodes for m in modules)/max(sum(m.lines for m in modules), 1), MEAN_DENSITY),
-        "exported cells over 15 lines, %": Sum(100*sum(n > LONG_CELL for n in lengths)/max(len(lengths), 1), 10),
-        "words of prose for an exported line": Sum(sum(r.words for r in rooms)/max(sum(lengths), 1), LEAST_PROSE, most=False),
+        "AST nodes a line, inside functions": Sum(
+            sum(m.nodes for m in modules) / max(sum(m.lines for m in modules), 1), MEAN_DENSITY
+        ),
+        "exported cells over 15 lines, %": Sum(100 * sum(n > LONG_CELL for n in lengths) / max(len(lengths), 1), 10),
+        "words of prose for an exported line": Sum(
+            sum(r.words for r in rooms) / max(sum(lengths), 1), LEAST_PROSE, most=False
+        ),
     }
 
 
@@ -425,53 +486,39 @@ def measure():
 
 
 # ---- what is still allowed
-def read_allowed(path=ALLOWED):
-    "Problems still allowed for each file, and the figures; nothing where there is no such file."
-    if not path.exists(): return {}, {}
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return raw["files"], raw["sums"]
-
-
-def lowered(problems, sums, allowed, force=False):
-    "The allowances after what is found today: never higher than before, unless forced."
-    files, figures = allowed
-    new = {k: len(v) if force else min(len(v), files.get(k, 0)) for k, v in sorted(problems.items())}
-    values = {}
+def lowered_sums(sums, allowed, force=False):
+    "The figures that are beyond their limits, as lenient as today and no more lenient than before."
+    new = {}
     for what, o in sums.items():
-        old = figures.get(what, o.limit)
-        best = o.ratchet if force else (min if o.most else max)(o.ratchet, old)
-        if (best > o.limit) if o.most else (best < o.limit): values[what] = best
-    return {k: n for k, n in new.items() if n}, values
+        best = o.ratchet if force else o.better(o.ratchet, allowed.get(what, o.limit))
+        if o.better(best, o.limit) != best: new[what] = best
+    return new
 
 
-def write_allowed(files, sums, path=ALLOWED):
-    "Write the allowances; an empty file goes."
-    if not files and not sums: path.unlink(missing_ok=True)
-    else: path.write_text(json.dumps({"files": files, "sums": sums}, indent=1)+"\n", encoding="utf-8")
-
-
-def over(problems, sums, allowed):
-    "What is over its allowance, in words."
-    files, figures = allowed
-    for name, found in problems.items():
-        most = files.get(name, 0)
-        if len(found) <= most: continue
-        yield f"{name}: {len(found)} problems, {most} allowed"
-        yield from (f"  {p}" for p in found)
+def over_sums(sums, allowed):
+    "In words, the figures that are worse than allowed."
     for what, o in sums.items():
-        limit = figures.get(what, o.limit)
-        if o.beyond(limit): yield f"{what}: {o.value:.2f} ({'at most' if o.most else 'at least'} {limit:g})"
+        limit = allowed.get(what, o.limit)
+        if o.beyond(limit): yield f"{what}: {o.value:.2f} ({o.bound} {limit:g})"
+
+
+def counted(problems):
+    "The number of problems of each file."
+    return {k: len(v) for k, v in problems.items()}
+
+
+def update(problems, sums, force=False):
+    "Write the allowances."
+    ratchet.write("files", ratchet.lowered(counted(problems), ratchet.read("files"), force))
+    ratchet.write("sums", lowered_sums(sums, ratchet.read("sums"), force))
 
 
 def verdict(problems, sums):
     "Print what is over, and whether an allowance can be lowered; returns whether all is well."
-    allowed = read_allowed()
-    wrong = list(over(problems, sums, allowed))
-    for line in wrong: print(line, file=sys.stderr)
-    left = sum(len(v) for v in problems.values())
-    if not wrong: print(f"style: nothing is over its allowance ({left} problems are still allowed)" if left else "style: no problems")
-    if lowered(problems, sums, allowed) != allowed: print("allowances can be lowered: python tools/style.py --update")
-    return not wrong
+    files, figures = ratchet.read("files"), ratchet.read("sums")
+    wrong = [*ratchet.over(problems, files), *over_sums(sums, figures)]
+    lower = ratchet.lowered(counted(problems), files) != files or lowered_sums(sums, figures) != figures
+    return ratchet.verdict("style", wrong, sum(map(len, problems.values())), lower)
 
 
 # ---- the command line
@@ -479,14 +526,13 @@ def print_rooms(rooms, problems):
     "A line a room."
     for r in rooms:
         long = sum(n > LONG_CELL for n in r.lengths)
-        module = Counter({k: len(v) for k, v in problems.items()})
         print(f"{r.name:42} {r.exported:5.0f} lines  {long:3} of {len(r.lengths):3} cells long  "
-              f"{r.words/max(r.exported, 1):4.1f} words a line  {module[r.name]:3} problems")
+              f"{r.words/max(r.exported, 1):4.1f} words a line  {len(problems[r.name]):3} problems")
 
 
 def print_sums(sums):
     "The figures of the whole, with their limits."
-    for what, o in sums.items(): print(f"{what}: {o.value:.1f} ({'at most' if o.most else 'at least'} {o.limit:g})")
+    for what, o in sums.items(): print(f"{what}: {o.value:.1f} ({o.bound} {o.limit:g})")
 
 
 def print_named(problems, names):
@@ -510,7 +556,7 @@ def main():
     asked = arguments()
     rooms, problems, sums = measure()
     if asked.rooms: print_rooms(rooms, problems)
-    if asked.update: write_allowed(*lowered(problems, sums, read_allowed(), asked.force))
+    if asked.update: update(problems, sums, asked.force)
     if asked.names:
         found = print_named(problems, asked.names)
         print_sums(sums)

@@ -13,7 +13,10 @@ def stop(text):
 
 
 if sys.version_info < (3, 11):
-    stop("needs Python 3.11 or newer, this is %d.%d; name a newer one with: make PYTHON=python3.12" % sys.version_info[:2])
+    stop(
+        "needs Python 3.11 or newer, this is %d.%d; name a newer one with: make PYTHON=python3.12"
+        % sys.version_info[:2]
+    )
 
 here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 env = os.path.join(here, ".venv")
@@ -24,8 +27,15 @@ extra = "[%s]" % sys.argv[1] if len(sys.argv) > 1 else ""
 def run(args, what):
     r = subprocess.run(args, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if r.returncode == 0: return
-    said = [o for o in (r.stderr + r.stdout).splitlines() if "ERROR" in o or "rror:" in o] or (r.stderr + r.stdout).splitlines()[-1:] or ["no message"]
-    stop("could not %s: %s (check the connection and the disk, then run the same command again)" % (what, said[0].strip()))
+    said = (
+        [o for o in (r.stderr + r.stdout).splitlines() if "ERROR" in o or "rror:" in o]
+        or (r.stderr + r.stdout).splitlines()[-1:]
+        or ["no message"]
+    )
+    stop(
+        "could not %s: %s (check the connection and the disk, then run the same command again)"
+        % (what, said[0].strip())
+    )
 
 
 if not os.path.exists(python):

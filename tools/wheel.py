@@ -1,7 +1,9 @@
 """Does the built wheel work where there is nothing else? `make wheel`.
 
-Builds it, installs it into an empty environment, and there: import time, imports, the whole job in miniature, with fastcore 2 and with fastcore 1.
+Builds it, installs it into an empty environment, and there: import time, imports, the whole job in miniature, with
+fastcore 2 and with fastcore 1.
 """
+
 import os
 import re
 import subprocess
@@ -28,7 +30,8 @@ tok = train_tokenizer("a.txt", vocab_size=300, save="tok")
 data = TokenDataset.from_files("a.txt", tok, save="a.tokens")
 tg = TextGen.new("mini", tok, context=32)
 run = tg.train("a.tokens", steps=3, batch_size=2, sample_every=0, save_to="m")
-assert TextGen("m").generate("The", max_new_tokens=5, seed=1)[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
+again = TextGen("m").generate("The", max_new_tokens=5, seed=1)
+assert again[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
 print("fastcore", fastcore.__version__, run)
 """
 
@@ -47,7 +50,11 @@ def main():
         assert wheel.name.startswith("textgen_nb-"), wheel
         run(sys.executable, "-m", "venv", d/"env")
         python, bin = d/"env"/"bin"/"python", d/"env"/"bin"
-        pins = [o for o in (ROOT/"constraints.txt").read_text().splitlines() if not re.match(r"(fastcore|execnb|ghapi|fastgit|nbdev)\b", o)]
+        pins = [
+            o
+            for o in (ROOT / "constraints.txt").read_text().splitlines()
+            if not re.match(r"(fastcore|execnb|ghapi|fastgit|nbdev)\b", o)
+        ]
         (d/"pins.txt").write_text("\n".join(pins))
         pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", d/"pins.txt"]
         # what the import needs: nothing
@@ -60,7 +67,21 @@ def main():
             run(*pip, fastcore, wheel)
             print(run(python, "-c", IMPORT, cwd=d, env=env))
             print(run(python, "-c", JOB, cwd=d, env=env).splitlines()[-1])
-        print(run(bin/"textgen", "generate", "m", "--prompt", "The", "--max-new-tokens", "5", "--seed", "1", cwd=d, env=env))
+        print(
+            run(
+                bin / "textgen",
+                "generate",
+                "m",
+                "--prompt",
+                "The",
+                "--max-new-tokens",
+                "5",
+                "--seed",
+                "1",
+                cwd=d,
+                env=env,
+            )
+        )
         print(run(bin/"textgen", "generate", "--max-new-tokens", "20", "--seed", "1", cwd=d, env=env))
 
 
