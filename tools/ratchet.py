@@ -20,7 +20,7 @@ def write(section, numbers, path=ALLOWED):
     "Replace a section; a file without sections goes."
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     new = {k: v for k, v in sorted((old | {section: numbers}).items()) if v}
-    if new: path.write_text(json.dumps(new, indent=1)+"\n", encoding="utf-8")
+    if new: path.write_text(json.dumps(new, indent=1)+"\n", encoding="utf-8", newline="\n")
     else: path.unlink(missing_ok=True)
 
 

@@ -86,13 +86,14 @@ def update_index(found, root):
         source = "".join(cell["source"])
         if BEGIN in source:
             cell["source"] = replaced(source, BEGIN, END, f"\n\n{table(found)}\n\n", path).splitlines(keepends=True)
-    path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False)+"\n", encoding="utf-8")
+    path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False)+"\n", encoding="utf-8", newline="\n")
 
 
 def update_sidebar(found, root):
     "Write the sections into the sidebar."
     path = root/"_quarto.yml"
-    path.write_text(replaced(path.read_text(encoding="utf-8"), SIDEBAR, AFTER, sidebar(found), path), encoding="utf-8")
+    text = replaced(path.read_text(encoding="utf-8"), SIDEBAR, AFTER, sidebar(found), path)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main():

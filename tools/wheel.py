@@ -49,7 +49,8 @@ def main():
         wheel, = (d/"dist").glob("*.whl")
         assert wheel.name.startswith("textgen_nb-"), wheel
         run(sys.executable, "-m", "venv", d/"env")
-        python, bin = d/"env"/"bin"/"python", d/"env"/"bin"
+        bin = d/"env"/("Scripts" if os.name == "nt" else "bin")
+        python = bin/"python"
         pins = [
             o
             for o in (ROOT / "constraints.txt").read_text().splitlines()
