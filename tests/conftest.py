@@ -171,8 +171,8 @@ def spare():
     if os.name != "posix": return get_context("spawn")
     context = get_context("forkserver")
     ours = ["textgen.api", "textgen.training.trainer"]
-    others = ["transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest", "hypothesis"]
-    context.set_forkserver_preload([*ours, *others])
+    others = ["transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest"]
+    context.set_forkserver_preload([*ours, *others, "hypothesis"])
     return context
 
 def _run_limited(args, cwd, limit, pipe):

@@ -1,7 +1,7 @@
 """Is what is committed what its notebooks make, and does it read as it should?
 
-In a copy of the repository: notebooks are cleaned, the package is exported, the table of rooms, the sidebar and README.md
-are made again. Nothing may change. Then `tools/style.py`.
+In a copy of the repository: notebooks are cleaned, the package is exported, the table of rooms, the sidebar and
+README.md are made again. Nothing may change. Then `tools/style.py`.
 """
 import filecmp
 import shutil
@@ -68,7 +68,7 @@ def in_step():
         wrong = {top: out for top in HOW if (out := changed(ROOT, copy, top))}
     for top, out in wrong.items():
         print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
-    if not wrong: print("notebooks clean, export changes nothing, README.md, the table of rooms and the sidebar in step")
+    if not wrong: print("notebooks clean, export changes nothing; README.md, table of rooms and sidebar in step")
     return not wrong
 
 
