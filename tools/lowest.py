@@ -1,9 +1,8 @@
 """The lowest versions that settings.ini admits: `python tools/lowest.py [constraints | resolve | install | test]`.
 
 `constraints` prints them as a constraints file: `torch>=2.6` becomes `torch~=2.6.0`, the lowest line with its repairs.
-`resolve` asks pip whether they go
-together, and installs nothing. `install` makes .venv-lowest with them, `test` runs the tests there. CI does this with
-Python 3.11, the lowest that is admitted; old versions have no wheels for newer ones.
+`resolve` asks pip whether they go together, and installs nothing. `install` makes .venv-lowest with them, `test` runs
+the tests there. CI does this with Python 3.11, the lowest that is admitted; old versions have no wheels for newer ones.
 """
 import os
 import re
@@ -72,18 +71,7 @@ def install(constraints):
     "Make the environment."
     if not python().exists(): run(sys.executable, "-m", "venv", "--clear", ENV)
     pip = [python(), "-m", "pip", "install", "-q", "-c", constraints]
-    run(
-        *pip,
-        *requirements(),
-        "pytest",
-        "hypothesis",
-        "pandas",
-        "pyarrow",
-        "nbdev==2.4.14",
-        "execnb<0.2",
-        "fastcore<2",
-        "ghapi<2",
-    )
+    run(*pip, *requirements(), "pytest", "hypothesis", "pandas", "pyarrow")
     run(python(), "-m", "pip", "install", "-q", "--no-deps", "-e", ".")
 
 
