@@ -1,11 +1,17 @@
-# `make demo` and `make test` are all one needs; each sets up .venv first. CONTRIBUTING.md says more.
+# `make demo` and `make test` are all one needs; each sets up .venv first. `make help` lists the rest, CONTRIBUTING.md says more.
 PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
 BIN := .venv/bin
+endif
+RUN := $(BIN)/python
 SETUP := constraints.txt settings.ini setup.py tools/venv.py $(wildcard csrc/*)
 
-.PHONY: demo test test-all check lint notebooks pytest wheel native sanitize tutorials readme export docs bench model clean help
+.PHONY: help demo test test-all check lint style types notebooks pytest coverage lowest wheel native sanitize tutorials readme export docs bench model clean
 
-help: ; @echo "make demo | test | test-all | lint | readme | docs | bench | clean"
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.run: $(SETUP)
 	@command -v $(PYTHON) >/dev/null || { echo "textgen: there is no $(PYTHON); install Python 3.11 or newer, or name one with: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -16,28 +22,51 @@ help: ; @echo "make demo | test | test-all | lint | readme | docs | bench | clea
 	@$(PYTHON) tools/venv.py dev
 	@touch .venv/.run $@
 
-demo: .venv/.run ; @$(BIN)/textgen demo
+demo: .venv/.run ## train a small model on the bundled poems and print new ones (two minutes)
+	@$(BIN)/textgen demo
 
-# everything CI checks, cheapest first
-test: lint check notebooks pytest wheel
-test-all: test tutorials sanitize
-	$(BIN)/python -m pytest -m slow
+test: lint check notebooks pytest wheel ## everything that CI checks, cheapest first
+test-all: test tutorials sanitize ## test, all tutorials and explanations, and the slow tests
+	$(RUN) -m pytest -m slow
 
-lint: .venv/.dev ; $(BIN)/ruff check .
-check: .venv/.dev ; $(BIN)/python tools/check.py
-notebooks: .venv/.dev ; OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs --skip_folder_re "tutorials|explanations" --n_workers 2
-pytest: .venv/.dev ; $(BIN)/python -m pytest -m "not slow"
-wheel: .venv/.dev ; $(BIN)/python tools/wheel.py
-# the C of csrc/, built where it lies; and its tests under AddressSanitizer and UndefinedBehaviorSanitizer
-native: .venv/.dev ; $(BIN)/python setup.py -q build_ext --inplace
-sanitize: .venv/.dev ; $(BIN)/python tools/sanitize.py
-tutorials: .venv/.dev ; $(BIN)/python tools/tutorials.py
+lint: .venv/.dev ## ruff, the house's limits (tools/style.py), the types (pyright)
+	$(BIN)/ruff check .
+	$(RUN) tools/style.py
+	$(RUN) tools/typecheck.py
+style: .venv/.dev ## what is over a limit, room by room; lowers the allowances
+	$(RUN) tools/style.py --rooms --update
+types: .venv/.dev ## pyright alone; lowers the allowances
+	$(RUN) tools/typecheck.py --update
+check: .venv/.dev ## is what is committed what the notebooks make: export, cleaning, README.md, the table of rooms
+	$(RUN) tools/check.py
+notebooks: .venv/.dev ## run the notebooks of the package: their assertions are tests
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs --skip_folder_re "tutorials|explanations" --n_workers 2
+pytest: .venv/.dev ## the tests that cannot teach, in tests/
+	$(RUN) -m pytest -m "not slow"
+coverage: .venv/.dev ## the same, and how much of the package they run
+	$(RUN) -m pytest -m "not slow" --cov --cov-report=term:skip-covered
+wheel: .venv/.dev ## build the wheel, install it where nothing else is, and do the whole job there
+	$(RUN) tools/wheel.py
+native: .venv/.dev ## compile the C of csrc/ where it lies
+	$(RUN) setup.py -q build_ext --inplace
+sanitize: .venv/.dev ## the C under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(RUN) tools/sanitize.py
+tutorials: .venv/.dev ## run tutorials and explanations from the first cell to the last
+	$(RUN) tools/tutorials.py
+lowest: ## test with the lowest versions that settings.ini admits, in .venv-lowest (Python 3.11)
+	$(PYTHON) tools/lowest.py test
 
-readme: .venv/.dev ; $(BIN)/python tools/readme.py
-export: .venv/.dev ; $(BIN)/nbdev_export && $(BIN)/nbdev_clean
-model: .venv/.dev ; $(BIN)/python tools/model.py
-bench: .venv/.dev ; for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
-docs: .venv/.dev
+export: .venv/.dev ## notebooks → package, and clean the notebooks
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+readme: .venv/.dev ## the table of rooms, the sidebar, README.md
+	$(RUN) tools/rooms.py
+	$(RUN) tools/readme.py
+docs: .venv/.dev ## the site, in _docs (needs Quarto)
 	@command -v quarto >/dev/null || { echo "textgen: the site is rendered by Quarto, which is not on this machine; see https://quarto.org" >&2; exit 1; }
 	$(BIN)/nbdev_docs
-clean: ; rm -rf .venv textgen/_native build dist _docs _proc *.egg-info demo-model .pytest_cache .ruff_cache
+model: .venv/.dev ## train the bundled model again
+	$(RUN) tools/model.py
+bench: .venv/.dev ## all benchmarks, against other libraries (hours)
+	for f in benchmarks/*.py; do $(RUN) $$f || exit 1; done
+clean: ## remove what make made
+	rm -rf .venv .venv-lowest textgen/_native build dist _docs _proc *.egg-info demo-model .pytest_cache .ruff_cache .coverage

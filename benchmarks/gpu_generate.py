@@ -1,8 +1,11 @@
 """What generation does on a GPU; `gpu.py` calls it.
 
-GPT-2 124M in bf16: one text of 200 tokens, against transformers' `generate` as it is and with a static cache and torch.compile; and many texts of varying length, against `generate` in its best batch and
-`generate_batch` (continuous batching). The weights are random, but for the row of the end-of-text token, which is turned so that about one token in a hundred ends a text.
+GPT-2 124M in bf16: one text of 200 tokens, against transformers' `generate` as it is and with a static cache and
+torch.compile; and many texts of varying length, against `generate` in its best batch and
+`generate_batch` (continuous batching). The weights are random, but for the row of the end-of-text token, which is
+turned so that about one token in a hundred ends a text.
 """
+
 import statistics
 import time
 
@@ -16,9 +19,14 @@ def sync():
 
 def seconds(run, repeat):
     "The median time of a call, after one to warm up."
-    run(); out = []
+    run()
+    out = []
     for _ in range(repeat):
-        sync(); start = time.perf_counter(); run(); sync(); out.append(time.perf_counter()-start)
+        sync()
+        start = time.perf_counter()
+        run()
+        sync()
+        out.append(time.perf_counter() - start)
     return statistics.median(out)
 
 def model(size):
@@ -44,17 +52,25 @@ def ours(m, end, prompt):
     from transformers import PreTrainedTokenizerFast
     t = Tokenizer(models.WordLevel({str(i): i for i in range(end+1)}, unk_token="0"))
     t.decoder = decoders.Fuse()
-    return TextGen(m, PreTrainedTokenizerFast(tokenizer_object=t, eos_token=str(end), bos_token=str(end)), device=m.device.type)
+    return TextGen(
+        m, PreTrainedTokenizerFast(tokenizer_object=t, eos_token=str(end), bos_token=str(end)), device=m.device.type
+    )
+
 
 def single(size):
     "Tokens per second of one text."
     import torch
     m, end, device = model(size)
     ids, new = torch.tensor([[end]], device=device), size["new"]
-    kw = dict(do_sample=True, max_new_tokens=new, min_new_tokens=new, attention_mask=torch.ones_like(ids), pad_token_id=end)
+    kw = dict(
+        do_sample=True, max_new_tokens=new, min_new_tokens=new, attention_mask=torch.ones_like(ids), pad_token_id=end
+    )
     tg = ours(m, end, ids)
-    runs = {"textgen": lambda: tg.generate("", n=1, max_new_tokens=new, min_new_tokens=new, temperature=1., seed=1),
-            "transformers": lambda: m.generate(ids, **kw), "transformers, static cache, compiled": lambda: m.generate(ids, cache_implementation="static", **kw)}
+    runs = {
+        "textgen": lambda: tg.generate("", n=1, max_new_tokens=new, min_new_tokens=new, temperature=1.0, seed=1),
+        "transformers": lambda: m.generate(ids, **kw),
+        "transformers, static cache, compiled": lambda: m.generate(ids, cache_implementation="static", **kw),
+    }
     if device == "cpu": runs.popitem()
     return {k: new/seconds(f, size["repeat"]) for k, f in runs.items()}
 
@@ -71,17 +87,37 @@ def many(size):
             m.generate(ids, do_sample=True, max_new_tokens=new, attention_mask=torch.ones_like(ids), pad_token_id=end)
     runs = {"textgen": lambda: tg.generate("", n=n, max_new_tokens=new, temperature=1., seed=1)}
     runs |= {f"transformers, batches of {b}": lambda b=b: static(b) for b in size["batches"]}
-    if device == "cuda": runs["transformers, continuous batching"] = lambda: m.generate_batch([[end]]*n, generation_config=GenerationConfig(do_sample=True, max_new_tokens=new, eos_token_id=end, pad_token_id=end))
+    if device == "cuda":
+        runs["transformers, continuous batching"] = lambda: m.generate_batch(
+            [[end]] * n,
+            generation_config=GenerationConfig(do_sample=True, max_new_tokens=new, eos_token_id=end, pad_token_id=end),
+        )
     return {k: n/seconds(f, 1) for k, f in runs.items()}
 
 def table(got, unit):
     best = max(v for k, v in got.items() if not k.startswith("textgen"))
-    return "\n".join([f"| | {unit} | textgen is faster by |", "|---|---|---|", *(f"| {k} | {v:,.1f} | {got['textgen']/v:.2f}× |" for k, v in got.items()), "", f"{got['textgen']/best:.2f}× the fastest of the others."])
+    return "\n".join(
+        [
+            f"| | {unit} | textgen is faster by |",
+            "|---|---|---|",
+            *(f"| {k} | {v:,.1f} | {got['textgen'] / v:.2f}× |" for k, v in got.items()),
+            "",
+            f"{got['textgen'] / best:.2f}× the fastest of the others.",
+        ]
+    )
+
 
 def generation(size):
     "Both tables, with their targets."
-    return "\n\n".join(["GPT-2 124M, bf16, one text (at least 8× transformers as it is, 1.5× its static cache compiled)", table(single(size), "tokens/s"),
-                        f"GPT-2 124M, bf16, {size['many']:,} texts of varying length (at least 6× `generate`, 1.2× its continuous batching)", table(many(size), "texts/s")])
+    return "\n\n".join(
+        [
+            "GPT-2 124M, bf16, one text (at least 8× transformers as it is, 1.5× its static cache compiled)",
+            table(single(size), "tokens/s"),
+            f"GPT-2 124M, bf16, {size['many']:,} texts of varying length (at least 6× `generate`, 1.2× its "
+            f"continuous batching)",
+            table(many(size), "texts/s"),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
     python benchmarks/main_job.py ../shared/data/tinyshakespeare.txt [--steps 1000] [--repeat 3]
 
-Each command is a process of its own; its time is from start to exit, its memory the largest resident set the system saw. Median of the repetitions.
+Each command is a process of its own; its time is from start to exit, its memory the largest resident set the system
+saw. Median of the repetitions.
 """
+
 import argparse
 import os
 import statistics
@@ -29,29 +31,52 @@ def machine():
     "What this was measured on, in a line."
     import torch
     import transformers
-    name = next((o.split(":")[1].strip() for o in open("/proc/cpuinfo") if o.startswith("model name")), "") if Path("/proc/cpuinfo").exists() else ""
-    return f"{os.cpu_count()} cores {name}, {torch.backends.cpu.get_cpu_capability()}, Python {sys.version.split()[0]}, torch {torch.__version__}, transformers {transformers.__version__}"
+
+    name = (
+        next((o.split(":")[1].strip() for o in open("/proc/cpuinfo") if o.startswith("model name")), "")
+        if Path("/proc/cpuinfo").exists()
+        else ""
+    )
+    return (
+        f"{os.cpu_count()} cores {name}, {torch.backends.cpu.get_cpu_capability()}, Python {sys.version.split()[0]}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}"
+    )
 
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("file"); a.add_argument("--steps", default="1000"); a.add_argument("--repeat", type=int, default=3)
+    a.add_argument("file")
+    a.add_argument("--steps", default="1000")
+    a.add_argument("--repeat", type=int, default=3)
     args = a.parse_args()
     text, tg = str(Path(args.file).resolve()), [sys.executable, "-m", "textgen"]
     steps = [
         ("tokenizer", "a tokenizer of 1,000", [*tg, "tokenizer", text, "--vocab-size", "1000", "--out", "tok"]),
         ("encode", "text to token cache", [*tg, "encode", text, "--tokenizer", "tok", "--out", "a.tokens"]),
-        ("train", f"`mini`, {args.steps} steps of 8×256 tokens", [*tg, "train", "a.tokens", "--new", "mini", "--out", "model", "--steps", args.steps]),
-        ("generate", "5 texts of 100 tokens, to a file", [*tg, "generate", "model", "--seed", "42", "-n", "5", "--prompt", "ROMEO:", "--out", "a.txt"]),
+        (
+            "train",
+            f"`mini`, {args.steps} steps of 8×256 tokens",
+            [*tg, "train", "a.tokens", "--new", "mini", "--out", "model", "--steps", args.steps],
+        ),
+        (
+            "generate",
+            "5 texts of 100 tokens, to a file",
+            [*tg, "generate", "model", "--seed", "42", "-n", "5", "--prompt", "ROMEO:", "--out", "a.txt"],
+        ),
     ]
     rows = []
     with tempfile.TemporaryDirectory() as d:
         for name, what, cmd in steps:
             runs = [measured(cmd, d) for _ in range(1 if name == "train" else args.repeat)]
-            rows.append(f"| `textgen {name}` | {what} | {statistics.median(r[0] for r in runs):.1f} | {max(r[1] for r in runs):,.0f} |")
+            rows.append(
+                f"| `textgen {name}` | {what} | {statistics.median(r[0] for r in runs):.1f} | "
+                f"{max(r[1] for r in runs):,.0f} |"
+            )
     table = "\n".join(["| command | does | seconds | peak MB |", "|---|---|---|---|", *rows])
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS/"main_job.md").write_text(f"# The main job\n\n{Path(args.file).name}, {os.path.getsize(text)/1e6:.1f} MB; {machine()}\n\n{table}\n")
+    (RESULTS / "main_job.md").write_text(
+        f"# The main job\n\n{Path(args.file).name}, {os.path.getsize(text) / 1e6:.1f} MB; {machine()}\n\n{table}\n"
+    )
     print(table)
 
 

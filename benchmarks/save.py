@@ -2,10 +2,14 @@
 
     python benchmarks/save.py [--repeat 5]
 
-A run saves model, receipt and the state to resume from every 500 steps. Its share is a save's time by that of 500 steps: `mini` at the defaults (8×256), GPT-2 124M with steps as short as 1×128. "Weights only" is `resume_state=False`
-against `save_pretrained` of model and tokenizer into a new folder; both write to the same disk, in turns. Ours flushes to the disk, so that a power cut leaves a whole model, and hashes the weights for the receipt; `save_pretrained` does neither,
+A run saves model, receipt and the state to resume from every 500 steps. Its share is a save's time by that of 500
+steps: `mini` at the defaults (8×256), GPT-2 124M with steps as short as 1×128. "Weights only" is `resume_state=False`
+against `save_pretrained` of model and tokenizer into a new folder; both write to the same disk, in turns. Ours flushes
+to the disk, so that a power cut leaves a whole model, and hashes the weights for the receipt; `save_pretrained` does
+neither,
 so it is measured as it is, and with its files flushed.
 """
+
 import argparse
 import json
 import os
@@ -41,10 +45,18 @@ def run(shape, repeat):
     from textgen.text.tokenizer import Codec
     rows, window, vocab, steps = SHAPES[shape]
     tok, times, saves, plain, flushed, only, extra = tokenizer(vocab), [], [], [], [], [], []
-    data = TokenDataset(np.random.default_rng(0).integers(0, vocab, 200_000).astype(np.uint16), np.array([0, 200_000], np.uint64), Codec(tok), {})
+    data = TokenDataset(
+        np.random.default_rng(0).integers(0, vocab, 200_000).astype(np.uint16),
+        np.array([0, 200_000], np.uint64),
+        Codec(tok),
+        {},
+    )
     tg, old = TextGen.new(config(shape), tok), trainer.Session.save
     def timed(f, into):
-        start = time.perf_counter(); f(); into.append(time.perf_counter()-start)
+        start = time.perf_counter()
+        f()
+        into.append(time.perf_counter() - start)
+
     def save(self, step, last=False):
         before = peak()
         for k in range(repeat if last else 0):
@@ -58,22 +70,46 @@ def run(shape, repeat):
     trainer.Session.save = save
     class Clock(pl.Callback):
         def on_train_batch_end(self, *args): times.append(time.perf_counter())
-    with tempfile.TemporaryDirectory() as d: tg.train(data, steps=steps, batch_size=rows, window=window, sample_every=0, save_to=Path(d)/"m", view=NoView(), callbacks=(Clock(),))
+
+    with tempfile.TemporaryDirectory() as d:
+        tg.train(
+            data,
+            steps=steps,
+            batch_size=rows,
+            window=window,
+            sample_every=0,
+            save_to=Path(d) / "m",
+            view=NoView(),
+            callbacks=(Clock(),),
+        )
     times = [b-a for a, b in zip(times, times[1:])]
-    return [1e3*statistics.median(o) for o in (times[len(times)//3:], saves, only, plain, [a+b for a, b in zip(plain, flushed)])]+extra
+    return [
+        1e3 * statistics.median(o)
+        for o in (times[len(times) // 3 :], saves, only, plain, [a + b for a, b in zip(plain, flushed)])
+    ] + extra
+
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--repeat", type=int, default=5); a.add_argument("--one")
+    a.add_argument("--repeat", type=int, default=5)
+    a.add_argument("--one")
     args = a.parse_args()
     if args.one: return print(json.dumps(run(args.one, args.repeat)))
     lines = []
     for shape, (rows, window, *_) in SHAPES.items():
-        p = subprocess.run([sys.executable, __file__, "--one", shape, "--repeat", str(args.repeat)], capture_output=True, text=True)
+        p = subprocess.run(
+            [sys.executable, __file__, "--one", shape, "--repeat", str(args.repeat)], capture_output=True, text=True
+        )
         if p.returncode: sys.exit(p.stderr)
         step, save, only, plain, flushed, more = json.loads(p.stdout.splitlines()[-1])
-        lines.append(f"| {shape}, {rows}×{window} | {step:,.0f} | {save:,.0f} | {100*save/(500*step):.2f}% | {only:,.0f} | {plain:,.0f} | {flushed:,.0f} | {more:,.0f} |")
-    head = "| | ms a step | ms a save | its share, every 500 steps | ms, weights only | ms, save_pretrained | ms, flushed | MB a save adds to the peak |\n|---|---|---|---|---|---|---|---|"
+        lines.append(
+            f"| {shape}, {rows}×{window} | {step:,.0f} | {save:,.0f} | {100 * save / (500 * step):.2f}% | "
+            f"{only:,.0f} | {plain:,.0f} | {flushed:,.0f} | {more:,.0f} |"
+        )
+    head = (
+        "| | ms a step | ms a save | its share, every 500 steps | ms, weights only | ms, save_pretrained | ms, "
+        "flushed | MB a save adds to the peak |\n|---|---|---|---|---|---|---|---|"
+    )
     text = "\n".join([head, *lines])
     RESULTS.mkdir(exist_ok=True)
     (RESULTS/"save.md").write_text(f"# What a save costs\n\n{machine()}\n\n{text}\n")

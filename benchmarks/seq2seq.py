@@ -2,10 +2,13 @@
 
     python benchmarks/seq2seq.py [--steps 4] [--repeat 3] [--threads N]
 
-The model has t5-small's shape, 32,128 tokens and random weights, the batch 8 rows of 256 tokens in and 256 out, always the same ones on both sides. A run has `--steps` steps, the first is
-not counted; the runs of all contestants take turns in one process. A step is timed from end to end, so that everything between two steps counts. Tokens are those of input and target.
+The model has t5-small's shape, 32,128 tokens and random weights, the batch 8 rows of 256 tokens in and 256 out, always
+the same ones on both sides. A run has `--steps` steps, the first is
+not counted; the runs of all contestants take turns in one process. A step is timed from end to end, so that everything
+between two steps counts. Tokens are those of input and target.
 Batches are timed over whole superbatches, since a superbatch is made when its first batch is asked for.
 """
+
 import argparse
 import statistics
 import tempfile
@@ -24,7 +27,17 @@ def rows(n):
 
 def config():
     from transformers import T5Config
-    return T5Config(vocab_size=VOCAB, d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, dropout_rate=0., decoder_start_token_id=0)
+
+    return T5Config(
+        vocab_size=VOCAB,
+        d_model=512,
+        d_kv=64,
+        d_ff=2048,
+        num_layers=6,
+        num_heads=8,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )
 
 
 # ---- the contestants: each gives (seconds, CPU seconds) of its steps
@@ -38,8 +51,21 @@ def ours(tok, data, steps, **settings):
     class Clock(pl.Callback):
         def on_train_batch_end(self, *_): times.append(now())
     times, data = [], TokenDataset.from_texts([tok.decode(r) for r in data], tok)
-    task = Task("halves", data, lambda example, draws: [dict(input=example["text"][:LENGTH], target=example["text"][LENGTH:2*LENGTH])])
-    TextGen.new(config(), tok, device="cpu").train(task, steps=steps, batch_size=ROWS, window=LENGTH, sample_every=0, callbacks=(Clock(),), view=NoView(), **settings)
+    task = Task(
+        "halves",
+        data,
+        lambda example, draws: [dict(input=example["text"][:LENGTH], target=example["text"][LENGTH : 2 * LENGTH])],
+    )
+    TextGen.new(config(), tok, device="cpu").train(
+        task,
+        steps=steps,
+        batch_size=ROWS,
+        window=LENGTH,
+        sample_every=0,
+        callbacks=(Clock(),),
+        view=NoView(),
+        **settings,
+    )
     return between(times)
 
 def theirs(tok, data, steps, **settings):
@@ -47,24 +73,41 @@ def theirs(tok, data, steps, **settings):
     class Clock(TrainerCallback):
         def on_step_end(self, *_, **__): times.append(now())
     times = []
-    examples = [dict(input_ids=r[:LENGTH].tolist(), attention_mask=[1]*LENGTH, labels=r[LENGTH:].tolist()) for r in data]
+    examples = [
+        dict(input_ids=r[:LENGTH].tolist(), attention_mask=[1] * LENGTH, labels=r[LENGTH:].tolist()) for r in data
+    ]
     with tempfile.TemporaryDirectory() as d:
-        args = Seq2SeqTrainingArguments(d, max_steps=steps, per_device_train_batch_size=ROWS, save_strategy="no", report_to="none", disable_tqdm=True, **settings)
-        Seq2SeqTrainer(model=AutoModelForSeq2SeqLM.from_config(config()), args=args, train_dataset=examples, callbacks=[Clock()]).train()
+        args = Seq2SeqTrainingArguments(
+            d,
+            max_steps=steps,
+            per_device_train_batch_size=ROWS,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **settings,
+        )
+        Seq2SeqTrainer(
+            model=AutoModelForSeq2SeqLM.from_config(config()), args=args, train_dataset=examples, callbacks=[Clock()]
+        ).train()
     return between(times)
 
 CONTESTANTS = {
     "`Seq2SeqTrainer`, its defaults": (theirs, {}),
-    "`Seq2SeqTrainer`, its best settings": (theirs, dict(bf16=True, use_cpu=True, dataloader_num_workers=0, optim="adamw_torch_fused")),
+    "`Seq2SeqTrainer`, its best settings": (
+        theirs,
+        dict(bf16=True, use_cpu=True, dataloader_num_workers=0, optim="adamw_torch_fused"),
+    ),
     "textgen, its defaults (Muon and AdamW)": (ours, {}),
-    "textgen, `optimizer=\"adamw\"`": (ours, dict(optimizer="adamw")),
+    'textgen, `optimizer="adamw"`': (ours, dict(optimizer="adamw")),
 }
+
 
 def race(tok, steps, repeat):
     "After each round: name -> (seconds, CPU seconds) of a step, the medians of all."
     data, found = rows(64), {}
     for _ in range(repeat):
-        for name, (f, settings) in CONTESTANTS.items(): found.setdefault(name, []).extend(f(tok, data, steps, **settings))
+        for name, (f, settings) in CONTESTANTS.items():
+            found.setdefault(name, []).extend(f(tok, data, steps, **settings))
         yield {n: [statistics.median(v) for v in zip(*x)] for n, x in found.items()}
 
 
@@ -89,7 +132,9 @@ def step_of(tok, preset, names, steps):
     class Clock(pl.Callback):
         def on_train_batch_end(self, *_): times.append(time.perf_counter())
     times = []
-    TextGen.new(preset, tok, device="cpu").train(names, steps=steps, batch_size=ROWS, sample_every=0, callbacks=(Clock(),), view=NoView())
+    TextGen.new(preset, tok, device="cpu").train(
+        names, steps=steps, batch_size=ROWS, sample_every=0, callbacks=(Clock(),), view=NoView()
+    )
     return (times[-1]-times[0])/(len(times)-1)
 
 
@@ -104,12 +149,19 @@ def about_batches(tok, repeat):
 def about_training(found):
     "The table of training."
     each, (default, best, *_) = 2*ROWS*LENGTH, [s for s, _ in found.values()]
-    yield from ("| | seconds a step | CPU seconds | tokens/s | of the defaults | of the best settings |", "|---|---|---|---|---|---|")
-    for n, (s, cpu) in found.items(): yield f"| {n} | {s:.2f} | {cpu:.2f} | {each/s:,.0f} | {default/s:.2f}× | {best/s:.2f}× |"
+    yield from (
+        "| | seconds a step | CPU seconds | tokens/s | of the defaults | of the best settings |",
+        "|---|---|---|---|---|---|",
+    )
+    for n, (s, cpu) in found.items():
+        yield f"| {n} | {s:.2f} | {cpu:.2f} | {each / s:,.0f} | {default / s:.2f}× | {best / s:.2f}× |"
+
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--steps", type=int, default=4); a.add_argument("--repeat", type=int, default=3); a.add_argument("--threads", type=int)
+    a.add_argument("--steps", type=int, default=4)
+    a.add_argument("--repeat", type=int, default=3)
+    a.add_argument("--threads", type=int)
     args = a.parse_args()
     import torch
     from textgen import bundled, train_tokenizer
@@ -121,11 +173,15 @@ def main():
     for k, found in enumerate(race(tok, args.steps, args.repeat), 1):
         table = "\n".join(about_training(found))
         print(table, flush=True)
-        (RESULTS/"seq2seq.md").write_text(
-            f"# Models with an encoder\n\nt5-small's shape, {ROWS} rows of {LENGTH} tokens in and {LENGTH} out, random weights; {torch.get_num_threads()} threads on {machine()}\n\n{table}\n\n"
-            f"Medians of {k*(args.steps-1)} steps in {k} runs of each, in turns; the first step of a run does not count. Tokens are those of input and target. Best settings: "
-            "`bf16=True, use_cpu=True, dataloader_num_workers=0, optim=\"adamw_torch_fused\"`.\n\n## Batches\n\n"
-            f"{ROWS} rows of the bundled tasks, up to 512 tokens in and 512 out, a tokenizer of 1,000. Making the superbatch of 256 batches counts; `t5-mini` is the fastest model to train.\n\n{made}\n")
+        (RESULTS / "seq2seq.md").write_text(
+            f"# Models with an encoder\n\nt5-small's shape, {ROWS} rows of {LENGTH} tokens in and {LENGTH} out, "
+            f"random weights; {torch.get_num_threads()} threads on {machine()}\n\n{table}\n\n"
+            f"Medians of {k * (args.steps - 1)} steps in {k} runs of each, in turns; the first step of a run does "
+            f"not count. Tokens are those of input and target. Best settings: "
+            '`bf16=True, use_cpu=True, dataloader_num_workers=0, optim="adamw_torch_fused"`.\n\n## Batches\n\n'
+            f"{ROWS} rows of the bundled tasks, up to 512 tokens in and 512 out, a tokenizer of 1,000. Making the "
+            f"superbatch of 256 batches counts; `t5-mini` is the fastest model to train.\n\n{made}\n"
+        )
 
 
 if __name__ == "__main__": main()

@@ -2,9 +2,12 @@
 
     python benchmarks/tokenizer.py TEXT [--mb 100] [--repeat 3]
 
-TEXT is UTF-8 (`benchmarks/encode.py --make` gathers one); its first megabytes are used. Both contenders are given the same list of texts of about 8 kB, cut at line ends, and their results are
-compared: same merges, same ids. Imports and reading the file are not counted; everything else is, also what textgen does to make sure that it learns what `tokenizers` learns. Every repetition is a process of its own.
+TEXT is UTF-8 (`benchmarks/encode.py --make` gathers one); its first megabytes are used. Both contenders are given the
+same list of texts of about 8 kB, cut at line ends, and their results are
+compared: same merges, same ids. Imports and reading the file are not counted; everything else is, also what textgen
+does to make sure that it learns what `tokenizers` learns. Every repetition is a process of its own.
 """
+
 import argparse
 import hashlib
 import json
@@ -24,7 +27,8 @@ def texts(path, mb, size=8000):
     out, at = [], 0
     while at < len(whole):
         cut = whole.find("\n", at+size)+1 or len(whole)
-        out.append(whole[at:cut]); at = cut
+        out.append(whole[at:cut])
+        at = cut
     return out
 
 
@@ -55,7 +59,9 @@ def _hash(ids):
 def encode_textgen(docs):
     from textgen.text.corpus import SEP
     codec, _ = _own(docs)
-    data = [SEP.join(t.encode() for t in docs[i:i+1000]) for i in range(0, len(docs), 1000)]  # pieces of 8 MB, as files are read
+    data = [
+        SEP.join(t.encode() for t in docs[i : i + 1000]) for i in range(0, len(docs), 1000)
+    ]  # pieces of 8 MB, as files are read
     return lambda: [codec.encode_piece(d)[0] for d in data], _hash
 
 
@@ -69,8 +75,17 @@ def encode_tokenizers_fast(docs):
     return lambda: [e.ids for e in codec.fast.encode_batch_fast(docs, add_special_tokens=False)], _hash
 
 
-JOBS = {"train 8,000": ("train_tokenizers", "train_textgen"), "encode, 1,000 tokens": ("encode_tokenizers", "encode_tokenizers_fast", "encode_textgen")}
-NAMES = {"train_tokenizers": "`tokenizers`", "train_textgen": "textgen", "encode_tokenizers": "`tokenizers` `encode_batch`", "encode_tokenizers_fast": "`tokenizers` `encode_batch_fast`", "encode_textgen": "textgen"}
+JOBS = {
+    "train 8,000": ("train_tokenizers", "train_textgen"),
+    "encode, 1,000 tokens": ("encode_tokenizers", "encode_tokenizers_fast", "encode_textgen"),
+}
+NAMES = {
+    "train_tokenizers": "`tokenizers`",
+    "train_textgen": "textgen",
+    "encode_tokenizers": "`tokenizers` `encode_batch`",
+    "encode_tokenizers_fast": "`tokenizers` `encode_batch_fast`",
+    "encode_textgen": "textgen",
+}
 
 
 def one(name, path, mb):
@@ -85,8 +100,11 @@ def one(name, path, mb):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("text"); a.add_argument("--mb", type=float, default=100); a.add_argument("--encode-mb", type=float, default=20)
-    a.add_argument("--repeat", type=int, default=3); a.add_argument("--run")
+    a.add_argument("text")
+    a.add_argument("--mb", type=float, default=100)
+    a.add_argument("--encode-mb", type=float, default=20)
+    a.add_argument("--repeat", type=int, default=3)
+    a.add_argument("--run")
     args = a.parse_args()
     if args.run: return one(args.run, args.text, args.mb)
     rows = []
@@ -94,7 +112,9 @@ def main():
         mb, runs = args.mb if job.startswith("train") else args.encode_mb, {n: [] for n in who}
         for _ in range(args.repeat):
             for n in who:
-                r = subprocess.run([sys.executable, __file__, args.text, "--mb", str(mb), "--run", n], capture_output=True, text=True)
+                r = subprocess.run(
+                    [sys.executable, __file__, args.text, "--mb", str(mb), "--run", n], capture_output=True, text=True
+                )
                 if r.returncode: sys.exit(f"{n} failed:\n{r.stderr[-2000:]}")
                 runs[n].append(json.loads(r.stdout.splitlines()[-1]))
                 print(n, runs[n][-1], file=sys.stderr, flush=True)
@@ -102,13 +122,23 @@ def main():
         first = statistics.median(o["seconds"] for o in runs[who[0]])
         for n in who:
             s = statistics.median(o["seconds"] for o in runs[n])
-            rows.append(f"| {job}, {mb:.0f} MB | {NAMES[n]} | {s:.2f} | {mb/s:.1f} | {first/s:.1f}× | {max(o['mb'] for o in runs[n]):,.0f} | {'the same' if same else '**differs**'} |")
+            rows.append(
+                f"| {job}, {mb:.0f} MB | {NAMES[n]} | {s:.2f} | {mb / s:.1f} | {first / s:.1f}× | "
+                f"{max(o['mb'] for o in runs[n]):,.0f} | {'the same' if same else '**differs**'} |"
+            )
     sys.path.insert(0, str(Path(__file__).parent))
     from main_job import machine
-    table = "\n".join(["| job | by | seconds | MB/s | faster by | peak MB | result |", "|---|---|---|---|---|---|---|", *rows])
+
+    table = "\n".join(
+        ["| job | by | seconds | MB/s | faster by | peak MB | result |", "|---|---|---|---|---|---|---|", *rows]
+    )
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS/"tokenizer.md").write_text(f"# Tokenizer\n\nLearning 8,000 tokens of byte-level BPE, and encoding with 1,000 learned from the same text: mixed text (poems, plays, documentation, source code) in documents of about 8 kB; {machine()}. "
-                                        f"Median of {args.repeat} runs, each a process of its own. Both are given texts that are in memory already.\n\n{table}\n")
+    (RESULTS / "tokenizer.md").write_text(
+        f"# Tokenizer\n\nLearning 8,000 tokens of byte-level BPE, and encoding with 1,000 learned from the same "
+        f"text: mixed text (poems, plays, documentation, source code) in documents of about 8 kB; {machine()}. "
+        f"Median of {args.repeat} runs, each a process of its own. Both are given texts that are in memory "
+        f"already.\n\n{table}\n"
+    )
     print(table)
 
 

@@ -2,9 +2,13 @@
 
     python benchmarks/train.py [mini gpt2 lora lightning] [--repeat 3]
 
-Every measurement is a process of its own; the figure is the median step after the first ones (compiling excluded), the memory the largest resident set. The order of the peers changes
-from repetition to repetition. What Lightning adds is too little to be seen between processes: there a step of `TextGen.train` and one of a bare loop take turns in one process. Trainer "at its best" is bf16 and torch.compile with the fused AdamW; its defaults are what it does when nothing is said.
+Every measurement is a process of its own; the figure is the median step after the first ones (compiling excluded), the
+memory the largest resident set. The order of the peers changes
+from repetition to repetition. What Lightning adds is too little to be seen between processes: there a step of
+`TextGen.train` and one of a bare loop take turns in one process. Trainer "at its best" is bf16 and torch.compile with
+the fused AdamW; its defaults are what it does when nothing is said.
 """
+
 import argparse
 import json
 import resource
@@ -18,8 +22,15 @@ from main_job import RESULTS, machine
 
 SHAPES = dict(mini=(32, 64, 40), gpt2=(4, 256, 7))  # rows, tokens in a row, steps
 VOCAB = dict(mini=1000, gpt2=50257)
-WHO = {"textgen": dict(optimizer="adamw"), "textgen, Muon": dict(optimizer="muon"), "textgen, compiled": dict(optimizer="adamw", compile=True), "textgen, LoRA of rank 8": dict(optimizer="adamw", lora=8),
-       "Trainer, defaults": {}, "Trainer, bf16": dict(bf16=True, optim="adamw_torch_fused"), "Trainer, at its best": dict(bf16=True, torch_compile=True, optim="adamw_torch_fused")}
+WHO = {
+    "textgen": dict(optimizer="adamw"),
+    "textgen, Muon": dict(optimizer="muon"),
+    "textgen, compiled": dict(optimizer="adamw", compile=True),
+    "textgen, LoRA of rank 8": dict(optimizer="adamw", lora=8),
+    "Trainer, defaults": {},
+    "Trainer, bf16": dict(bf16=True, optim="adamw_torch_fused"),
+    "Trainer, at its best": dict(bf16=True, torch_compile=True, optim="adamw_torch_fused"),
+}
 
 
 class Source:
@@ -31,8 +42,21 @@ class Source:
 
 def config(shape):
     from transformers import GPT2Config
-    size = dict(mini=dict(n_layer=4, n_head=4, n_embd=128, n_positions=256), gpt2=dict(n_layer=12, n_head=12, n_embd=768, n_positions=1024))[shape]
-    return GPT2Config(vocab_size=VOCAB[shape], resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., bos_token_id=None, eos_token_id=None, **size)
+
+    size = dict(
+        mini=dict(n_layer=4, n_head=4, n_embd=128, n_positions=256),
+        gpt2=dict(n_layer=12, n_head=12, n_embd=768, n_positions=1024),
+    )[shape]
+    return GPT2Config(
+        vocab_size=VOCAB[shape],
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
+        **size,
+    )
+
 
 def tokenizer(n):
     from tokenizers import Tokenizer, decoders, models
@@ -52,11 +76,27 @@ def textgen(shape, kw, steps=None, callbacks=()):
     from textgen.text.tokenizer import Codec
     rows, window, steps = (*SHAPES[shape][:2], steps or SHAPES[shape][2])
     tok, times = tokenizer(VOCAB[shape]), []
-    data = TokenDataset(np.random.default_rng(0).integers(0, VOCAB[shape], 200_000).astype(np.uint16), np.array([0, 200_000], np.uint64), Codec(tok), {})
+    data = TokenDataset(
+        np.random.default_rng(0).integers(0, VOCAB[shape], 200_000).astype(np.uint16),
+        np.array([0, 200_000], np.uint64),
+        Codec(tok),
+        {},
+    )
+
     class Clock(pl.Callback):
         def on_train_batch_end(self, *args): times.append(time.perf_counter())
     tg = TextGen.new(config(shape), tok)
-    tg.train(data, steps=steps, batch_size=rows, window=window, lr=1e-4, sample_every=0, view=NoView(), callbacks=(Clock(), *callbacks), **kw)
+    tg.train(
+        data,
+        steps=steps,
+        batch_size=rows,
+        window=window,
+        lr=1e-4,
+        sample_every=0,
+        view=NoView(),
+        callbacks=(Clock(), *callbacks),
+        **kw,
+    )
     return [b-a for a, b in zip(times, times[1:])]
 
 class Bare:
@@ -68,16 +108,28 @@ class Bare:
         from transformers import AutoModelForCausalLM
         import torch
         rows, window, _ = SHAPES[shape]
-        self.model, self.low, self.window = AutoModelForCausalLM.from_config(config(shape)).train(), pick_precision(torch.device("cpu")) == "bf16", window
-        self.wrapped, self.opt, self.source = wrap(self.model), make_optimizer(self.model, Plan(1e-4, 1, optimizer="adamw")), Source(rows, window+1, VOCAB[shape])
+        self.model, self.low, self.window = (
+            AutoModelForCausalLM.from_config(config(shape)).train(),
+            pick_precision(torch.device("cpu")) == "bf16",
+            window,
+        )
+        self.wrapped, self.opt, self.source = (
+            wrap(self.model),
+            make_optimizer(self.model, Plan(1e-4, 1, optimizer="adamw")),
+            Source(rows, window + 1, VOCAB[shape]),
+        )
+
     def step(self):
         import torch
         from torch.nn.utils import clip_grad_norm_
         ids = torch.from_numpy(self.source.batch())
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.low): loss = self.wrapped.loss(dict(input_ids=ids[:, :-1], labels=ids[:, 1:]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.low):
+            loss = self.wrapped.loss(dict(input_ids=ids[:, :-1], labels=ids[:, 1:]))
         loss.backward()
         clip_grad_norm_(self.model.parameters(), 1.)
-        self.opt.step(); self.opt.zero_grad()
+        self.opt.step()
+        self.opt.zero_grad()
+
 
 def turns(shape, steps=200):
     "Seconds of steps of `TextGen.train` and of a bare loop, in turns."
@@ -86,8 +138,11 @@ def turns(shape, steps=200):
     class Turn(pl.Callback):
         def on_train_start(self, *args): self.start = time.perf_counter()
         def on_train_batch_end(self, *args):
-            end = time.perf_counter(); bare.step()
-            times.append((end-self.start, time.perf_counter()-end)); self.start = time.perf_counter()
+            end = time.perf_counter()
+            bare.step()
+            times.append((end - self.start, time.perf_counter() - end))
+            self.start = time.perf_counter()
+
     with fast_cpu(bare.model, bare.window, bare.low): textgen(shape, dict(optimizer="adamw"), steps, [Turn()])
     return times[20:]
 
@@ -102,7 +157,16 @@ def trainer(shape, kw):
     class Clock(TrainerCallback):
         def on_step_end(self, *args, **kwargs): times.append(time.perf_counter())
     with tempfile.TemporaryDirectory() as d:
-        args = TrainingArguments(d, per_device_train_batch_size=rows, max_steps=steps, report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True, **kw)
+        args = TrainingArguments(
+            d,
+            per_device_train_batch_size=rows,
+            max_steps=steps,
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            **kw,
+        )
         Trainer(AutoModelForCausalLM.from_config(config(shape)), args, train_dataset=data, callbacks=[Clock()]).train()
     return [b-a for a, b in zip(times, times[1:])]
 
@@ -119,7 +183,15 @@ def alone(who, shape):
     f, kw = textgen if who.startswith("textgen") else trainer, WHO[who]
     times = f(shape, kw)
     unit = 1e6 if sys.platform == "darwin" else 1e3
-    print(json.dumps([1e3*statistics.median(times[len(times)//3:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit]))
+    print(
+        json.dumps(
+            [
+                1e3 * statistics.median(times[len(times) // 3 :]),
+                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+            ]
+        )
+    )
+
 
 def table(shape, names, repeat):
     "Medians, side by side."
@@ -129,33 +201,81 @@ def table(shape, names, repeat):
     rows, window, _ = SHAPES[shape]
     ms, mb = ({n: statistics.median(o[i] for o in v) for n, v in got.items()} for i in (0, 1))
     lines = [f"| {n} | {ms[n]:,.0f} | {rows*window/ms[n]*1e3:,.0f} | {mb[n]:,.0f} |" for n in names]
-    return "\n".join([f"## {shape}, {rows}×{window} tokens\n", "| | ms a step | tokens/s | peak MB |", "|---|---|---|---|", *lines]), ms, mb
+    return (
+        "\n".join(
+            [
+                f"## {shape}, {rows}×{window} tokens\n",
+                "| | ms a step | tokens/s | peak MB |",
+                "|---|---|---|---|",
+                *lines,
+            ]
+        ),
+        ms,
+        mb,
+    )
+
 
 def compared(shape, repeat):
-    text, ms, mb = table(shape, [n for n in WHO if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "Trainer, defaults", "Trainer, at its best")], repeat)
+    text, ms, mb = table(
+        shape,
+        [
+            n
+            for n in WHO
+            if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "Trainer, defaults", "Trainer, at its best")
+        ],
+        repeat,
+    )
     best = min(v for n, v in ms.items() if n in ("textgen", "textgen, compiled"))
     ratio = {n: ms[n]/best for n in ("Trainer, defaults", "Trainer, at its best")}
-    return f"{text}\n\n{ratio['Trainer, defaults']:.2f}× as fast as Trainer's defaults, {ratio['Trainer, at its best']:.2f}× as its best; {mb['textgen']/mb['Trainer, at its best']:.2f}× the memory of its best."
+    return (
+        f"{text}\n\n{ratio['Trainer, defaults']:.2f}× as fast as Trainer's defaults, "
+        f"{ratio['Trainer, at its best']:.2f}× as its best; {mb['textgen'] / mb['Trainer, at its best']:.2f}× the "
+        f"memory of its best."
+    )
+
 
 def lightning(repeat):
     pairs = [p for _ in range(repeat) for p in one("turns", "mini")]
-    ours, bare, added = (1e3*statistics.median(o) for o in ([a for a, _ in pairs], [b for _, b in pairs], [a-b for a, b in pairs]))
-    table = f"| | ms |\n|---|---|\n| step of textgen | {ours:.1f} |\n| step of a bare loop | {bare:.1f} |\n| what one takes more than the bare one after it | {added:.1f} |"
-    return f"## mini, 32×64 tokens, {len(pairs)} pairs of steps in {repeat} processes; medians\n\n{table}\n\nLightning, callbacks and batches add {100*added/bare:.1f}% to the step of a bare loop."
+    ours, bare, added = (
+        1e3 * statistics.median(o) for o in ([a for a, _ in pairs], [b for _, b in pairs], [a - b for a, b in pairs])
+    )
+    table = (
+        f"| | ms |\n|---|---|\n| step of textgen | {ours:.1f} |\n| step of a bare loop | {bare:.1f} |\n| what one "
+        f"takes more than the bare one after it | {added:.1f} |"
+    )
+    return (
+        f"## mini, 32×64 tokens, {len(pairs)} pairs of steps in {repeat} processes; medians\n\n{table}\n\nLightning, "
+        f"callbacks and batches add {100 * added / bare:.1f}% to the step of a bare loop."
+    )
+
 
 def lora(repeat):
     text, _, mb = table("gpt2", ["textgen", "textgen, LoRA of rank 8"], repeat)
-    return f"{text}\n\nA LoRA run's peak is {mb['textgen']-mb['textgen, LoRA of rank 8']:,.0f} MB below that of a full one."
+    return (
+        f"{text}\n\nA LoRA run's peak is {mb['textgen'] - mb['textgen, LoRA of rank 8']:,.0f} MB below that of a "
+        f"full one."
+    )
+
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("what", nargs="*"); a.add_argument("--repeat", type=int, default=3); a.add_argument("--one"); a.add_argument("--shape")
+    a.add_argument("what", nargs="*")
+    a.add_argument("--repeat", type=int, default=3)
+    a.add_argument("--one")
+    a.add_argument("--shape")
     args = a.parse_args()
     if args.one: return alone(args.one, args.shape)
     RESULTS.mkdir(exist_ok=True)
     for what in args.what or ["mini", "gpt2", "lora", "lightning"]:
-        text = dict(lightning=lightning, lora=lora)[what](args.repeat) if what in ("lightning", "lora") else compared(what, args.repeat)
-        (RESULTS/f"train_{what}.md").write_text(f"# Training on a CPU: {what}\n\n{machine()}\n\n{text.replace('## ', '**', 1).replace(' tokens', ' tokens**', 1)}\n")
+        text = (
+            dict(lightning=lightning, lora=lora)[what](args.repeat)
+            if what in ("lightning", "lora")
+            else compared(what, args.repeat)
+        )
+        (RESULTS / f"train_{what}.md").write_text(
+            f"# Training on a CPU: {what}\n\n{machine()}\n\n"
+            f"{text.replace('## ', '**', 1).replace(' tokens', ' tokens**', 1)}\n"
+        )
         print(text, flush=True)
 
 

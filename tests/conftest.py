@@ -1,15 +1,28 @@
 "What the tests share: a tiny tokenizer, a tiny trained model, and ways to run the command line."
-import os,tempfile
-# One thread: a core that somebody else uses makes every parallel region wait for it. Offline: a test needs no network, and sees no model of the user's.
-os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HUB_CACHE=f"{tempfile.gettempdir()}/textgen-hub-{os.getpid()}", TOKENIZERS_PARALLELISM="false", PYTHONIOENCODING="utf-8")
+import os
+import tempfile
+# One thread: a core that somebody else uses makes every parallel region wait for it. Offline: a test needs no
+# network, and sees no model of the user's.
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    HF_HUB_OFFLINE="1",
+    HF_HUB_CACHE=f"{tempfile.gettempdir()}/textgen-hub-{os.getpid()}",
+    TOKENIZERS_PARALLELISM="false",
+    PYTHONIOENCODING="utf-8",
+)
 
-import shutil,subprocess,sys
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, settings
+from material import MAKERS
 
-settings.register_profile("textgen", deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "textgen", deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck)
+)
 settings.load_profile("textgen")
 DATA = Path(__file__).parents[2]/"shared"/"data"
 
@@ -20,13 +33,16 @@ def hub():
     yield Path(os.environ["HF_HUB_CACHE"])
     shutil.rmtree(os.environ["HF_HUB_CACHE"], ignore_errors=True)
 
-# ---- data that is not in the repository
+# ---- files
 @pytest.fixture(scope="session")
-def given():
-    "A file of ../shared/data by its name; where that is not there, the test is skipped."
+def given(tmp_path_factory):
+    "A file to read, by its name: of ../shared/data where that is there, else made on the spot."
+    made = tmp_path_factory.mktemp("given")
     def path(name):
-        if not (DATA/name).exists(): pytest.skip(f"{name} is not here")
-        return DATA/name
+        if (DATA/name).exists(): return DATA/name
+        top = name.split("/")[0]
+        if not (made/top).exists(): MAKERS[top](made/top)
+        return made/name
     return path
 
 
@@ -58,8 +74,24 @@ def tiny():
     from transformers import GPT2Config
     from textgen import TextGen
     def make(tok, seed=0):
-        return TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=2, n_head=2, n_embd=32, n_positions=64, bos_token_id=tok.bos_token_id,
-                                      eos_token_id=tok.eos_token_id, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.), tok, seed=seed, device="cpu")
+        return TextGen.new(
+            GPT2Config(
+                vocab_size=len(tok),
+                n_layer=2,
+                n_head=2,
+                n_embd=32,
+                n_positions=64,
+                bos_token_id=tok.bos_token_id,
+                eos_token_id=tok.eos_token_id,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+            ),
+            tok,
+            seed=seed,
+            device="cpu",
+        )
+
     return make
 
 def _trained(tiny, tok, data, folder, seed):
@@ -68,9 +100,14 @@ def _trained(tiny, tok, data, folder, seed):
     return folder
 
 @pytest.fixture(scope="session")
-def model_folder(tiny, tok, data, tmp_path_factory): return _trained(tiny, tok, data, tmp_path_factory.mktemp("model")/"m", 1)
+def model_folder(tiny, tok, data, tmp_path_factory):
+    return _trained(tiny, tok, data, tmp_path_factory.mktemp("model") / "m", 1)
+
+
 @pytest.fixture(scope="session")
-def other_folder(tiny, tok, data, tmp_path_factory): return _trained(tiny, tok, data, tmp_path_factory.mktemp("other")/"m", 2)
+def other_folder(tiny, tok, data, tmp_path_factory):
+    return _trained(tiny, tok, data, tmp_path_factory.mktemp("other") / "m", 2)
+
 
 @pytest.fixture(scope="session")
 def tg(model_folder):
@@ -117,23 +154,35 @@ def cli(capfd):
 @pytest.fixture(scope="session")
 def snapshot():
     "Every name under a folder, hidden ones too, with the bytes of the files."
-    def state(folder): return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(Path(folder).rglob("*"))}
+
+    def state(folder):
+        return {
+            str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(Path(folder).rglob("*"))
+        }
+
     return state
 
 
 # ---- other processes
 @pytest.fixture(scope="session")
 def spare():
-    "`multiprocessing`, whose processes come from one that has imported all that training and writing need: each is there in a moment, and no thread was copied."
+    "`multiprocessing` whose processes fork from one that has imported everything: each starts in a moment."
     from multiprocessing import get_context
+    if os.name != "posix": return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["textgen.api", "textgen.training.trainer", "transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest", "hypothesis"])
+    ours = ["textgen.api", "textgen.training.trainer"]
+    others = ["transformers.models.gpt2.modeling_gpt2", "pytorch_lightning", "matplotlib.pyplot", "pytest"]
+    context.set_forkserver_preload([*ours, *others, "hypothesis"])
     return context
 
 def _run_limited(args, cwd, limit, pipe):
-    import io,resource,traceback
+    import io
+    import resource
+    import traceback
     from contextlib import redirect_stderr, redirect_stdout
-    os.chdir(cwd); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    os.chdir(cwd)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as err:
         try: code = _main(args)
         except Exception: code = traceback.print_exc()
@@ -141,10 +190,15 @@ def _run_limited(args, cwd, limit, pipe):
 
 @pytest.fixture
 def on_full_disk(spare):
-    "Run the command line in a process that can write no file of more than `limit` bytes; exit code (None: a traceback) and standard error."
+    "Run the command line where no file may have more than `limit` bytes; exit code (None: a traceback) and errors."
+
+    if os.name != "posix": pytest.skip("this system cannot limit the size of a file")
+
     def run(*args, cwd, limit):
         ours, theirs = spare.Pipe()
         p = spare.Process(target=_run_limited, args=(args, cwd, limit, theirs))
-        p.start(); said = SimpleNamespace(**dict(zip(("code", "err"), ours.recv()))); p.join()
+        p.start()
+        said = SimpleNamespace(**dict(zip(("code", "err"), ours.recv())))
+        p.join()
         return said
     return run

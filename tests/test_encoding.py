@@ -14,7 +14,11 @@ def gpt2(given): return Codec(given("gpt2"))
 @pytest.fixture(scope="module", params=["gpt2", "own"])
 def fast(request):
     "A codec that gigatoken encodes: GPT-2's, and one of 1,000 learned here."
-    c = request.getfixturevalue("gpt2") if request.param=="gpt2" else Codec(train_tokenizer(Path(__file__).parents[1]/"textgen"/"bundled"/"poems.jsonl"))
+    c = (
+        request.getfixturevalue("gpt2")
+        if request.param == "gpt2"
+        else Codec(train_tokenizer(Path(__file__).parents[1] / "textgen" / "bundled" / "poems.jsonl"))
+    )
     assert c.engine.name=="gigatoken"
     return c
 
@@ -34,7 +38,9 @@ def test_every_code_point(fast):
     for form in ("{}", "a{}b", "{} "):
         same(fast, ["".join(form.format(c) for c in points[i:i+1000]) for i in range(0, len(points), 1000)])
 
-def test_specials_inside_text(fast): same(fast, [f"a{t}b {t}" for t in fast.tokenizer.get_vocab() if "|" in t] + ["<|endoftext|>"*9])
+def test_specials_inside_text(fast):
+    same(fast, [f"a{t}b {t}" for t in fast.tokenizer.get_vocab() if "|" in t] + ["<|endoftext|>" * 9])
+
 
 def _sources():
     "Real text: what Python's own library and this environment are written in."
@@ -49,7 +55,8 @@ def test_fifty_megabytes_of_mixed_text(gpt2, given):
     poems = [json.loads(o)["text"] for o in given("poems.jsonl").open(encoding="utf-8")]
     docs, size = [*poems, given("tinyshakespeare.txt").read_text()], 0
     for t in islice(_sources(), 100_000):
-        docs.append(t); size += len(t)
+        docs.append(t)
+        size += len(t)
         if size>43e6: break
     assert sum(len(o.encode()) for o in docs)>50e6
     for i in range(0, len(docs), 500): same(gpt2, docs[i:i+500])
@@ -64,4 +71,8 @@ def test_pieces_do_not_change_ids(gpt2, tmp_path, monkeypatch, by):
     monkeypatch.setattr(corpus, "PIECE_BYTES", 5_000)
     monkeypatch.setattr(corpus.read_chunks, "__defaults__", ("utf-8", True, 5_000))
     cut = TokenDataset.from_files(tmp_path/"a.txt", gpt2, by=by)
-    assert (whole.tokens==cut.tokens).all() and (whole.starts==cut.starts).all() and whole.info["characters"]==cut.info["characters"]
+    assert (
+        (whole.tokens == cut.tokens).all()
+        and (whole.starts == cut.starts).all()
+        and whole.info["characters"] == cut.info["characters"]
+    )

@@ -1,8 +1,13 @@
 "Generation beyond one text: filters, batches, streams, files that were stopped, many processes; causal and seq2seq."
-import io,json,os,random,time
+import io
+import json
+import os
+import random
+import time
 from contextlib import redirect_stderr
 import numpy as np
-import pytest,torch
+import pytest
+import torch
 from textgen import GenerateError, TextGen
 from textgen.core import uniforms
 from textgen.generation.loop import Writer, generate, generate_file, next_tokens, read_prompts, stream
@@ -15,13 +20,34 @@ def t5(tok):
     "A tiny random T5 with a byte-level vocabulary, behind the four methods."
     from transformers import AutoModelForSeq2SeqLM, T5Config
     from textgen.models.model import seeded, wrap
-    with seeded(0): return wrap(AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=len(tok), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0, n_positions=48)).eval())
+
+    with seeded(0):
+        return wrap(
+            AutoModelForSeq2SeqLM.from_config(
+                T5Config(
+                    vocab_size=len(tok),
+                    d_model=32,
+                    d_kv=8,
+                    d_ff=64,
+                    num_layers=1,
+                    num_heads=2,
+                    decoder_start_token_id=0,
+                    n_positions=48,
+                )
+            ).eval()
+        )
+
 
 @pytest.fixture(params=["causal", "seq2seq"])
 def write(request, tg, t5):
     "A function that generates, for each kind of model."
     m = tg.wrapped if request.param=="causal" else t5
-    def run(prompt="The sea", **kw): return generate(m, tg.codec, prompt, GenerateSettings(**{**dict(seed=1, temperature=1., max_new_tokens=40), **kw}))
+
+    def run(prompt="The sea", **kw):
+        return generate(
+            m, tg.codec, prompt, GenerateSettings(**{**dict(seed=1, temperature=1.0, max_new_tokens=40), **kw})
+        )
+
     run.model, run.codec = m, tg.codec
     return run
 
@@ -35,7 +61,7 @@ def _exceeded(df, z=4.753):
 
 @pytest.mark.parametrize("ask", FILTERS.values(), ids=FILTERS)
 def test_the_draw_follows_the_distribution(ask, n=100_000):
-    "Pearson's statistic of 100,000 draws, by the fast way and by the obvious one, below the value that one of a million honest runs exceeds."
+    "Pearson's statistic of 100,000 draws is below what one of a million honest runs exceeds; fast way and obvious way."
     x = torch.randn(1, 30, generator=torch.Generator().manual_seed(1))*1.5
     p, u = probabilities(filtered(x, *ask))[0].numpy(), torch.from_numpy(uniforms(n, "generate", 5))
     for seen in (choose(x.expand(n, -1), u, *ask), draw(filtered(x, *ask).expand(n, -1), u)):
@@ -48,7 +74,9 @@ def test_no_global_random_state(write):
     def state(): return random.getstate()[1], np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     before, first = state(), [s.text for s in write(n=3, stop="e")]
     assert state()==before
-    random.seed(5); np.random.seed(5); torch.manual_seed(5)
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
     assert [s.text for s in write(n=3, stop="e")]==first
 
 
@@ -69,11 +97,15 @@ def test_a_trained_model_writes_the_same_in_any_batch(bundled, monkeypatch):
     assert _ask(bundled, 200, batch_invariant=True)==many
 
 @pytest.mark.slow
-def test_a_thousand(bundled): assert _ask(bundled, 1000, batch_invariant=True)[:200]==_ask(bundled, 200, batch_invariant=True)
+def test_a_thousand(bundled):
+    assert _ask(bundled, 1000, batch_invariant=True)[:200] == _ask(bundled, 200, batch_invariant=True)
+
 
 def test_rows_are_given_on(write):
     "Texts of very different lengths: in 3 rows as alone."
-    assert [s.text for s in write(n=9, batch_size=3, stop=[" "], max_new_tokens=20)]==[s.text for s in write(n=9, batch_size=1, stop=[" "], max_new_tokens=20)]
+    assert [s.text for s in write(n=9, batch_size=3, stop=[" "], max_new_tokens=20)] == [
+        s.text for s in write(n=9, batch_size=1, stop=[" "], max_new_tokens=20)
+    ]
 
 
 # ---- control
@@ -84,22 +116,34 @@ def test_stop_strings_across_tokens(write):
     for s,w in zip(write(n=6, stop=[word, "never there"], nonempty=False), whole):
         assert s.text==w.text.split(word)[0] and s.finish_reason==("stop" if word in w.text else w.finish_reason)
 
-@pytest.mark.parametrize("ask", [dict(), dict(stop=["th", "e "]), dict(temperature=1.6, max_new_tokens=90), dict(temperature=0)], ids=str)
+@pytest.mark.parametrize(
+    "ask", [dict(), dict(stop=["th", "e "]), dict(temperature=1.6, max_new_tokens=90), dict(temperature=0)], ids=str
+)
 def test_streams(write, ask):
     "What is streamed is what is generated, in whole characters."
-    s = GenerateSettings(**{**dict(seed=2, temperature=1., max_new_tokens=40), **ask})
+    s = GenerateSettings(**{**dict(seed=2, temperature=1.0, max_new_tokens=40), **ask})
     pieces = list(stream(write.model, write.codec, "The sea", s))
-    assert "".join(pieces)==generate(write.model, write.codec, "The sea", s)[0].text and all(pieces)
+    assert "".join(pieces) == generate(write.model, write.codec, "The sea", s)[0].text and all(pieces)
+
 
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
     from textgen.models.model import State
     from textgen.text.tokenizer import Codec
-    codec = Codec(tok); ids = codec.encode("a🍜é👩‍👩‍👧b")
+
+    codec = Codec(tok)
+    ids = codec.encode("a🍜é👩‍👩‍👧b")
+
     class Says:
         device, context, continues = torch.device("cpu"), 100, True
         def start(self, prompts, written=None): return self.at(0)
-        def at(self, k): x = torch.zeros(1, len(codec)); x[0, [*ids, codec.end][k]] = 99.; s = State(x, self, k); return s
+
+        def at(self, k):
+            x = torch.zeros(1, len(codec))
+            x[0, [*ids, codec.end][k]] = 99.0
+            s = State(x, self, k)
+            return s
+
         def step(self, tokens, state): return self.at(state.length+1)
         def reorder_cache(self, rows): pass
     assert list(stream(Says(), codec, "x", GenerateSettings(temperature=0, seed=0)))==[*"a🍜é👩\u200d👩\u200d👧b"]
@@ -113,16 +157,25 @@ def test_longer_than_the_context(write, capsys, monkeypatch):
     assert [s.text for s in out]==[s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
 
 def test_banned(write):
-    for s in write(n=5, banned=["e", " t", "sea", "é"], max_new_tokens=60): assert not any(b in s.text for b in ("e", " t", "sea", "é"))
+    for s in write(n=5, banned=["e", " t", "sea", "é"], max_new_tokens=60):
+        assert not any(b in s.text for b in ("e", " t", "sea", "é"))
+
 
 def test_repetition(write):
     flat = [s.tokens for s in write(n=3, temperature=.2)]
-    assert np.mean([len(set(s.tokens)) for s in write(n=3, temperature=.2, repetition_penalty=1.8)])>np.mean([len(set(t)) for t in flat])
+    assert np.mean([len(set(s.tokens)) for s in write(n=3, temperature=0.2, repetition_penalty=1.8)]) > np.mean(
+        [len(set(t)) for t in flat]
+    )
     for s in write(n=3, temperature=.2, no_repeat_ngram=1): assert len(set(s.tokens))==len(s.tokens)
 
 def test_temperatures(write):
     out = write(n=3, temperature=[0, .5, 1.5])
-    assert [s.tokens for s in out]==[write(n=1, temperature=0)[0].tokens, write(n=3, temperature=.5)[1].tokens, write(n=3, temperature=1.5)[2].tokens]
+    assert [s.tokens for s in out] == [
+        write(n=1, temperature=0)[0].tokens,
+        write(n=3, temperature=0.5)[1].tokens,
+        write(n=3, temperature=1.5)[2].tokens,
+    ]
+
 
 def test_log_probabilities(write):
     "The sum that one teacher-forced pass gives."
@@ -147,11 +200,26 @@ def _command(args):
 
 def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path):
     "Killed in the middle: the same command writes what is missing, and the file is the same as without the kill."
-    ask = ["generate", str(model_folder), "--prompt", "The", "-n", "400", "--max-new-tokens", "60", "--seed", "5", "--out", str(tmp_path/"b.txt")]
+    ask = [
+        "generate",
+        str(model_folder),
+        "--prompt",
+        "The",
+        "-n",
+        "400",
+        "--max-new-tokens",
+        "60",
+        "--seed",
+        "5",
+        "--out",
+        str(tmp_path / "b.txt"),
+    ]
     whole = tg.generate_to_file(tmp_path/"a.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()
-    p = spare.Process(target=_command, args=(ask,)); p.start()
+    p = spare.Process(target=_command, args=(ask,))
+    p.start()
     while p.is_alive() and sum(f.read_bytes().count(b"\n") for f in tmp_path.glob(".b.txt.part-*"))<40: time.sleep(.001)
-    p.kill(); p.join()
+    p.kill()
+    p.join()
     assert not (tmp_path/"b.txt").exists() and list(tmp_path.glob(".b.txt.part-*"))
     assert tg.generate_to_file(tmp_path/"b.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()==whole
     assert sorted(f.name for f in tmp_path.iterdir())==["a.txt", "a.txt.receipt.json", "b.txt", "b.txt.receipt.json"]
@@ -167,26 +235,63 @@ def test_several_processes_write_one_file(spare, tg, model_folder, tmp_path):
     ps = [spare.Process(target=_share, args=(model_folder, tmp_path/"b.jsonl", r)) for r in range(3)]
     for p in ps: p.start()
     for p in ps: p.join()
-    assert [p.exitcode for p in ps]==[0]*3 and (tmp_path/"b.jsonl").read_bytes()==whole and len(list(tmp_path.iterdir()))==4
+    assert (
+        [p.exitcode for p in ps] == [0] * 3
+        and (tmp_path / "b.jsonl").read_bytes() == whole
+        and len(list(tmp_path.iterdir())) == 4
+    )
+
 
 def test_several_processes_need_a_seed(tg, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1"); monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(GenerateError, match="a name and a seed"): tg.generate_to_file(tmp_path/"a.txt", n=2)
 
 def test_files_of_both_kinds(write, tmp_path):
-    a = generate_file(write.model, write.codec, tmp_path/"a.jsonl", ["The", "sea"], GenerateSettings(n=3, seed=1, max_new_tokens=9, stop="e"))
+    a = generate_file(
+        write.model,
+        write.codec,
+        tmp_path / "a.jsonl",
+        ["The", "sea"],
+        GenerateSettings(n=3, seed=1, max_new_tokens=9, stop="e"),
+    )
     assert [json.loads(o)["prompt"] for o in a.read_text().splitlines()]==["The"]*3+["sea"]*3
 
 def test_prompts_on_the_command_line(cli, model_folder, tmp_path):
     (tmp_path/"p.txt").write_text("The sea\nA house\n")
-    rows = [json.loads(o) for o in cli("generate", model_folder, "--prompts", tmp_path/"p.txt", "-n", 2, "--json", "--max-new-tokens", 5).out.splitlines()]
+    rows = [
+        json.loads(o)
+        for o in cli(
+            "generate", model_folder, "--prompts", tmp_path / "p.txt", "-n", 2, "--json", "--max-new-tokens", 5
+        ).out.splitlines()
+    ]
     assert [r["prompt"] for r in rows]==["The sea"]*2+["A house"]*2
-    assert cli("generate", model_folder, "--prompts", tmp_path/"p.txt", "--out", tmp_path/"o.txt", "--max-new-tokens", 5, "--stop", "e", "--stop", "\\n").code==0
+    assert (
+        cli(
+            "generate",
+            model_folder,
+            "--prompts",
+            tmp_path / "p.txt",
+            "--out",
+            tmp_path / "o.txt",
+            "--max-new-tokens",
+            5,
+            "--stop",
+            "e",
+            "--stop",
+            "\\n",
+        ).code
+        == 0
+    )
     said = cli("generate", model_folder, "--prompts", tmp_path/"none.txt")
     assert said.code==1 and "none.txt" in said.err
-    assert cli("generate", model_folder, "--prompt", r"\\nabla", "--max-new-tokens", 1, "--json").out.startswith('{"index": 0, "prompt": "\\\\nabla"')
+    assert cli("generate", model_folder, "--prompt", r"\\nabla", "--max-new-tokens", 1, "--json").out.startswith(
+        '{"index": 0, "prompt": "\\\\nabla"'
+    )
+
 
 def test_prompt_files_that_are_none(tmp_path):
-    (tmp_path/"e.txt").write_text("\n \n"); (tmp_path/"b.jsonl").write_text("{\n")
+    (tmp_path / "e.txt").write_text("\n \n")
+    (tmp_path / "b.jsonl").write_text("{\n")
     with pytest.raises(GenerateError, match="no prompts"): read_prompts(tmp_path/"e.txt")
     with pytest.raises(GenerateError, match="line 1: not JSON"): read_prompts(tmp_path/"b.jsonl")

@@ -33,10 +33,11 @@ def absolute(node, module):
     return ".".join([*base, *([node.module] if node.module else [])])
 
 def imported(source, module, names=None):
-    "The textgen modules that `source` imports, also inside functions; `names` are the lazy names of the package, with their modules."
+    "The textgen modules that `source` imports, also inside functions; `names` are the package's lazy names."
     names, out = names or {}, set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import): out |= {a.name.removeprefix("textgen.") for a in node.names if a.name.startswith("textgen.")}
+        if isinstance(node, ast.Import):
+            out |= {a.name.removeprefix("textgen.") for a in node.names if a.name.startswith("textgen.")}
         elif isinstance(node, ast.ImportFrom):
             base = absolute(node, module)
             if base is None: continue
@@ -62,25 +63,49 @@ def test_wings_stand_in_the_order_of_their_numbers():
     changes = [w for k,w in enumerate(wings) if w and (k==0 or wings[k-1]!=w)]
     assert len(changes)==len(set(changes))
 
-@pytest.mark.parametrize("line", ["from ..api import TextGen", "from textgen.api import TextGen", "import textgen.api as a", "from .. import api",
-    "from textgen import api", "from textgen import TextGen", "def f():\n    from ..api import TextGen", "class A:\n    def f(self):\n        import textgen.api"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..api import TextGen",
+        "from textgen.api import TextGen",
+        "import textgen.api as a",
+        "from .. import api",
+        "from textgen import api",
+        "from textgen import TextGen",
+        "def f():\n    from ..api import TextGen",
+        "class A:\n    def f(self):\n        import textgen.api",
+    ],
+)
 def test_the_check_catches_an_upward_import(line):
-    assert upward(f"import torch\nfrom ..core import TextGenError\n{line}", "models.model")=={"api"}
+    assert upward(f"import torch\nfrom ..core import TextGenError\n{line}", "models.model") == {"api"}
+
 
 def test_the_check_lets_downward_imports_pass():
-    assert upward("from ..core import unknown\nfrom textgen.text.corpus import documents\nfrom ..text import tokenizer\nimport numpy, textgen", "models.model")==set()
+    assert (
+        upward(
+            "from ..core import unknown\nfrom textgen.text.corpus import documents\nfrom ..text import tokenizer\n"
+            "import numpy, textgen",
+            "models.model",
+        )
+        == set()
+    )
 
 
 def _loaded(python, *modules):
     "Which of the large packages are loaded after these imports, in a fresh process."
     lines = "\n".join(f"import {m}" for m in modules)
-    return python(f"import sys\n{lines}\nprint(*(m for m in ('torch', 'transformers', 'pytorch_lightning') if m in sys.modules))").split()
+    return python(
+        f"import sys\n{lines}\nprint(*(m for m in ('torch', 'transformers', 'pytorch_lightning') if m in sys.modules))"
+    ).split()
+
 
 def test_the_package_costs_nothing(python): assert _loaded(python, "textgen")==[]
-def test_settings_and_commands_cost_nothing(python): assert _loaded(python, "textgen.settings", "textgen.receipt", "textgen.text.corpus", "textgen.cli")==[]
+def test_settings_and_commands_cost_nothing(python):
+    assert _loaded(python, "textgen.settings", "textgen.receipt", "textgen.text.corpus", "textgen.cli") == []
+
 
 def test_text_to_batches_without_torch(python):
-    "Not only imported: a tokenizer is trained, text encoded, a cache written and read, a batch made, all without torch."
+    "A tokenizer is trained, text encoded, a cache written and read, a batch made, all without torch."
     code = """
 import sys,tempfile
 from textgen import train_tokenizer, TokenDataset
@@ -95,7 +120,9 @@ print(Windows(data, 8)[0].shape, "torch" in sys.modules)"""
 def test_without_torch(file):
     "No line of the module, at the top or inside a function, imports torch."
     tree = ast.parse(file.read_text())
-    names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names] + [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names] + [
+        n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)
+    ]
     assert not {n.split(".")[0] for n in names} & {"torch", "pytorch_lightning"}
 
 @pytest.mark.parametrize("name", textgen.__all__)
@@ -112,10 +139,14 @@ def careless(source):
     def bad(n):
         e = getattr(n, "exc", None)
         e = e.func if isinstance(e, ast.Call) else e
-        return isinstance(n, ast.Assert) or (isinstance(e, ast.Name) and e.id in ("Exception", "BaseException", "AssertionError"))
+        return isinstance(n, ast.Assert) or (
+            isinstance(e, ast.Name) and e.id in ("Exception", "BaseException", "AssertionError")
+        )
+
     return [n.lineno for n in ast.walk(ast.parse(source)) if bad(n)]
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)
 def test_no_assert_and_no_bare_exception(file): assert careless(file.read_text())==[]
 
-def test_careless_is_noticed(): assert careless("assert x\nraise Exception('a')\nraise Exception\nraise ValueError('b')")==[1, 2, 3]
+def test_careless_is_noticed():
+    assert careless("assert x\nraise Exception('a')\nraise Exception\nraise ValueError('b')") == [1, 2, 3]

@@ -1,5 +1,8 @@
-"Models with an encoder, and tasks: the whole way from text in any place to a model that writes; mixtures; the terminal."
-import http.server,json,threading
+"Models with an encoder, and tasks: from text in any place to a model that writes; mixtures; the terminal."
+
+import http.server
+import json
+import threading
 from functools import partial
 from importlib.util import find_spec
 import pytest
@@ -14,7 +17,28 @@ def t5(tok):
     "A function that makes an untrained T5 of two layers, 32 wide."
     from transformers import T5Config
     def make(seed=0, **kw):
-        return TextGen.new(T5Config(**{**dict(vocab_size=len(tok), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0., decoder_start_token_id=0, pad_token_id=0), **kw}), tok, seed=seed, device="cpu")
+        return TextGen.new(
+            T5Config(
+                **{
+                    **dict(
+                        vocab_size=len(tok),
+                        d_model=32,
+                        d_kv=8,
+                        d_ff=64,
+                        num_layers=2,
+                        num_heads=4,
+                        dropout_rate=0.0,
+                        decoder_start_token_id=0,
+                        pad_token_id=0,
+                    ),
+                    **kw,
+                }
+            ),
+            tok,
+            seed=seed,
+            device="cpu",
+        )
+
     return make
 
 
@@ -45,9 +69,16 @@ def test_text_in_memory_and_on_a_server(t5, sonnets, tmp_path):
         def log_message(self, *args): pass
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    places = [str(file), "memory://shore/sea.txt", *([f"http://127.0.0.1:{server.server_port}/sea.txt"] if find_spec("aiohttp") else [])]  # which fsspec needs for http
-    try: losses = [_whole_way(t5, p, tmp_path/f"m{k}") for k,p in enumerate(places)]
-    finally: server.shutdown(); server.server_close()
+    places = [
+        str(file),
+        "memory://shore/sea.txt",
+        *([f"http://127.0.0.1:{server.server_port}/sea.txt"] if find_spec("aiohttp") else []),
+    ]  # which fsspec needs for http
+    try:
+        losses = [_whole_way(t5, p, tmp_path / f"m{k}") for k, p in enumerate(places)]
+    finally:
+        server.shutdown()
+        server.server_close()
     assert all(o==losses[0] for o in losses)
 
 def test_the_whole_loop(tmp_path):
@@ -55,7 +86,20 @@ def test_the_whole_loop(tmp_path):
     from textgen import bundled, train_tokenizer
     from transformers import T5Config
     tok = train_tokenizer(bundled("poems"), vocab_size=400)
-    tg = TextGen.new(T5Config(vocab_size=len(tok), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0, pad_token_id=0), tok, device="cpu")
+    tg = TextGen.new(
+        T5Config(
+            vocab_size=len(tok),
+            d_model=32,
+            d_kv=8,
+            d_ff=64,
+            num_layers=1,
+            num_heads=2,
+            decoder_start_token_id=0,
+            pad_token_id=0,
+        ),
+        tok,
+        device="cpu",
+    )
     tg.train("poems", **SHORT)
     tg.save(tmp_path/"m")
     again = TextGen(tmp_path/"m", device="cpu")
@@ -74,7 +118,8 @@ def articles(tmp_path_factory):
         made.append((category, f"Headline {k}", f"On day {k} nothing happened.\nThe harbour was quiet."))
         (d/"folder"/category).mkdir(parents=True, exist_ok=True)
         (d/"folder"/category/f"{k}.txt").write_text("\n\n".join(made[-1][1:]))
-    with open(d/"articles.csv", "w", newline="") as f: csv.writer(f).writerows([("category", "title", "content"), *made])
+    with open(d / "articles.csv", "w", newline="") as f:
+        csv.writer(f).writerows([("category", "title", "content"), *made])
     return d
 
 def test_a_folder_is_a_task_in_a_line(t5, tok, articles):
@@ -98,25 +143,56 @@ def test_a_table_is_a_task_in_a_line(t5, tok, articles):
 def test_a_mixture_trains_both_kinds(t5, tiny, tok):
     mixture = Mixture(["poems", "news"], rates=[1, 2])
     for tg in (t5(), tiny(tok)):
-        run = tg.train(mixture, **dict(SHORT, steps=24, batch_size=4))  # a batch is of rows alike in length, often of one task
+        run = tg.train(
+            mixture, **dict(SHORT, steps=24, batch_size=4)
+        )  # a batch is of rows alike in length, often of one task
         assert set(run.tasks)=={"poems", "news"} and all(v for v in run.tasks.values())
 
 def test_a_path_is_prefix_lm_with_no_further_word(t5, sonnets):
     "As the task that says so."
     from textgen.tasks.task import prefix_lm
-    assert t5().train(sonnets[0], **SHORT).losses==t5().train(Task("sea", sonnets[0], prefix_lm(length=SHORT["window"])), **SHORT).losses
+
+    assert (
+        t5().train(sonnets[0], **SHORT).losses
+        == t5().train(Task("sea", sonnets[0], prefix_lm(length=SHORT["window"])), **SHORT).losses
+    )
+
 
 @pytest.mark.parametrize("what", ["poems", ["poems", "news"]])
 def test_the_same_run_twice(t5, what):
     first, other = t5().train(what, **SHORT).losses, t5().train(what, **dict(SHORT, seed=4)).losses
     assert first==t5().train(what, **SHORT).losses!=other
 
-ARCH = dict(gated=dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), mt5=dict(model_type="mt5"),
-            bart=dict(model_type="bart", encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=128, forced_eos_token_id=None))
+ARCH = dict(
+    gated=dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    mt5=dict(model_type="mt5"),
+    bart=dict(
+        model_type="bart",
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=128,
+        forced_eos_token_id=None,
+    ),
+)
+
+
 @pytest.mark.parametrize("name", ARCH)
 def test_other_architectures(tok, name, tmp_path):
     from transformers import AutoConfig
-    kw = dict(model_type="t5", vocab_size=len(tok), d_model=32, decoder_start_token_id=0, pad_token_id=0, eos_token_id=tok.eos_token_id, bos_token_id=tok.bos_token_id)
+
+    kw = dict(
+        model_type="t5",
+        vocab_size=len(tok),
+        d_model=32,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=tok.eos_token_id,
+        bos_token_id=tok.bos_token_id,
+    )
     if name!="bart": kw |= dict(d_kv=8, d_ff=64, num_layers=2, num_heads=4)
     kw |= ARCH[name]
     tg = TextGen.new(AutoConfig.for_model(kw.pop("model_type"), **kw), tok, device="cpu")
@@ -136,7 +212,23 @@ def test_writing(t5, tmp_path):
 
 def test_in_the_terminal(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = cli("train", "--task", "poems", "--task", "news", "--new", "t5-mini", "--out", "m", "--steps", 3, "--batch-size", 2, "--sample-every", 0)
+    done = cli(
+        "train",
+        "--task",
+        "poems",
+        "--task",
+        "news",
+        "--new",
+        "t5-mini",
+        "--out",
+        "m",
+        "--steps",
+        3,
+        "--batch-size",
+        2,
+        "--sample-every",
+        0,
+    )
     assert done.code==0 and "textgen generate m" in done.out, done.err
     ask = "generate", "m", "--prompt", "poem: The sea", "--seed", 1, "--max-new-tokens", 8
     first = cli(*ask)

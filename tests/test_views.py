@@ -1,37 +1,68 @@
 "Every view has every method, and no note is lost in any of them."
-import contextlib,importlib,io
+
+import contextlib
+import importlib
+import io
 import pytest
 from textgen import TrainError
 from textgen.training.callback import LineView, NotebookView, NoView, View, check_view
 
+
 def _views(cls=View):
     for c in cls.__subclasses__():
-        if c.__module__.startswith("textgen."): yield c
+        if c.__module__.startswith("textgen."):
+            yield c
         yield from _views(c)
 
-METHODS = {k for k,v in vars(View).items() if callable(v)}
 
-def test_the_methods_of_a_view(): assert METHODS=={"start", "note", "update", "sample", "end"}
+METHODS = {k for k, v in vars(View).items() if callable(v)}
+
+
+def test_the_methods_of_a_view():
+    assert METHODS == {"start", "note", "update", "sample", "end"}
+
 
 def test_all_views_derive_from_one():
     "Whatever is called a view in the package, that of the panel among them."
-    import textgen,pkgutil
+    import textgen
+    import pkgutil
+
     named = set()
     for m in pkgutil.walk_packages(textgen.__path__, "textgen."):
-        if not m.name.endswith("__main__"): named |= {v for k,v in vars(importlib.import_module(m.name)).items() if k.endswith("View") and not k.startswith("_") and isinstance(v, type)}
-    assert {v.__name__ for v in named}>={"View", "NoView", "LineView", "NotebookView", "PanelView"} and all(issubclass(v, View) for v in named)
-    assert named-{View}=={*_views()}
+        if not m.name.endswith("__main__"):
+            named |= {
+                v
+                for k, v in vars(importlib.import_module(m.name)).items()
+                if k.endswith("View") and not k.startswith("_") and isinstance(v, type)
+            }
+    assert {v.__name__ for v in named} >= {"View", "NoView", "LineView", "NotebookView", "PanelView"} and all(
+        issubclass(v, View) for v in named
+    )
+    assert named - {View} == {*_views()}
+
 
 class Samples(list):
-    def _repr_html_(self): return "".join(self)
+    def _repr_html_(self):
+        return "".join(self)
+
 
 @pytest.fixture
-def panel(): return importlib.import_module("textgen.widgets").TrainPanel()
+def panel():
+    return importlib.import_module("textgen.widgets").TrainPanel()
+
 
 @pytest.fixture
 def make(panel):
     from textgen.widgets import PanelView
-    return {"View": View, "NoView": NoView, "LineView": LineView, "NotebookView": NotebookView, "PanelView": lambda: PanelView(panel)}
+
+    return {
+        "View": View,
+        "NoView": NoView,
+        "LineView": LineView,
+        "NotebookView": NotebookView,
+        "PanelView": lambda: PanelView(panel),
+    }
+
 
 @pytest.mark.parametrize("name", ["View", "NoView", "LineView", "NotebookView", "PanelView"])
 def test_a_run_in_a_view(name, make, panel):
@@ -40,49 +71,80 @@ def test_a_run_in_a_view(name, make, panel):
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         view.note("before the first step")
         view.start(4, 0)
-        view.update(1, [3.], 3., 100.)
+        view.update(1, [3.0], 3.0, 100.0)
         view.note("the disk is full")
-        view.update(4, [2., 2.5, 2.1], 2.5, 100., {"poems": 2., "news": 3.})
+        view.update(4, [2.0, 2.5, 2.1], 2.5, 100.0, {"poems": 2.0, "news": 3.0})
         view.sample(4, Samples(["The sea is calm"]))
         view.end()
         view.note("after the last")
-    said = out.getvalue()+err.getvalue()+panel.notes.value
-    assert all((words in said)==(name!="NoView") for words in ("before the first step", "the disk is full", "after the last"))
-    if name=="PanelView": assert "poems 2.000" in panel.line.value and "The sea is calm" in panel.samples.value and panel.notes.value.count("<br>")==2
-    if name=="LineView": assert "step 4" in said and "The sea is calm" in said
+    said = out.getvalue() + err.getvalue() + panel.notes.value
+    assert all(
+        (words in said) == (name != "NoView")
+        for words in ("before the first step", "the disk is full", "after the last")
+    )
+    if name == "PanelView":
+        assert (
+            "poems 2.000" in panel.line.value
+            and "The sea is calm" in panel.samples.value
+            and panel.notes.value.count("<br>") == 2
+        )
+    if name == "LineView":
+        assert "step 4" in said and "The sea is calm" in said
+
 
 def test_a_view_that_lacks_a_method(tiny, tok, data):
     "Said before the first step."
+
     class Half:
-        def start(self, steps, first): pass
-        def update(self, *args): raise AssertionError("a step was computed")
-    with pytest.raises(TrainError, match="view= lacks end, note, sample; derive it from textgen.training.callback.View"): tiny(tok).train(data, steps=2, view=Half())
+        def start(self, steps, first):
+            pass
+
+        def update(self, *args):
+            raise AssertionError("a step was computed")
+
+    with pytest.raises(
+        TrainError, match="view= lacks end, note, sample; derive it from textgen.training.callback.View"
+    ):
+        tiny(tok).train(data, steps=2, view=Half())
+
 
 def test_a_view_of_ones_own(tiny, tok, data):
     "It has only what it wants to show; notes come to standard error."
     seen = []
+
     class Mine(View):
-        def update(self, step, losses, *args): seen.extend(losses)
-    with contextlib.redirect_stderr(io.StringIO()) as err: run = tiny(tok).train(data, steps=3, batch_size=1, window=16, sample_every=1, view=Mine())
-    assert seen==run.losses and "training: 3 steps of 1×16 tokens" in err.getvalue()
+        def update(self, step, losses, *args):
+            seen.extend(losses)
+
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        run = tiny(tok).train(data, steps=3, batch_size=1, window=16, sample_every=1, view=Mine())
+    assert seen == run.losses and "training: 3 steps of 1×16 tokens" in err.getvalue()
+
 
 def test_the_panel_shows_what_is_odd(tmp_path, monkeypatch):
     "Warnings before the first step, and a save that failed."
     from textgen.widgets import TrainPanel
+
     monkeypatch.chdir(tmp_path)
-    panel = TrainPanel(steps=2, batch_size=1, window=16, lr=5., sample_every=0, save_to="")
+    panel = TrainPanel(steps=2, batch_size=1, window=16, lr=5.0, sample_every=0, save_to="")
     panel.train().wait()
     assert "2 steps of 1×16 tokens" in panel.notes.value and "lr=5 is unusual here" in panel.notes.value
     panel.train().wait()
-    assert panel.notes.value.count("2 steps of 1×16")==1
+    assert panel.notes.value.count("2 steps of 1×16") == 1
+
 
 def test_the_panel_shows_that_the_disk_is_full(tmp_path, monkeypatch):
     from textgen import ModelError
     from textgen.training import trainer
     from textgen.widgets import TrainPanel
+
     monkeypatch.chdir(tmp_path)
-    def full(*args, **kwargs): raise ModelError("cannot write <m>: No space left on device")
+
+    def full(*args, **kwargs):
+        raise ModelError("cannot write <m>: No space left on device")
+
     monkeypatch.setattr(trainer, "save_model", full)
     panel = TrainPanel(steps=2, batch_size=1, window=16, save_every=1, sample_every=0, save_to="m")
-    with pytest.raises(ModelError, match="the trained model is in memory"): panel.train().wait()
+    with pytest.raises(ModelError, match="the trained model is in memory"):
+        panel.train().wait()
     assert "cannot write &lt;m&gt;: No space left on device; training goes on" in panel.notes.value

@@ -1,7 +1,9 @@
 """Make the bundled model, the one `TextGen()` opens: `make model`.
 
-A `mini` trained on both bundled collections. Dropout, because the text is small: without it the model knows the poems by heart after 500 steps.
+A `mini` trained on both bundled collections. Dropout, because the text is small: without it the model knows the poems
+by heart after 500 steps.
 """
+
 from pathlib import Path
 import textgen
 from textgen import TextGen, TokenDataset, bundled, train_tokenizer
@@ -11,7 +13,10 @@ from textgen.text.tokenizer import Codec
 
 
 def main():
-    texts = [*table_texts(bundled("poems"), template="{title}\n\n{text}"), *table_texts(bundled("news"), template="{headline}\n\n{body}")]
+    texts = [
+        *table_texts(bundled("poems"), template="{title}\n\n{text}"),
+        *table_texts(bundled("news"), template="{headline}\n\n{body}"),
+    ]
     tokenizer = train_tokenizer(texts=texts, vocab_size=1000)
     data = TokenDataset.from_texts(texts, tokenizer)
     data.info["sources"] = [["bundled poems and news", len(texts)]]

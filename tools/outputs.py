@@ -1,7 +1,9 @@
 """Run notebooks and store what they show: `python tools/outputs.py nbs/training/57_trainer.ipynb …`.
 
-Cells marked `#| eval: false` are left as they are. Widgets and standard error are not stored: neither says anything to a reader of the page.
+Cells marked `#| eval: false` are left as they are. Widgets and standard error are not stored: neither says anything to
+a reader of the page.
 """
+
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,9 @@ def run(path):
     skipped = {c.id: c.source for c in nb.cells if c.cell_type == "code" and "#| eval: false" in c.source}
     for c in nb.cells:
         if c.id in skipped: c.source = ""
-    with tempfile.TemporaryDirectory() as d:  # tutorials write files; the library's own notebooks export, and do that from their place
+    with (
+        tempfile.TemporaryDirectory() as d
+    ):  # tutorials write files; the library's own notebooks export, and do that from their place
         place = d if path.parent.name in ("tutorials", "explanations") else path.parent
         NotebookClient(nb, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(place)}}).execute()
     nb.metadata.pop("widgets", None)
@@ -31,5 +35,7 @@ def run(path):
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]: run(Path(name).resolve()); print(name, flush=True)
+    for name in sys.argv[1:]:
+        run(Path(name).resolve())
+        print(name, flush=True)
     subprocess.run([str(Path(sys.executable).parent/"nbdev_clean")], check=True)

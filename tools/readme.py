@@ -22,4 +22,4 @@ def readme(root=ROOT):
 
 if __name__ == "__main__":
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
-    (root/"README.md").write_text(readme(root), encoding="utf-8")
+    (root/"README.md").write_text(readme(root), encoding="utf-8", newline="\n")

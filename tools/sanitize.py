@@ -3,6 +3,7 @@
 In a copy of the package the libraries are made again with both, and the tests that use C run with them: a number read or written outside a
 tensor, or an operation that C leaves undefined, ends the run. Where the compiler has no sanitizer this says so and ends well.
 """
+
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT/"csrc"))
+sys.path.insert(0, str(ROOT / "csrc"))
 import variants  # noqa: E402
 
 FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -26,52 +27,77 @@ library().textgen_norm(CNorm(weight=torch.ones(16), size=32), torch.ones(1, 32),
 
 def runtime():
     "The sanitizer's library, which has to be there before Python is; None where the compiler has none."
-    try: cc = variants.compiler()
-    except variants.CannotBuild: return None
+    try:
+        cc = variants.compiler()
+    except variants.CannotBuild:
+        return None
     for name in ("libasan.so", "libclang_rt.asan.so", f"libclang_rt.asan-{os.uname().machine}.so"):
         path = subprocess.run([*cc, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
-        if os.path.isabs(path) and os.path.exists(path): return path
+        if os.path.isabs(path) and os.path.exists(path):
+            return path
     return None
 
 
 def sanitized(folder, isas):
     "A copy of the package whose libraries are made with the sanitizers."
-    shutil.copytree(ROOT/"textgen", folder/"textgen", ignore=shutil.ignore_patterns("_native", "__pycache__"))
-    for isa in isas: variants.build(isa, folder/"textgen"/"_native", FLAGS)
+    shutil.copytree(ROOT / "textgen", folder / "textgen", ignore=shutil.ignore_patterns("_native", "__pycache__"))
+    for isa in isas:
+        variants.build(isa, folder / "textgen" / "_native", FLAGS)
 
 
 def able():
     "The variants that this processor can run."
     from textgen.generation.native import ISAS, open_library
+
     probe = open_library("generic")
     return [isa for isa in ISAS if isa in variants.variants() and probe.textgen_cpu_supports(isa.encode())]
 
 
 def checked(command, env):
     code = subprocess.run([*map(str, command)], env=env, cwd=ROOT).returncode
-    if code: sys.exit(f"textgen: {' '.join(map(str, command))} failed under the sanitizers")
+    if code:
+        sys.exit(f"textgen: {' '.join(map(str, command))} failed under the sanitizers")
 
 
 def run(folder, isas, preload, arguments):
-    env = dict(os.environ, PYTHONPATH=str(folder), LD_PRELOAD=preload, PYTHONMALLOC="malloc", OMP_NUM_THREADS="2",
-               ASAN_OPTIONS="detect_leaks=0:exitcode=99", UBSAN_OPTIONS="print_stacktrace=1")
+    env = dict(
+        os.environ,
+        PYTHONPATH=str(folder),
+        LD_PRELOAD=preload,
+        PYTHONMALLOC="malloc",
+        OMP_NUM_THREADS="2",
+        ASAN_OPTIONS="detect_leaks=0:exitcode=99",
+        UBSAN_OPTIONS="print_stacktrace=1",
+    )
     wrong = subprocess.run([sys.executable, "-c", WRONG], env=env, cwd=folder, capture_output=True, text=True)
-    if "heap-buffer-overflow" not in wrong.stderr: sys.exit(f"the sanitizer does not see a number beyond a tensor's end:\n{wrong.stderr[-2000:]}")
+    if "heap-buffer-overflow" not in wrong.stderr:
+        sys.exit(f"the sanitizer does not see a number beyond a tensor's end:\n{wrong.stderr[-2000:]}")
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
     for isa in isas:
         print(f"{isa}: with AddressSanitizer and UndefinedBehaviorSanitizer", flush=True)
         own = dict(env, TEXTGEN_ISA=isa)
         checked([*pytest, *(arguments or TESTS)], own)
-        checked([Path(sys.executable).parent/"nbdev_test", "--path", "nbs/generation/42_native.ipynb", "--n_workers", "0"], own)
+        checked(
+            [
+                Path(sys.executable).parent / "nbdev_test",
+                "--path",
+                "nbs/generation/42_native.ipynb",
+                "--n_workers",
+                "0",
+            ],
+            own,
+        )
 
 
 def main():
     preload = runtime()
-    if not preload: return print("textgen: skipped: the C compiler here has no AddressSanitizer, or there is no compiler")
+    if not preload:
+        return print("textgen: skipped: the C compiler here has no AddressSanitizer, or there is no compiler")
     with tempfile.TemporaryDirectory() as d:
         isas = able()
         sanitized(Path(d), isas)
         run(Path(d), isas, preload, sys.argv[1:])
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 Written so that any Python, however old, can run it far enough to say that it is too old.
 """
+
 import os
 import subprocess
 import sys
@@ -13,7 +14,10 @@ def stop(text):
 
 
 if sys.version_info < (3, 11):
-    stop("needs Python 3.11 or newer, this is %d.%d; name a newer one with: make PYTHON=python3.12" % sys.version_info[:2])
+    stop(
+        "needs Python 3.11 or newer, this is %d.%d; name a newer one with: make PYTHON=python3.12"
+        % sys.version_info[:2]
+    )
 
 here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 env = os.path.join(here, ".venv")
@@ -23,9 +27,17 @@ extra = "[%s]" % sys.argv[1] if len(sys.argv) > 1 else ""
 
 def run(args, what):
     r = subprocess.run(args, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if r.returncode == 0: return
-    said = [o for o in (r.stderr + r.stdout).splitlines() if "ERROR" in o or "rror:" in o] or (r.stderr + r.stdout).splitlines()[-1:] or ["no message"]
-    stop("could not %s: %s (check the connection and the disk, then run the same command again)" % (what, said[0].strip()))
+    if r.returncode == 0:
+        return
+    said = (
+        [o for o in (r.stderr + r.stdout).splitlines() if "ERROR" in o or "rror:" in o]
+        or (r.stderr + r.stdout).splitlines()[-1:]
+        or ["no message"]
+    )
+    stop(
+        "could not %s: %s (check the connection and the disk, then run the same command again)"
+        % (what, said[0].strip())
+    )
 
 
 if not os.path.exists(python):
@@ -37,4 +49,7 @@ run(pip + ["torch"], "install torch")
 run(pip + ["-e", "." + extra], "install textgen%s" % extra)
 libraries = os.path.join(here, "textgen", "_native")
 if not (os.path.isdir(libraries) and any(o.endswith(".so") for o in os.listdir(libraries))):
-    print("textgen: there is no C compiler here (cc, gcc or clang), so the native engine is left out: everything works, and generates more slowly", flush=True)
+    print(
+        "textgen: there is no C compiler here (cc, gcc or clang), so the native engine is left out: everything works, and generates more slowly",
+        flush=True,
+    )

@@ -1,8 +1,10 @@
 """Does the built wheel work where there is nothing else? `make wheel`.
 
-Builds the source archive, and the wheel from that; installs it into an empty environment, and there, with no compiler to be found: import time, imports, the
-whole job in miniature, with the native engine where one could be built, with fastcore 2 and with fastcore 1.
+Builds the source archive, and the wheel from that; installs it into an empty environment, and there, with no compiler
+to be found: import time, imports, the whole job in miniature, with the native engine where one could be built, with
+fastcore 2 and with fastcore 1.
 """
+
 import os
 import re
 import shutil
@@ -31,7 +33,8 @@ tok = train_tokenizer("a.txt", vocab_size=300, save="tok")
 data = TokenDataset.from_files("a.txt", tok, save="a.tokens")
 tg = TextGen.new("mini", tok, context=32)
 run = tg.train("a.tokens", steps=3, batch_size=2, sample_every=0, save_to="m")
-assert TextGen("m").generate("The", max_new_tokens=5, seed=1)[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
+again = TextGen("m").generate("The", max_new_tokens=5, seed=1)
+assert again[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
 from textgen.generation.engine import faster
 assert faster(tg.wrapped).engine.split()[0] == sys.argv[1], (faster(tg.wrapped).engine, faster(tg.wrapped).why_not_faster)
 print("fastcore", fastcore.__version__, faster(tg.wrapped).engine, run)
@@ -40,35 +43,48 @@ print("fastcore", fastcore.__version__, faster(tg.wrapped).engine, run)
 
 def run(*cmd, **kw):
     r = subprocess.run([*map(str, cmd)], capture_output=True, text=True, **kw)
-    if r.returncode: sys.exit(f"{' '.join(map(str, cmd))[:200]} failed:\n{r.stdout}{r.stderr}")
+    if r.returncode:
+        sys.exit(f"{' '.join(map(str, cmd))[:200]} failed:\n{r.stdout}{r.stderr}")
     return r.stdout.strip()
 
 
 def main():
     with tempfile.TemporaryDirectory() as d:
         d = Path(d)
-        run(sys.executable, "-m", "build", "-o", d/"dist", ROOT)
-        wheel, = (d/"dist").glob("*.whl")
+        run(sys.executable, "-m", "build", "-o", d / "dist", ROOT)
+        (wheel,) = (d / "dist").glob("*.whl")
         assert wheel.name.startswith("textgen_nb-") and "-py3-none-" in wheel.name, wheel
         engine = "native" if any(name.endswith(".so") for name in zipfile.ZipFile(wheel).namelist()) else "fused"
-        assert engine == "native" or not any(map(shutil.which, ("cc", "gcc", "clang"))), "there is a compiler, and the wheel has no library"
-        run(sys.executable, "-m", "venv", d/"env")
-        python, bin = d/"env"/"bin"/"python", d/"env"/"bin"
-        pins = [o for o in (ROOT/"constraints.txt").read_text().splitlines() if not re.match(r"(fastcore|execnb|ghapi|fastgit|nbdev)\b", o)]
-        (d/"pins.txt").write_text("\n".join(pins))
-        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", d/"pins.txt"]
+        assert engine == "native" or not any(map(shutil.which, ("cc", "gcc", "clang"))), (
+            "there is a compiler, and the wheel has no library"
+        )
+        run(sys.executable, "-m", "venv", d / "env")
+        bin = d / "env" / ("Scripts" if os.name == "nt" else "bin")
+        python = bin / "python"
+        pins = [
+            o
+            for o in (ROOT / "constraints.txt").read_text().splitlines()
+            if not re.match(r"(fastcore|execnb|ghapi|fastgit|nbdev)\b", o)
+        ]
+        (d / "pins.txt").write_text("\n".join(pins))
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", d / "pins.txt"]
         # what the import needs: nothing
         run(*pip, "--no-deps", wheel)
-        env = {**{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CC", "TEXTGEN_ISA")}, "PATH": str(bin)}
+        env = {
+            **{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CC", "TEXTGEN_ISA")},
+            "PATH": str(bin),
+        }
         print(run(python, "-c", IMPORT, cwd=d, env=env))
-        (d/"a.txt").write_text(TEXT)
+        (d / "a.txt").write_text(TEXT)
         run(*pip, "torch")
         for fastcore in ("fastcore>=2,<3", "fastcore<2"):
             run(*pip, fastcore, wheel)
             print(run(python, "-c", IMPORT, cwd=d, env=env))
             print(run(python, "-c", JOB, engine, cwd=d, env=env).splitlines()[-1])
-        print(run(bin/"textgen", "generate", "m", "--prompt", "The", "--max-new-tokens", "5", "--seed", "1", cwd=d, env=env))
-        print(run(bin/"textgen", "generate", "--max-new-tokens", "20", "--seed", "1", cwd=d, env=env))
+        ask = ["--prompt", "The", "--max-new-tokens", "5", "--seed", "1"]
+        print(run(bin / "textgen", "generate", "m", *ask, cwd=d, env=env))
+        print(run(bin / "textgen", "generate", "--max-new-tokens", "20", "--seed", "1", cwd=d, env=env))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()
