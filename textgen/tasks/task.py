@@ -122,7 +122,7 @@ def _tiles(n, length, end=0, least=1):
 _cuts = dict(reads=lambda *args, **kw: ("text",), weights=_segments)
 
 # %% ../../nbs/tasks/21_task.ipynb #e7f80ade
-@preprocessor(makes=True, rules=dict(length=2, p_min=0), parts=lambda n, ends, length: _tiles(n, length), **_cuts)
+@preprocessor(makes=True, rules=dict(length=2, p_min=0), parts=lambda n, ends, length: _tiles(n, length, least=2), **_cuts)
 def prefix_lm(example, draws,
     length:int=LENGTH, # ids in a segment, input and target together
     p_min:int=1, # shortest input

@@ -335,12 +335,16 @@ def evaluate(
 
 # %% ../../nbs/training/57_trainer.ipynb #e83f7e40
 def some_batches(batches, most)->list:
-    "The first batches, until they have `most` tokens that count."
-    out, n = [], 0
-    for b in batches:
-        out.append({k: torch.from_numpy(np.ascontiguousarray(v)) for k,v in b.items() if k!="task"})
-        if (n := n+int((b["labels"]!=-100).sum()))>=most: break
-    return out
+    "All batches; where they have more than `most` tokens that count, every second, fourth, eighth … of them."
+    held, apart, total = [], 1, 0
+    for k,b in enumerate(batches):
+        if k%apart: continue
+        held.append((int((b["labels"]!=-100).sum()), {n: torch.from_numpy(np.ascontiguousarray(v)) for n,v in b.items() if n!="task"}))
+        total += held[-1][0]
+        if total>most and len(held)>1:
+            held, apart = held[::2], 2*apart
+            total = sum(n for n,_ in held)
+    return [b for _,b in held]
 
 def mean_loss(
     model, # behind the four methods
