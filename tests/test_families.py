@@ -318,6 +318,16 @@ def test_what_is_lost_is_counted_across_pieces(families, tmp_path, monkeypatch):
         assert abs(figures["characters_lost"] - whole) <= 1 and figures.get("documents_changed", 0) == (whole > 0)
 
 
+@pytest.mark.parametrize("pieces,lost,changed", [
+    ([("the sea", True), (" the land", False)], 0, 0), ([("the\nsea", True), (" the land", True), ("", False)], 1, 1), ([("the", True), (" sea\n\na\xffb\nc", False), ("x\ny", False)], 4, 3),
+    ([("a\xffb\nb", True), (" c\nc", True), (" d", False)], 2, 1), ([("a\nb", True)], 1, 1)])
+def test_what_is_lost_in_pieces(families, pieces, lost, changed):
+    from textgen.text.dataset import _Losses
+    losses = _Losses(Codec(families("t5")))
+    for text,more in pieces: losses.add([o for o in text.encode("latin1").split(SEP) if o], more)
+    figures = losses.figures()
+    assert (figures["characters"], figures["documents"])==(lost, changed)
+
 def test_the_terminal_says_what_is_lost(families, cli, tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo", encoding="utf-8")
     said = cli("encode", tmp_path / "a.txt", "--tokenizer", families("t5"), "--out", tmp_path / "a.tokens")
