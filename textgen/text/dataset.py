@@ -338,7 +338,8 @@ class _Losses:
     "Counts the characters and documents that do not come back."
     def __init__(self, codec):
         self.codec, self.active = codec, not codec.lossless
-        self.kinds, self.documents, self.compared, self.changed = Counter(), 0, 0, False
+        self.kinds, self.documents, self.compared = Counter(), 0, 0
+        self.open, self.changed = False, False  # a document goes on in the next call; it has changed already
 
     def add(self,
         docs, # UTF-8 of documents; the first may go on with the last of the call before
@@ -347,10 +348,11 @@ class _Losses:
         "Compare documents with what their ids decode to."
         if not self.active: return
         if self.compared>=COMPARED: self.active = False
+        if self.open and docs: docs = [docs[0].removeprefix(b" "), *docs[1:]]  # the blank at which it was cut
         changed = self._changed(docs) if self.active else np.zeros(len(docs), bool)
         if len(changed): changed[0] |= self.changed
         elif not more: changed = np.array([self.changed])
-        self.changed = bool(changed[-1]) if more and len(changed) else more and self.changed
+        self.open, self.changed = more, bool(changed[-1]) if more and len(changed) else more and self.changed
         self.documents += int(changed[:-1].sum() if more else changed.sum())
 
     def _changed(self, docs):
