@@ -38,6 +38,7 @@ def file_name(isa):
 
 def compiler():
     "The command of a C compiler: of $CC, else the first that is found."
+    if os.name == "nt": raise CannotBuild("on Windows it is not built: GCC does not align the stack for wide vectors there")
     for command in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if command and shutil.which(command.split()[0]): return command.split()
     raise CannotBuild("no C compiler (cc, gcc or clang) was found")
@@ -45,7 +46,9 @@ def compiler():
 
 def _run(command):
     r = subprocess.run([*map(str, command)], capture_output=True, text=True)
-    if r.returncode: raise CannotBuild(f"{command[0]} failed: {(r.stderr or r.stdout).strip()[-2000:]}")
+    if r.returncode == 0: return
+    lines = (r.stderr + r.stdout).strip().splitlines() or ["no message"]
+    raise CannotBuild(f"{command[0]} failed: {next((o for o in lines if 'error' in o.lower()), lines[-1])}")
 
 
 def _compile(cc, isa, flags, to):
