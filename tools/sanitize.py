@@ -4,6 +4,7 @@ In a copy of the package the libraries are made again with both, and the tests t
 tensor, or an operation that C leaves undefined, ends the run. Where the compiler has no sanitizer this says so and ends well.
 """
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -24,14 +25,23 @@ library().textgen_norm(CNorm(weight=torch.ones(16), size=32), torch.ones(1, 32),
 """
 
 
-def runtime():
-    "The sanitizer's library, which has to be there before Python is; None where the compiler has none."
-    try: cc = variants.compiler()
-    except variants.CannotBuild: return None
-    for name in ("libasan.so", "libclang_rt.asan.so", f"libclang_rt.asan-{os.uname().machine}.so"):
+def library(cc, *names):
+    "The path of the first of these libraries that the compiler has, or None."
+    for name in names:
         path = subprocess.run([*cc, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
         if os.path.isabs(path) and os.path.exists(path): return path
     return None
+
+
+def runtime():
+    """What has to be loaded before Python is; None where the compiler has no sanitizer.
+
+    The C++ library too: AddressSanitizer looks for its exceptions when it starts, and torch and matplotlib throw them later.
+    """
+    try: cc = variants.compiler()
+    except variants.CannotBuild: return None
+    asan = library(cc, "libasan.so", "libclang_rt.asan.so", f"libclang_rt.asan-{platform.machine()}.so")
+    return asan and " ".join(filter(None, [asan, library(cc, "libstdc++.so.6")]))
 
 
 def sanitized(folder, isas):
@@ -47,9 +57,12 @@ def able():
     return [isa for isa in ISAS if isa in variants.variants() and probe.textgen_cpu_supports(isa.encode())]
 
 
-def checked(command, env):
-    code = subprocess.run([*map(str, command)], env=env, cwd=ROOT).returncode
-    if code: sys.exit(f"textgen: {' '.join(map(str, command))} failed under the sanitizers")
+def checked(command, env, reports):
+    "Run a command; what the sanitizers report goes to files, since pytest would swallow it."
+    own = dict(env, ASAN_OPTIONS=f"{env['ASAN_OPTIONS']}:log_path={reports}/report")
+    code = subprocess.run([*map(str, command)], env=own, cwd=ROOT).returncode
+    for p in sorted(reports.glob("report*")): print(p.read_text(errors="replace")[:4000], file=sys.stderr)
+    if code: sys.exit(f"textgen: {' '.join(map(str, command))} failed under the sanitizers (exit code {code})")
 
 
 def run(folder, isas, preload, arguments):
@@ -61,8 +74,8 @@ def run(folder, isas, preload, arguments):
     for isa in isas:
         print(f"{isa}: with AddressSanitizer and UndefinedBehaviorSanitizer", flush=True)
         own = dict(env, TEXTGEN_ISA=isa)
-        checked([*pytest, *(arguments or TESTS)], own)
-        checked([Path(sys.executable).parent/"nbdev_test", "--path", "nbs/generation/42_native.ipynb", "--n_workers", "0"], own)
+        checked([*pytest, *(arguments or TESTS)], own, folder)
+        checked([Path(sys.executable).parent/"nbdev_test", "--path", "nbs/generation/42_native.ipynb", "--n_workers", "0"], own, folder)
 
 
 def main():
