@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 SOURCES = sorted(HERE.glob("*.c"))
 
 # The best last: the names of the variants and the flags of each. `generic` runs on every processor of its kind (on x86-64
-# it is SSE2, on ARM NEON) and tells which of the others may be used. Their order of preference is ISAS in nbs/34_native.ipynb.
+# it is SSE2, on ARM NEON) and tells which of the others may be used. Their order of preference is ISAS in nbs/generation/42_native.ipynb.
 _AVX2 = ["-mavx2", "-mfma"]
 _AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 X86_64 = {"generic": [], "avx2": _AVX2, "avx512": _AVX512, "avx512-vnni": [*_AVX512, "-mavx512vnni"]}
@@ -48,6 +48,8 @@ def file_name(isa):
 
 def compiler():
     "The command of a C compiler: of $CC, else the first that is found."
+    if os.name == "nt":
+        raise CannotBuild("on Windows it is not built: GCC does not align the stack for wide vectors there")
     for command in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if command and shutil.which(command.split()[0]):
             return command.split()
@@ -56,8 +58,10 @@ def compiler():
 
 def _run(command):
     r = subprocess.run([*map(str, command)], capture_output=True, text=True)
-    if r.returncode:
-        raise CannotBuild(f"{command[0]} failed: {(r.stderr or r.stdout).strip()[-2000:]}")
+    if r.returncode == 0:
+        return
+    lines = (r.stderr + r.stdout).strip().splitlines() or ["no message"]
+    raise CannotBuild(f"{command[0]} failed: {next((o for o in lines if 'error' in o.lower()), lines[-1])}")
 
 
 def _compile(cc, isa, flags, to):

@@ -5,6 +5,7 @@ tensor, or an operation that C leaves undefined, ends the run. Where the compile
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -25,17 +26,26 @@ library().textgen_norm(CNorm(weight=torch.ones(16), size=32), torch.ones(1, 32),
 """
 
 
-def runtime():
-    "The sanitizer's library, which has to be there before Python is; None where the compiler has none."
-    try:
-        cc = variants.compiler()
-    except variants.CannotBuild:
-        return None
-    for name in ("libasan.so", "libclang_rt.asan.so", f"libclang_rt.asan-{os.uname().machine}.so"):
+def library(cc, *names):
+    "The path of the first of these libraries that the compiler has, or None."
+    for name in names:
         path = subprocess.run([*cc, f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
         if os.path.isabs(path) and os.path.exists(path):
             return path
     return None
+
+
+def runtime():
+    """What has to be loaded before Python is; None where the compiler has no sanitizer.
+
+    The C++ library too: AddressSanitizer looks for its exceptions when it starts, and torch and matplotlib throw them later.
+    """
+    try:
+        cc = variants.compiler()
+    except variants.CannotBuild:
+        return None
+    asan = library(cc, "libasan.so", "libclang_rt.asan.so", f"libclang_rt.asan-{platform.machine()}.so")
+    return asan and " ".join(filter(None, [asan, library(cc, "libstdc++.so.6")]))
 
 
 def sanitized(folder, isas):
@@ -53,10 +63,14 @@ def able():
     return [isa for isa in ISAS if isa in variants.variants() and probe.textgen_cpu_supports(isa.encode())]
 
 
-def checked(command, env):
-    code = subprocess.run([*map(str, command)], env=env, cwd=ROOT).returncode
+def checked(command, env, reports):
+    "Run a command; what the sanitizers report goes to files, since pytest would swallow it."
+    own = dict(env, ASAN_OPTIONS=f"{env['ASAN_OPTIONS']}:log_path={reports}/report")
+    code = subprocess.run([*map(str, command)], env=own, cwd=ROOT).returncode
+    for p in sorted(reports.glob("report*")):
+        print(p.read_text(errors="replace")[:4000], file=sys.stderr)
     if code:
-        sys.exit(f"textgen: {' '.join(map(str, command))} failed under the sanitizers")
+        sys.exit(f"textgen: {' '.join(map(str, command))} failed under the sanitizers (exit code {code})")
 
 
 def run(folder, isas, preload, arguments):
@@ -76,7 +90,7 @@ def run(folder, isas, preload, arguments):
     for isa in isas:
         print(f"{isa}: with AddressSanitizer and UndefinedBehaviorSanitizer", flush=True)
         own = dict(env, TEXTGEN_ISA=isa)
-        checked([*pytest, *(arguments or TESTS)], own)
+        checked([*pytest, *(arguments or TESTS)], own, folder)
         checked(
             [
                 Path(sys.executable).parent / "nbdev_test",
@@ -86,6 +100,7 @@ def run(folder, isas, preload, arguments):
                 "0",
             ],
             own,
+            folder,
         )
 
 
