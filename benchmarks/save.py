@@ -40,7 +40,7 @@ def run(shape, repeat):
     "Milliseconds of steps, of saves with and without state, of save_pretrained; MB a save adds."
     import numpy as np
     from textgen import TextGen, TokenDataset
-    from textgen import trainer
+    from textgen.training import trainer
     from textgen.training.callback import NoView, pl
     from textgen.text.tokenizer import Codec
     rows, window, vocab, steps = SHAPES[shape]

@@ -3,7 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 from hypothesis import given as texts_given, strategies as st
-from textgen import CacheError, TokenDataset, dataset
+from textgen import CacheError, TokenDataset
+from textgen.text import dataset
 from textgen.text.dataset import COMPRESSION, HEADER
 from textgen.text.tokenizer import Codec
 

@@ -225,7 +225,7 @@ def test_fine_tune(cli, model_folder, cache, tmp_path):
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch):
     "The device that is asked for is where the steps are computed."
-    from textgen import trainer
+    from textgen.training import trainer
     from textgen.models.model import pick_device
     seen, make = [], trainer.make_trainer
     monkeypatch.setattr(

@@ -226,7 +226,7 @@ def test_no_compiler(monkeypatch, tmp_path):
 
 
 def compile_there(cache, pipe):
-    from textgen import fast
+    from textgen.generation import fused as fast
     fast._lib.clear()
     os.environ["TEXTGEN_CACHE"] = str(cache)
     pipe.send(fast.library(wait=True) is not None)

@@ -150,8 +150,8 @@ def test_a_stream_has_no_half_characters(tok):
 
 def test_longer_than_the_context(write, capsys, monkeypatch):
     "The window slides, as often as needed, and that is said once."
-    from textgen import generation
-    monkeypatch.setattr(generation, "_said", set())
+    from textgen.generation import loop
+    monkeypatch.setattr(loop, "_said", set())
     out = write(n=3, max_new_tokens=300, min_new_tokens=300)
     assert [len(s.tokens) for s in out]==[300]*3 and capsys.readouterr().err.count("longer than")==1
     assert [s.text for s in out]==[s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
