@@ -103,3 +103,34 @@ def test_lowest_versions(asked, pinned): assert lowest.lowest(asked) == pinned
 
 
 def test_every_requirement_has_a_lowest_version(): assert len({*map(lowest.lowest, lowest.requirements())}) >= 18
+
+
+# ---- what is imported from textgen is there
+ROOT = Path(__file__).parents[1]
+
+
+def programs():
+    "The source of every test, benchmark, tool and notebook cell."
+    for folder in ("tests", "benchmarks", "tools"):
+        for p in sorted((ROOT/folder).glob("*.py")): yield p.name, p.read_text(encoding="utf-8")
+    for p in sorted((ROOT/"nbs").rglob("*.ipynb")):
+        cells = json.loads(p.read_text(encoding="utf-8"))["cells"]
+        for c in cells:
+            if c["cell_type"] == "code": yield p.name, "".join(c["source"])
+
+
+def parsed(source):
+    "A syntax tree; an empty one for a cell with magics."
+    try: return ast.parse(source)
+    except SyntaxError: return ast.parse("")
+
+
+def test_names_come_from_this_tree():
+    "An older install beside it must not lend modules that are gone here: `from textgen import trainer`."
+    import textgen
+    package = ROOT/"textgen"
+    modules = {p.stem for p in package.iterdir() if p.suffix == ".py" or p.is_dir()}
+    known = modules | {*textgen.__all__} | {"__version__"}
+    asked = [(name, a.name) for name, source in programs() for n in ast.walk(parsed(source))
+             if isinstance(n, ast.ImportFrom) and n.module == "textgen" and not n.level for a in n.names]
+    assert len(asked) > 50 and [o for o in asked if o[1] not in known] == []
