@@ -71,7 +71,8 @@ def install(constraints):
     "Make the environment."
     if not python().exists(): run(sys.executable, "-m", "venv", "--clear", ENV)
     pip = [python(), "-m", "pip", "install", "-q", "-c", constraints]
-    run(*pip, *requirements(), "pytest", "hypothesis", "pandas", "pyarrow")
+    # pandas and pyarrow are those that go with the lowest numpy
+    run(*pip, *requirements(), "pytest", "hypothesis", "pandas<2.3", "pyarrow<18")
     run(python(), "-m", "pip", "install", "-q", "--no-deps", "-e", ".")
 
 

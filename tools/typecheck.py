@@ -9,34 +9,57 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import tomllib
 from pathlib import Path
 
+import patched
 import ratchet
 
 ROOT = Path(__file__).parent.parent
+NO_PYRIGHT = "pyright did not run; install it with: pip install 'pyright[nodejs]'"
 
 
-def run_pyright():
-    "What pyright finds: a list of its diagnostics."
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
+def settings():
+    "The settings of pyright, for a folder that holds the package alone."
+    return tomllib.loads((ROOT/"pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]
+
+
+def run_pyright(folder):
+    "What pyright finds in a folder: a list of its diagnostics."
+    (folder/"pyrightconfig.json").write_text(json.dumps(settings()), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pyright",
+        "--outputjson",
+        "--pythonpath",
+        sys.executable,
+        "--project",
+        str(folder),
+    ]
     env = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # no word about newer versions: this one is pinned
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, encoding="utf-8")
-    try:
-        return json.loads(done.stdout)["generalDiagnostics"]
-    except (ValueError, KeyError):
-        sys.exit(f"pyright did not run; install it with: pip install 'pyright[nodejs]'\n{done.stdout}{done.stderr}")
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
+    try: return json.loads(done.stdout)["generalDiagnostics"]
+    except (ValueError, KeyError): sys.exit(f"{NO_PYRIGHT}\n{done.stdout}{done.stderr}")
 
 
-def problems(diagnostics):
+def in_words(diagnostic, lines):
+    "A diagnostic with the line of the exported module."
+    line = lines[diagnostic["range"]["start"]["line"]]
+    return f"line {line}: {diagnostic['message'].splitlines()[0]} ({diagnostic.get('rule', 'syntax')})"
+
+
+def problems():
     "The errors of each module, in words."
     found = {}
-    for o in diagnostics:
-        if o["severity"] != "error": continue
-        name = Path(o["file"]).resolve().relative_to(ROOT.resolve()).as_posix()
-        message = o["message"].splitlines()[0]
-        found.setdefault(name, []).append(
-            f"line {o['range']['start']['line'] + 1}: {message} ({o.get('rule', 'syntax')})"
-        )
+    with tempfile.TemporaryDirectory() as d:
+        folder = Path(d).resolve()
+        origin = patched.write_package(ROOT/"textgen", folder/"textgen")
+        for o in run_pyright(folder):
+            path = Path(o["file"]).resolve()
+            name = path.relative_to(folder).as_posix()
+            if o["severity"] == "error": found.setdefault(name, []).append(in_words(o, origin[path]))
     return found
 
 
@@ -51,7 +74,7 @@ def arguments():
 
 def main():
     asked = arguments()
-    found = problems(run_pyright())
+    found = problems()
     if asked.names:
         for name, lines in found.items():
             if any(n in name for n in asked.names): print(*(f"{name}: {o}" for o in lines), sep="\n")
