@@ -1,6 +1,7 @@
 "Batches: a function of seed and step, little filled up, and models of both kinds learn from them."
 import threading
 from collections import Counter
+from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -57,7 +58,8 @@ def test_two_epochs_split_the_same_text_elsewhere(data, codec):
 
 # ---- epochs
 class Stream:
-    "Tokens that are their own places."
+    "Tokens that are their own places, and no token with which a text begins."
+    codec, end = SimpleNamespace(begin_ids=[]), None
     def __init__(self, n, docs=1, groups=None):
         self.tokens, self.info = np.arange(n), dict(groups=groups) if groups else {}
         self.starts = np.linspace(0, n, docs+1).astype(int)
