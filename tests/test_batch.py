@@ -65,6 +65,14 @@ class Stream:
         self.starts = np.linspace(0, n, docs+1).astype(int)
     def __len__(self): return len(self.starts)-1
 
+def test_an_epoch_shows_every_token_and_every_begin():
+    w = Windows(Stream(1000, docs=50), 64, 7, seed=3, begin=[1000])
+    flat = np.concatenate([w[k] for k in range(-(-3*w.cells//7))])
+    assert w.cells==-(-1050//64)
+    for e in range(3):
+        seen = np.bincount(flat[e*w.cells:(e+1)*w.cells,1:].ravel(), minlength=1001)
+        assert seen.min()>=1 and seen[1000]>=50 and seen.sum()<1050+64
+
 @pytest.mark.parametrize("n, window, rows", [(40, 8, 3), (41, 8, 3), (1000, 64, 7), (9, 8, 5), (65, 64, 130)])
 def test_an_epoch_shows_every_token(n, window, rows):
     "Whatever the number of rows: an epoch may end within a batch."
