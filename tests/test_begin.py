@@ -315,7 +315,7 @@ def test_an_empty_prompt_of_a_mixture(codecs):
 
 def _plain_loss(tg, codec, documents, window, by):
     "Mean loss of all tokens but begins, with transformers alone; context is what lies in the window."
-    model, ids, counts = tg.model.eval(), [], []
+    model = tg.model.eval()
     drop = 1 if codec.begin_ids == [codec.end] else 0
     parts = documents if by != "stream" else [documents[0][:drop] + [i for d in documents for i in d[drop:]]]
     nats = n = 0
