@@ -311,7 +311,7 @@ def test_what_is_lost_is_counted_across_pieces(families, tmp_path, monkeypatch):
     text = "the sea and\nthe land " * 3000
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     monkeypatch.setattr(corpus.read_chunks, "__defaults__", ("utf-8", True, 5_000))
-    monkeypatch.setattr(corpus, "CHUNK", 5_000)
+    monkeypatch.setattr(corpus, "PIECE_BYTES", 5_000)
     for name in ("t5", "llama2", "mistral"):
         figures = TokenDataset.from_files(tmp_path / "a.txt", families(name)).describe()
         whole = Codec(families(name)).lost(text).total()

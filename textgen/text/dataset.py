@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'VERSION', 'HEADER', 'ALIGN', 'CHUNK', 'BIN', 'PACKED_BIN',
            'Description']
 
 # %% ../../nbs/text/14_dataset.ipynb #0b35896d
-import ctypes,gzip,html,itertools,mmap,os,re,tempfile,zlib
+import ctypes,gzip,itertools,mmap,os,re,tempfile,zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Real
