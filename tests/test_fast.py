@@ -7,8 +7,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from textgen.api import TextGen
 from textgen.core import ModelError, uniforms
-from textgen.models.model import wrap
+from textgen.models.model import add_lora, wrap
+from textgen.settings import GenerateSettings
 from textgen.generation.sampling import draw, filtered
 
 fast = pytest.importorskip("textgen.generation.fused")
@@ -197,6 +199,52 @@ def test_models_without_a_plan_stay_as_they_are():
     with pytest.raises(ModelError, match="int8"): engine.faster(m, quantize="int3")
 
 
+@pytest.mark.parametrize("error, reason", [
+    (fast.Unfit("a sliding window"), "fused: a sliding window"),
+    (KeyError("rope_theta"), "fused: KeyError: 'rope_theta'"),
+    (RuntimeError("out of memory"), "fused: RuntimeError: out of memory")])
+def test_why_a_model_writes_by_itself(error, reason, monkeypatch):
+    m = make("gpt2")
+    assert (m.engine, m.why_not_faster) == ("plain", "")
+    def read(model, make): raise error
+    monkeypatch.setitem(fast.FAMILIES, "gpt2", read)
+    assert engine.faster(m, native=False) is m and m.engine == "plain" and m.why_not_faster == reason
+    if native.library(): assert engine.faster(m) is m and m.why_not_faster == f"native{reason[5:]}; {reason}"
+
+
+def test_an_error_that_no_reader_makes_is_not_hidden(monkeypatch):
+    def read(model, make): raise ZeroDivisionError("a mistake of ours")
+    monkeypatch.setitem(fast.FAMILIES, "gpt2", read)
+    with pytest.raises(ZeroDivisionError, match="a mistake of ours"): engine.faster(make("gpt2"))
+
+
+def test_why_not_faster_of_other_families_and_adapters():
+    config = dict(hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64)
+    m = wrap(AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt_neox", **{**small, **config})).eval())
+    assert engine.faster(m) is m and m.why_not_faster == "no faster engine reads models of type 'gpt_neox'"
+    m = make("gpt2")
+    f = engine.faster(m)
+    add_lora(m.model, dict(r=2))
+    assert engine.faster(m) is m and m.why_not_faster.startswith("the model has an adapter") and f.why_not_faster == native.why_no_library()
+
+
+def test_the_engine_of_a_textgen(model_folder, monkeypatch):
+    tg = TextGen(model_folder, device="cpu")
+    f = engine.faster(tg.wrapped)
+    assert repr(tg.engine) == (f"{f.engine}: {f.why_not_faster}" if f.why_not_faster else f.engine) and tg.engine.name == f.engine
+    monkeypatch.setattr(engine, "library", lambda: None)
+    assert tg.engine.name == "fused float32"
+    tg._writer(GenerateSettings(seed=0, batch_invariant=True))
+    assert tg.wrapped.why_not_faster == "batch_invariant was asked for, and a text of fused float32 depends on its batch"
+    add_lora(tg.model, dict(r=2))
+    assert repr(tg.engine).startswith("plain: the model has an adapter")
+    tg.quantize = "int8"
+    with pytest.raises(ModelError, match="merge it first"): tg.engine
+    monkeypatch.setitem(sys.modules, "textgen.generation.engine", None)
+    tg.quantize = None
+    assert tg.engine.name == "plain" and "cannot be imported" in tg.engine.why_not_faster
+
+
 def test_a_wrong_plan_is_found_out(monkeypatch):
     def upside_down(model, make):
         p = fast.gpt2_plan(model, make)
@@ -205,6 +253,16 @@ def test_a_wrong_plan_is_found_out(monkeypatch):
     monkeypatch.setitem(fast.FAMILIES, "gpt2", upside_down)
     m = make("gpt2")
     assert engine.faster(m, native=False) is m and engine.faster(m) is m
+    assert "differed from the model itself by" in m.why_not_faster
+
+
+def test_no_numbers_are_not_trusted(monkeypatch):
+    "A plan whose logits are NaN is as wrong as one that is far away."
+    def broken(model, make): return fast.gpt2_plan(model, lambda w, b: make(w*torch.nan, b))
+    monkeypatch.setitem(fast.FAMILIES, "gpt2", broken)
+    m = make("gpt2")
+    assert engine.faster(m, native=False) is m and "by inf" in m.why_not_faster
+    assert engine.faster(m) is m
 
 
 def test_trained_weights_make_new_ones():

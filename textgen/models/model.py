@@ -569,6 +569,8 @@ def clear(self:State, rows)->State:
 class CausalModel:
     "A model in which the text continues itself."
     kind, continues = "causal", True
+    engine = "plain" # what writes; a faster engine has another name
+    why_not_faster = "" # set by `43_engine` where it found nothing faster
     def __init__(self, model): # a transformers causal model
         self.model, takes = model, inspect.signature(model.forward).parameters
         self.prepared = None  # what a faster engine holds of the weights, see `41_fused`
@@ -672,6 +674,8 @@ def loss(self:CausalModel,
 class Seq2SeqModel:
     "A model in which an output answers an input."
     kind, continues = "seq2seq", False
+    engine = "plain" # what writes; a faster engine has another name
+    why_not_faster = "" # set by `43_engine` where it found nothing faster
     def __init__(self, model): # a transformers model with encoder and decoder
         self.model, takes = model, inspect.signature(model.forward).parameters
         self.prepared = None  # as in `CausalModel`
