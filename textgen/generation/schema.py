@@ -14,117 +14,227 @@ from .loop import token_bytes, _is_byte_level
 from ..settings import as_schema
 
 # %% ../../nbs/generation/45_schema.ipynb #a50e0393
-def _quoted(text): return json.dumps(text, ensure_ascii=True)
+def _check_template(template, names, between):
+    "Refuses a template whose fields could not be told apart."
+    if not names or len(set(names))<len(names):
+        raise GenerateError(
+            f"fields must be a template such as '{{title}}\\n\\n{{text}}', with each name once, got {template!r}"
+        )
+    if not all(between):
+        raise GenerateError(
+            f"{template!r}: something must stand between two fields, or nobody can tell where one ends"
+        )
 
-def template_parts(template): # -> the names, and what stands before, between and after them: one more
-    "The parts of a template such as \"{title}\\n\\n{text}\"."
-    parts = re.split(r"\{(\w+)\}", template)
-    names, texts = parts[1::2], parts[::2]
-    if not names or len(set(names))<len(names): raise GenerateError(f"fields must be a template such as '{{title}}\\n\\n{{text}}', with each name once, got {template!r}")
-    if not all(texts[1:-1]): raise GenerateError(f"{template!r}: something must stand between two fields, or nobody can tell where one ends")
+# %% ../../nbs/generation/45_schema.ipynb #666c33a6
+def template_parts(
+    template:str, # such as "{title}\n\n{text}"
+)->tuple: # the names, and the texts before, between and after them: one more
+    "The parts of a template."
+    pieces = re.split(r"\{(\w+)\}", template)
+    names, texts = pieces[1::2], pieces[::2]
+    _check_template(template, names, texts[1:-1])
     return names, texts
+
+# %% ../../nbs/generation/45_schema.ipynb #bf775acf
+def _quoted(text):
+    "A text as a literal of the grammar."
+    return json.dumps(text, ensure_ascii=True)
+
+def _literal(text):
+    "A text that must stand there, as a list of literals; no text needs none."
+    return [_quoted(text)] if text else []
 
 def _field(after):
     "The grammar of one field: any text without what stands `after` it."
-    return rf"(/(.|\n)+/ & ~(/(.|\n)*/ {_quoted(after)} /(.|\n)*/))" if after else r"/(.|\n)+/"
+    anything = r"/(.|\n)+/"
+    if not after: return anything
+    return rf"({anything} & ~(/(.|\n)*/ {_quoted(after)} /(.|\n)*/))"
 
+# %% ../../nbs/generation/45_schema.ipynb #e32defb4
 def _fields_grammar(template):
-    names, texts = template_parts(template)
-    inner = [p for after in texts[1:] for p in (_field(after), _quoted(after) if after else "")]
-    return "start: TEXT\nTEXT: " + " ".join(p for p in [_quoted(texts[0]) if texts[0] else "", *inner] if p)
+    "The grammar of a template."
+    names, (before, *texts) = template_parts(template)
+    inner = [part for after in texts for part in (_field(after), *_literal(after))]
+    sequence = [*_literal(before), *inner]
+    return "start: TEXT\nTEXT: " + " ".join(sequence)
 
 # %% ../../nbs/generation/45_schema.ipynb #faabbe4d
-def grammar(schema, spell=lambda text: text):
-    "A schema, as `as_schema` gives it, in llguidance's language."
-    (kind, v), = schema.items()
-    if kind=="choice": return "start: " + " | ".join(_quoted(spell(o)) for o in v)
-    if kind=="regex": return "start: TEXT\nTEXT: /" + optional("llguidance", "schema", "a schema", GenerateError).regex_to_lark(v) + "/"
-    if kind=="json": return f"start: %json {json.dumps(v)}"
-    return _fields_grammar(v)
+def _regex_grammar(pattern):
+    "The grammar of a regular expression."
+    ll = optional("llguidance", "schema", "a schema", GenerateError)
+    return f"start: TEXT\nTEXT: /{ll.regex_to_lark(pattern)}/"
+
+def grammar(
+    schema:dict, # as `as_schema` gives it
+    spell=lambda text: text, # how the tokenizer spells a choice
+)->str: # in llguidance's language
+    "The grammar of a schema."
+    (kind, value), = schema.items()
+    if kind=="choice": return "start: " + " | ".join(_quoted(spell(o)) for o in value)
+    if kind=="regex": return _regex_grammar(value)
+    if kind=="json": return f"start: %json {json.dumps(value)}"
+    return _fields_grammar(value)
 
 # %% ../../nbs/generation/45_schema.ipynb #b5fccd5a
-_probe = "The sea, WE said:\n\n2 é"
+_PROBE = "The sea, WE said:\n\n2 é"
 
-def plain_bytes(codec):
-    "The bytes of each token, and whether a text that they spell is the text itself (but for a blank at its beginning); where not, a name for each token."
+def _spells_itself(codec, tokens):
+    "Whether the bytes of the tokens spell the text, but for a blank at its beginning."
+    ids = codec.encode(_PROBE)
+    spelled = b"".join(tokens[i] for i in ids).decode("utf-8", "replace")
+    return spelled.lstrip(" ")==codec.decode(ids).lstrip(" ")
+
+# %% ../../nbs/generation/45_schema.ipynb #1a837573
+def plain_bytes(
+    codec, # a tokenizer as `Codec`
+)->tuple: # the bytes of each token, or a name for each; whether they spell the text itself
+    "The bytes of each token, where these are those of the text; else a name for each token."
     spelled = token_bytes(codec)
     if _is_byte_level(codec): return spelled, True
     plain = [b.replace("▁".encode(), b" ") for b in spelled]
-    ids = codec.encode(_probe)
-    ok = b"".join(plain[i] for i in ids).decode("utf-8", "replace").lstrip(" ")==codec.decode(ids).lstrip(" ")
-    return (plain, True) if ok else ([f"{i};".encode() for i in range(len(spelled))], False)
+    if _spells_itself(codec, plain): return plain, True
+    names = [f"{i};".encode() for i in range(len(spelled))]
+    return names, False
 
+# %% ../../nbs/generation/45_schema.ipynb #7ba68255
 class _Vocabulary:
     "A vocabulary as llguidance asks for it."
     def __init__(self, codec, tokens):
-        self.codec, self.tokens, self.eos_token_id, self.bos_token_id = codec, tokens, codec.end, None
+        self.codec = codec
+        self.tokens = tokens
+        self.eos_token_id = codec.end
+        self.bos_token_id = None
         self.special_token_ids = sorted({codec.end, *codec.tokenizer.all_special_ids})
-        self.id_of, self.longest = {b:i for i,b in reversed([*enumerate(tokens)]) if b}, max(map(len, tokens))
+        self.id_of = {b: i for i,b in reversed([*enumerate(tokens)]) if b}
+        self.longest = max(map(len, tokens))
+
     def __call__(self, data:bytes):
         "The ids that spell `data`: the tokenizer's own where they do, else the longest token each time."
         ids = self.codec.encode(data.decode("utf-8", "replace"))
-        return ids if b"".join(self.tokens[i] for i in ids)==data else self.greedy(data)
-    def greedy(self, data):
-        ids = []
-        while data:
-            n = next((n for n in range(min(self.longest, len(data)), 0, -1) if data[:n] in self.id_of), None)
-            if n is None: break
-            ids.append(self.id_of[data[:n]]); data = data[n:]
-        return ids
+        spelled = b"".join(self.tokens[i] for i in ids)
+        return ids if spelled==data else self.greedy(data)
+
+# %% ../../nbs/generation/45_schema.ipynb #48789ff8
+@patch
+def _longest_token(self:_Vocabulary, data):
+    "The longest token that `data` begins with; no bytes where there is none."
+    most = min(self.longest, len(data))
+    beginnings = (data[:n] for n in range(most, 0, -1))
+    return next((b for b in beginnings if b in self.id_of), b"")
+
+@patch
+def greedy(self:_Vocabulary, data):
+    "The ids of the longest tokens, one after the other."
+    ids = []
+    while token := self._longest_token(data):
+        ids.append(self.id_of[token])
+        data = data[len(token):]
+    return ids
 
 # %% ../../nbs/generation/45_schema.ipynb #000ff294
+def _begins_with_blank(codec):
+    "Whether the tokenizer begins a text with a blank that decoding takes away."
+    if _is_byte_level(codec): return False
+    ids = codec.encode("a")
+    return len(ids)>0 and codec.fast.id_to_token(ids[0]).startswith("▁")
+
+def _check_codec(codec, plain, schema):
+    "Refuses a tokenizer with which the schema cannot be kept."
+    if not plain and "choice" not in schema:
+        raise GenerateError(
+            "this tokenizer writes capitals and newlines with markers, which a pattern would see in place of the text; "
+            "give a list of choices, or use a model with a byte-level tokenizer"
+        )
+
+# %% ../../nbs/generation/45_schema.ipynb #e5b02db2
+def _spelled_grammar(codec, schema, tokens):
+    "The grammar of a schema, in the bytes of the tokens."
+    def spell(text): return b"".join(tokens[i] for i in codec.encode(text)).decode()
+    text = grammar(schema, spell)
+    if "choice" in schema or not _begins_with_blank(codec): return text
+    return text.replace("start: ", 'start: " "? ', 1)
+
+# %% ../../nbs/generation/45_schema.ipynb #bf13277e
 class Guide:
     "Keeps a schema: knows which tokens may come next in each text."
-    def __init__(self, codec, schema): # schema: anything `as_schema` takes
-        self.ll, self.schema = optional("llguidance", "schema", "a schema", GenerateError), as_schema(schema)
-        if codec.end is None: raise GenerateError("a schema needs a tokenizer with a token that ends a text; this one has none")
+    def __init__(self,
+        codec, # the tokenizer, as `Codec`
+        schema, # anything `as_schema` takes
+    ):
+        self.ll = optional("llguidance", "schema", "a schema", GenerateError)
+        self.schema = as_schema(schema)
+        if codec.end is None:
+            raise GenerateError("a schema needs a tokenizer with a token that ends a text; this one has none")
         tokens, plain = plain_bytes(codec)
-        if not plain and "choice" not in self.schema:
-            raise GenerateError("this tokenizer writes capitals and newlines with markers, which a pattern would see in place of the text; give a list of choices, or use a model with a byte-level tokenizer")
+        _check_codec(codec, plain, self.schema)
         self.vocabulary = self.ll.LLTokenizer(self.ll.TokenizerWrapper(_Vocabulary(codec, tokens)))
-        spell = lambda text: b"".join(tokens[i] for i in codec.encode(text)).decode()
-        self.first = self._matcher(grammar(self.schema, spell), codec, plain)
+        self.first = self._matcher(_spelled_grammar(codec, self.schema, tokens))
 
 # %% ../../nbs/generation/45_schema.ipynb #53121545
 @patch
-def _matcher(self:Guide, text, codec, plain):
+def _matcher(self:Guide, text):
     "A matcher at the beginning of a text, or an error that says what is wrong with the schema."
-    ids = codec.encode("a")
-    if plain and "choice" not in self.schema and not _is_byte_level(codec) and len(ids) and codec.fast.id_to_token(ids[0]).startswith("▁"): text = text.replace("start: ", 'start: " "? ', 1)
-    m = self.ll.LLMatcher(self.vocabulary, self.ll.LLMatcher.grammar_from_lark(text), log_level=0)
-    if m.is_error(): raise GenerateError(f"the schema {next(iter(self.schema.values()))!r} cannot be used ({first_line(Exception(m.get_error()))})")
+    lark = self.ll.LLMatcher.grammar_from_lark(text)
+    m = self.ll.LLMatcher(self.vocabulary, lark, log_level=0)
+    if m.is_error():
+        schema, = self.schema.values()
+        why = first_line(Exception(m.get_error()))
+        raise GenerateError(f"the schema {schema!r} cannot be used ({why})")
     return m
 
-@patch
-def start(self:Guide):
-    "What keeps the schema in one text."
-    return _Keeper(self.first.deep_copy())
-
+# %% ../../nbs/generation/45_schema.ipynb #e422c4c9
 class _Keeper:
+    "Keeps the schema in one text."
     def __init__(self, matcher): self.matcher = matcher
+
     def take(self, token)->bool: # whether the text is complete, and nothing can come
         "Note a token."
         self.matcher.consume_token(token)
         return self.matcher.is_stopped()
 
-# %% ../../nbs/generation/45_schema.ipynb #67e20497
 @patch
-def allowed(self:Guide, keepers, size)->np.ndarray: # bool [len(keepers), size]
+def start(self:Guide)->_Keeper:
+    "What keeps the schema in one text."
+    return _Keeper(self.first.deep_copy())
+
+# %% ../../nbs/generation/45_schema.ipynb #67e20497
+def _unpacked(bits, n):
+    "The first `n` bits of each row, as zeros and ones."
+    flat = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")
+    return flat[:,:n]
+
+@patch
+def allowed(self:Guide,
+    keepers:list, # what `start` gave, one a text
+    size:int, # number of logits
+)->np.ndarray: # bool [len(keepers), size]
     "Which tokens may come next, in each text."
-    bits = np.zeros((len(keepers), (self.vocabulary.vocab_size+31)//32), np.int32)
-    for k,row in zip(keepers, bits): k.matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
+    n = self.vocabulary.vocab_size
+    bits = np.zeros((len(keepers), (n+31)//32), np.int32)
+    for k,row in zip(keepers, bits):
+        k.matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
     out = np.zeros((len(keepers), size), bool)
-    given = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:,:min(size, self.vocabulary.vocab_size)]
-    out[:,:given.shape[1]] = given
+    n = min(size, n)
+    out[:,:n] = _unpacked(bits, n)
     return out
 
 # %% ../../nbs/generation/45_schema.ipynb #710ca4e4
-def parse(schema, text):
-    "What a text that fits says: of JSON the value, of fields a dictionary, else the text."
-    (kind, v), = as_schema(schema).items()
+def _template_pattern(template):
+    "A regular expression with a group for each field of a template."
+    names, texts = template_parts(template)
+    before, *after = map(re.escape, texts)
+    fields = [f"(?P<{name}>.+?){text}" for name,text in zip(names, after)]
+    return before + "".join(fields)
+
+# %% ../../nbs/generation/45_schema.ipynb #d1774c50
+def parse(
+    schema, # anything `as_schema` takes
+    text:str, # a text that fits
+): # of JSON the value, of fields a dictionary, else the text
+    "The value that a text of a schema stands for."
+    (kind, value), = as_schema(schema).items()
     if kind=="json": return json.loads(text)
     if kind!="fields": return text
-    names, texts = template_parts(v)
-    fits = re.fullmatch("".join(re.escape(t)+(f"(?P<{n}>.+?)" if n else "") for t,n in zip(texts, [*names, ""])), text, re.DOTALL)
-    if not fits: raise GenerateError(f"this text does not fit {v!r}: {text[:60]!r}")
+    fits = re.fullmatch(_template_pattern(value), text, re.DOTALL)
+    if not fits: raise GenerateError(f"this text does not fit {value!r}: {text[:60]!r}")
     return fits.groupdict()
