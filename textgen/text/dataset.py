@@ -14,7 +14,8 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..core import CacheError, CorpusError, Progress, TextGenError, atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
-from .cache import CHUNK, COMPRESSION, Chain, Spill, _header, _magic, _map, _Store, _Writer
+from .array import Chain, Spill
+from .cache import CHUNK_BYTES, COMPRESSION, MAGIC, CacheFile, CacheWriter, map_file, read_header
 from .corpus import SEP, find_files, pieces, records, row_texts, text_pieces
 from .tokenizer import Codec, _cuts, tokenizer_from_json, tokenizer_to_json
 
@@ -287,14 +288,14 @@ def _write(path, compress, codec, info, dtype, n_tokens, token_chunks, n_starts,
     alone = found and n_tokens*dtype.itemsize<EMBED*len(codec)  # the tokenizer would be large beside the tokens
     spec = b"" if alone else tokenizer_to_json(codec.tokenizer).encode()
     with atomic_path(path, CacheError) as tmp, tmp.open("wb") as f:
-        w = _Writer(f, compress)
+        w = CacheWriter(f, compress)
         w.part("tokens", n_tokens*dtype.itemsize, token_chunks)
         w.part("documents", n_starts*8, start_chunks)
         if spec: w.part("tokenizer", len(spec), [spec])
         w.finish(info, found=found, dtype=np.dtype(dtype).name, n_tokens=n_tokens, n_documents=n_starts-1, tokenizer=codec.fingerprint, vocab_size=len(codec), end=codec.end, codec=None)
     return path
 
-def _little(a, step=CHUNK):
+def _little(a, step=CHUNK_BYTES):
     "An array as little-endian chunks."
     for i in range(0, len(a), step): yield np.ascontiguousarray(a[i:i+step], np.dtype(a.dtype).newbyteorder("<"))
 
@@ -314,26 +315,26 @@ def load(cls:TokenDataset,
 ):
     "Open a cache; a file that is not one, or is damaged, gives `CacheError`."
     path = Path(path).expanduser()
-    s = _Store(path)
+    s = CacheFile(path)
     def codec():
         if tokenizer is not None: c = Codec(tokenizer)
-        elif not any(p["name"]=="tokenizer" for p in s.parts): return _found_tokenizer(s.h, path)
-        else: c = Codec(tokenizer_from_json(b"".join(s.raw("tokenizer"))))
-        if c.fingerprint!=s.h["tokenizer"]: raise CacheError(f"{path} was encoded with tokenizer {s.h['tokenizer'][:12]}, this one is {c.fingerprint[:12]}; encode the text again, or give the right one")
+        elif not any(p["name"]=="tokenizer" for p in s.parts): return _found_tokenizer(s.header, path)
+        else: c = Codec(tokenizer_from_json(b"".join(s.payloads("tokenizer"))))
+        if c.fingerprint!=s.header["tokenizer"]: raise CacheError(f"{path} was encoded with tokenizer {s.header['tokenizer'][:12]}, this one is {c.fingerprint[:12]}; encode the text again, or give the right one")
         return c
-    try: tokens, starts = s.array("tokens", s.h["dtype"]), s.array("documents", "u8")
+    try: tokens, starts = s.array("tokens", s.header["dtype"]), s.array("documents", "u8")
     except (ValueError, KeyError, EOFError, OSError, zlib.error) as e:
         if isinstance(e, CacheError): raise
         raise CacheError(f"{path}: damaged ({e}); encode the text again") from e
-    if len(tokens)!=s.h["n_tokens"]: raise CacheError(f"{path}: its parts do not belong together; encode the text again")
-    return cls(tokens, starts, codec, s.info, path, s.h)
+    if len(tokens)!=s.header["n_tokens"]: raise CacheError(f"{path}: its parts do not belong together; encode the text again")
+    return cls(tokens, starts, codec, s.info, path, s.header)
 
 # %% ../../nbs/text/18_dataset.ipynb #bae9925e
 @patch
 def check(self:TokenDataset)->bool:
     "Compare every checksum of the file with its bytes; True, or `CacheError`."
     if self.path is not None:
-        s = _Store(self.path)
+        s = CacheFile(self.path)
         s.check(0, len(s.sums))
     return True
 
@@ -349,12 +350,12 @@ def check_tokenizer(self:TokenDataset, codec):
 def is_cache(path)->bool:
     "Whether a file begins as a token cache does."
     try:
-        with open(Path(path).expanduser(), "rb") as f: return bool(_magic.match(f.read(40)))
+        with open(Path(path).expanduser(), "rb") as f: return bool(MAGIC.match(f.read(40)))
     except (OSError, TypeError, ValueError): return False
 
 def cache_fingerprint(path)->str:
     "The fingerprint of the tokenizer that made a cache; nothing but the header is read."
-    return _header(_map(Path(path).expanduser()), path)["tokenizer"]
+    return read_header(map_file(Path(path).expanduser()), path)["tokenizer"]
 
 def open_data(
     data, # a `TokenDataset`, the path of a cache, or files and folders of text
@@ -471,7 +472,7 @@ def _unknown_tokens(data):
     "How many tokens are the unknown one."
     unk = data.tokenizer.unk_token_id
     if unk is None or unk==data.end: return 0
-    return sum(int((data.tokens[i:i+CHUNK]==unk).sum()) for i in range(0, len(data.tokens), CHUNK))
+    return sum(int((data.tokens[i:i+CHUNK_BYTES]==unk).sum()) for i in range(0, len(data.tokens), CHUNK_BYTES))
 
 def _in_words(data, lost):
     "What was lost, as a sentence."
