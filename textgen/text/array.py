@@ -35,7 +35,7 @@ def append(self:Spill,
     a = np.ascontiguousarray(a, self.dtype)
     self.n += len(a)
     if self.file:
-        self.file.write(a)
+        self.file.write(a.data)
         return
     self.parts.append(a)
     self.in_memory += a.nbytes

@@ -9,6 +9,7 @@ __all__ = ['FORMAT', 'VERSION', 'COMPRESSION', 'HEADER', 'ALIGN', 'CHUNK_BYTES',
 # %% ../../nbs/text/15_cache.ipynb #0b35896e
 import gzip,itertools,mmap,os,re,zlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 import msgpack
 import numpy as np
 from fastcore.basics import patch
@@ -181,12 +182,17 @@ def _plain_part(self:CacheWriter, name, size, chunks):
         done += len(block)
 
 # %% ../../nbs/text/15_cache.ipynb #0db6e4df
+def _message(o):
+    "An object as MessagePack."
+    return cast(bytes, msgpack.packb(o))
+
 @patch
 def _write_index(self:CacheWriter, info):
     "Append the index; returns where it is."
-    index = msgpack.packb(dict(parts=self.parts, info=info))
+    index = _message(dict(parts=self.parts, info=info))
     return dict(start=self._write_bin(index), size=len(index), crc=zlib.crc32(index))
 
+# %% ../../nbs/text/15_cache.ipynb #ab03179c
 @patch
 def _write_sums(self:CacheWriter):
     "Append the checksums; returns where they are, and where the bytes they cover end."
@@ -196,17 +202,17 @@ def _write_sums(self:CacheWriter):
     self.f.write(start+sums)
     return dict(end=self.pos, start=self.pos+len(start), crc=zlib.crc32(sums))
 
-# %% ../../nbs/text/15_cache.ipynb #ab03179c
+# %% ../../nbs/text/15_cache.ipynb #44b3c2ae
 @patch
 def _write_header(self:CacheWriter, fields):
     "Fill in the header and its checksum."
-    raw = msgpack.packb(fields)
+    raw = _message(fields)
     raw += _NIL*(HEADER-5-len(raw))
     crc = zlib.crc32(raw).to_bytes(4, "big")
     self.f.seek(0)
     self.f.write(raw+_UINT32+crc)
 
-# %% ../../nbs/text/15_cache.ipynb #403cabf8
+# %% ../../nbs/text/15_cache.ipynb #8cd3e2c2
 @patch
 def finish(self:CacheWriter,
     info:dict, # what is known about the text; a part of the index
@@ -234,12 +240,12 @@ def map_file(
         advice = "make it with `textgen encode` or TokenDataset.from_files"
         raise CacheError(f"{path}: cannot be opened ({e.strerror}); {advice}") from e
 
-# %% ../../nbs/text/15_cache.ipynb #b7b5d65c
+# %% ../../nbs/text/15_cache.ipynb #44ec1f56
 _MAP = rb"(?:[\x80-\x8f]|\xde..)"  # the mark of a map with few entries, or with many
 _NAME = b"\xa6format" + bytes([0xa0+len(FORMAT)]) + FORMAT.encode()
 MAGIC = re.compile(_MAP+_NAME, re.S)
 
-# %% ../../nbs/text/15_cache.ipynb #1c042427
+# %% ../../nbs/text/15_cache.ipynb #ddcc6501
 def _check_header(raw, path):
     "Raise `CacheError` unless these bytes are the header of a cache, and undamaged."
     if len(raw)<HEADER or not MAGIC.match(raw[:40]):
@@ -247,7 +253,7 @@ def _check_header(raw, path):
     crc = zlib.crc32(raw[:-5]).to_bytes(4, "big")
     if raw[-5:]!=_UINT32+crc: raise CacheError(f"{path}: the header is damaged; encode the text again")
 
-# %% ../../nbs/text/15_cache.ipynb #ddcc6501
+# %% ../../nbs/text/15_cache.ipynb #972290fe
 def read_header(
     buf, # the bytes of a file
     path, # its name, for the errors
@@ -283,7 +289,7 @@ class CacheFile:
         self.parts = index["parts"]
         self.info = index["info"]
 
-# %% ../../nbs/text/15_cache.ipynb #b801d2a4
+# %% ../../nbs/text/15_cache.ipynb #ad4201c7
 @patch
 def _damaged(self:CacheFile, what):
     "The error for a part of the file that is not as it was written."
@@ -300,7 +306,7 @@ def _read_sums(self:CacheFile):
     if not intact: raise self._damaged("its checksums are damaged")
     return np.frombuffer(sums, "<u4")
 
-# %% ../../nbs/text/15_cache.ipynb #ad4201c7
+# %% ../../nbs/text/15_cache.ipynb #e1250a1c
 @patch
 def _read_index(self:CacheFile):
     "The index, after a look at its checksum."
@@ -309,7 +315,7 @@ def _read_index(self:CacheFile):
     if zlib.crc32(index)!=place["crc"]: raise self._damaged("its index is damaged")
     return msgpack.unpackb(index)
 
-# %% ../../nbs/text/15_cache.ipynb #1f26a75d
+# %% ../../nbs/text/15_cache.ipynb #4fd770de
 @patch
 def check(self:CacheFile,
     first:int, # number of a chunk
@@ -328,7 +334,7 @@ def _check_chunk(self:CacheFile, i):
     if zlib.crc32(chunk)!=self.sums[i]: raise self._damaged(f"damaged between bytes {start:,} and {end:,}")
     self.checked[i] = True
 
-# %% ../../nbs/text/15_cache.ipynb #4fd770de
+# %% ../../nbs/text/15_cache.ipynb #12b0943c
 @patch
 def check_bytes(self:CacheFile,
     start:int, # place in the file
@@ -355,7 +361,7 @@ def payloads(self:CacheFile,
     def unpack(p): return _unpack(self._stored(p), self.header["compress"], p["size"])
     return _on_all_cores(unpack, (p for p in self.parts if p["name"]==name))
 
-# %% ../../nbs/text/15_cache.ipynb #a76aeace
+# %% ../../nbs/text/15_cache.ipynb #c66c01fd
 _IN_MEMORY = 256<<20  # bytes of the largest part that is unpacked into memory
 
 @patch
@@ -387,7 +393,7 @@ class Checked(LazyArray):
         self.file = file
         self.start = start
 
-# %% ../../nbs/text/15_cache.ipynb #72952cbe
+# %% ../../nbs/text/15_cache.ipynb #8e187015
 @patch
 def _slice(self:Checked, start, stop):
     "The elements of a range, checked."
@@ -404,7 +410,7 @@ def _take(self:Checked, indices):
         for i in np.unique(chunks): self.file.check(int(i), int(i)+1)
     return self.array[indices]
 
-# %% ../../nbs/text/15_cache.ipynb #8e187015
+# %% ../../nbs/text/15_cache.ipynb #b9a95f3d
 @patch
 def _mapped(self:CacheFile, payload, dtype):
     "A payload as an array where it lies; checked when it is read, unless all is checked already."
