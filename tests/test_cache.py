@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given as texts_given, strategies as st
 from textgen import CacheError, TokenDataset
-from textgen.text import dataset
-from textgen.text.dataset import COMPRESSION, HEADER
+from textgen.text import cache
+from textgen.text.cache import COMPRESSION, HEADER
 from textgen.text.tokenizer import Codec
 
 kinds = pytest.mark.parametrize("compress", COMPRESSION)
@@ -67,7 +67,7 @@ def _everything(path):
 @kinds
 def test_large_caches_are_checked_where_they_are_read(data, compress, tmp_path, monkeypatch):
     "Above `CHECK_AT_LOAD` the sums are compared later: damage gives `CacheError` when it is met, or is not met at all; and `check` finds it."
-    monkeypatch.setattr(dataset, "CHECK_AT_LOAD", 0)
+    monkeypatch.setattr(cache, "CHECK_AT_LOAD", 0)
     path = data.save(tmp_path/"a", compress)
     good, whole, rng = path.read_bytes(), _everything(path), np.random.default_rng(0)
     for i in [*rng.integers(HEADER, len(good), 50), *rng.integers(len(good)-12_000, len(good), 150)]:  # ids, and tokenizer

@@ -75,7 +75,8 @@ def encode(
     by: By = None, column: Column = None, template: Template = None, encoding: Encoding = "utf-8",
 ):
     "Encode text once, as a token cache."
-    from textgen.text.dataset import COMPRESSION, TokenDataset
+    from textgen.text.cache import COMPRESSION
+    from textgen.text.dataset import TokenDataset
     compress = None if compress=="none" else compress
     if compress not in COMPRESSION: raise unknown("compression", compress, ["zstd", "gzip", "none"], CacheError)
     data = TokenDataset.from_files(files, tokenizer, dedupe=dedupe, save=out, compress=compress, **_reading(by, column, template, encoding))
