@@ -122,10 +122,10 @@ class LineView(View):
     def update(self, step, losses, average, rate, tasks=None):
         figures = _figures(losses, average, rate, tasks)
         figures.append(_size(memory()))
-        done = step-self.bar.n
-        self.bar.update(done, ", ".join(figures))
+        self.bar.update(step-self.bar.n, ", ".join(figures))
     def sample(self, step, samples): self.bar.write(_under_rule(step, samples))
-    def end(self): self.bar.close()
+    def end(self):
+        if self.bar is not None: self.bar.close()  # a run may fail before its first step
 
 # %% ../../nbs/training/53_callback.ipynb #07fa70c3
 def draw_losses(
