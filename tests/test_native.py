@@ -44,11 +44,11 @@ def test_every_instruction_set_writes_as_the_model_does(isa, monkeypatch, model_
     assert (
         fast.engine == f"native float32 {isa}" and engine.faster(model, quantize="int8").engine == f"native int8 {isa}"
     )
-    s, t = (m.start(torch.arange(5, 17).view(2, 6)) for m in (model, fast))
+    s, t = (m.prefill(torch.arange(5, 17).view(2, 6)) for m in (model, fast))
     for _ in range(30):
         torch.testing.assert_close(s.logits, t.logits, atol=2e-4, rtol=1e-4)
         token = s.logits.argmax(-1)
-        s, t = model.step(token, s), fast.step(token, t)
+        s, t = model.decode(token, s), fast.decode(token, t)
 
 
 @needs_library

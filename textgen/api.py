@@ -207,7 +207,7 @@ def _writer(self:TextGen, settings, version=None): # `weights_version` of the mo
     except ImportError as e: return self._without_engines(e)
     fast = faster(self.wrapped, rows=settings.n, quantize=self.quantize, version=version)
     if fast is self.wrapped and self.quantize: raise self._not_quantized()
-    if fast is self.wrapped or self.quantize or not settings.batch_invariant or fast.invariant: return fast
+    if fast is self.wrapped or self.quantize or not settings.batch_invariant or fast.batch_invariant: return fast
     self.wrapped.why_not_faster = f"batch_invariant was asked for, and a text of {fast.engine} depends on its batch"
     return self.wrapped
 

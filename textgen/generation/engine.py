@@ -35,10 +35,10 @@ def _difference(a, b):
 def _differences(a, b, ids, n):
     "How far the logits of two models are apart, after each token of `ids` but the first `n`."
     prompt = ids[:,:n]
-    s, t = a.start(prompt), b.start(prompt)
+    s, t = a.prefill(prompt), b.prefill(prompt)
     for token in ids[:,n:].unbind(1):
-        s = a.step(token, s)
-        t = b.step(token, t)
+        s = a.decode(token, s)
+        t = b.decode(token, t)
         yield _difference(s.logits, t.logits)
 
 # %% ../../nbs/generation/43_engine.ipynb #43e90a01
@@ -252,7 +252,7 @@ def _is_plain_folder(folder):
 def _facts(model):
     "What a `FastModel` asks a causal model, of one that is only weights."
     context = getattr(model.config, "max_position_embeddings", None) or 1024
-    return SimpleNamespace(model=model, kind="causal", continues=True, context=context, device=model.device)
+    return SimpleNamespace(model=model, kind="causal", extends_prompt=True, context=context, device=model.device)
 
 # %% ../../nbs/generation/43_engine.ipynb #5d4226e6
 def from_files(

@@ -256,7 +256,7 @@ def put(self:FastState,
     return (s if s.cross is None else s._put_cross(rows, one))._settled()
 
 @patch
-def clear(self:FastState, rows)->FastState:
+def drop(self:FastState, rows)->FastState:
     "The state with rows in which nothing is written any more: they stay, at the beginning."
     lengths = torch.full((len(self.logits),), self.length, device=self.logits.device) if self.lengths is None else self.lengths.clone()
     return replace(self, lengths=lengths.index_fill(0, rows.to(lengths.device), 0))._settled()
@@ -303,9 +303,9 @@ def _fused_name(plan):
 
 class FastModel:
     "A model behind the four methods whose `step` follows a plan."
-    refills = True # rows may stand at different places
+    can_refill = True # rows may stand at different places
     def __init__(self, model, plan, native=None):
-        self.native, self.plain, self.plan, self.model, self.kind, self.continues = native, model, plan, model.model, model.kind, getattr(model, "continues", True)
+        self.native, self.plain, self.plan, self.model, self.kind, self.extends_prompt = native, model, plan, model.model, model.kind, getattr(model, "extends_prompt", True)
         _need(plan.act in ACTS, "another nonlinearity")
         self.act = ACTS[plan.act]
         self.why_not_faster = ""
@@ -313,9 +313,9 @@ class FastModel:
     @property
     def engine(self): return self.native.name if self.native else _fused_name(self.plan) # what runs
     @property
-    def strides(self): return self.native is not None # can draw `several` tokens a call
+    def strides(self): return self.native is not None # can draw several tokens a call
     @property
-    def invariant(self): return self.native is not None # a row is the same to the last bit, whatever is beside it
+    def batch_invariant(self): return self.native is not None # a row is the same to the last bit, whatever is beside it
     def __getattr__(self, name): # what is not faster here, the model itself does
         if name.startswith("__") or "plain" not in self.__dict__: raise AttributeError(name)
         return getattr(self.plain, name)
@@ -326,10 +326,10 @@ def _pairs(cache):
     return torch.stack([torch.stack([o.keys, o.values]) for o in cache.layers])
 
 @patch
-def start(self:FastModel, prompts, written=None)->FastState:
+def prefill(self:FastModel, prompts, written=None)->FastState:
     "Read prompts of equal length."
-    if self.native: return self.native.start(self.plain, prompts, written)
-    s = self.plain.start(prompts, written)
+    if self.native: return self.native.prefill(self.plain, prompts, written)
+    s = self.plain.prefill(prompts, written)
     mine, cross = getattr(s.cache, "self_attention_cache", s.cache), getattr(s.cache, "cross_attention_cache", None)
     return FastState(s.logits, _pairs(mine).to(self.plan.embed.dtype), s.length, cross=_pairs(cross).to(self.plan.embed.dtype) if cross is not None else None).roomy(s.length+1)
 
@@ -392,12 +392,12 @@ def _views(t, n):
     return flat[:,0].unbind(0), flat[:,1].unbind(0)
 
 @patch
-def step(self:FastModel,
+def decode(self:FastModel,
     tokens, # int64 [rows]: the next token of each
     state:FastState, # is used up
 )->FastState:
     "Read one more token in each row."
-    if self.native: return self.native.step(tokens, state)
+    if self.native: return self.native.decode(tokens, state)
     p, n = self.plan, state.length
     s = state.roomy(n+1)
     where, mask = (n if s.lengths is None else s.lengths), self._mask(s)

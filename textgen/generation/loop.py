@@ -190,7 +190,7 @@ def take_all(self:Job, tokens, logps, s, end):
 @patch
 def spread(self:Job, model, prompt):
     "The text so far as the model sees it: with the prompt, where the model continues it."
-    return [*prompt, *self.ids] if model.continues else self.ids
+    return [*prompt, *self.ids] if model.extends_prompt else self.ids
 
 # %% ../../nbs/generation/44_loop.ipynb #507644d0
 class Writer:
@@ -202,7 +202,7 @@ class Writer:
         self._read, self.reads = (None, None), bool(settings.stop)  # the prompt that was read last; whether texts are looked at while they grow
         if settings.schema and not guide: raise GenerateError("a schema is kept by a guide, which TextGen.generate makes")
     @property
-    def refills(self): return getattr(self.model, "refills", False)
+    def can_refill(self): return getattr(self.model, "can_refill", False)
 
 # %% ../../nbs/generation/44_loop.ipynb #1e7c01f9
 @patch
@@ -211,7 +211,7 @@ def job(self:Writer, prompt, index, attempt=0)->Job:
     s, ids = self.s, self.prompts[prompt]
     t = s.temperature[index] if isinstance(s.temperature, list) else s.temperature
     u = sample_uniforms(s.seed, index, 1, s.max_new_tokens, prompt, attempt)[0]
-    reader = Reader(self.codec, ids if self.model.continues else []) if self.reads else None
+    reader = Reader(self.codec, ids if self.model.extends_prompt else []) if self.reads else None
     return Job(prompt, index, u, t, attempt, reader=reader, guide=self.guide.start() if self.guide else None)
 
 @patch
@@ -271,12 +271,12 @@ def window(
     prompt, ids, # what was read, what was written
 ): # both, cut to what is read again
     "The last half of a context, from a line's beginning where there is one."
-    text = [*prompt, *ids] if model.continues else list(ids)
+    text = [*prompt, *ids] if model.extends_prompt else list(ids)
     keep = max(model.context//2, 1)
     at = max(len(text)-keep, 0)
     lines = [i for i in range(at, at+keep//2) if codec and codec.decode(text[i-1:i]).endswith("\n")] if at else []
     text = text[(lines or [at])[0]:]
-    return (text, []) if model.continues else (list(prompt), text)
+    return (text, []) if model.extends_prompt else (list(prompt), text)
 
 _said = set()
 
@@ -290,9 +290,9 @@ def _say(model):
 @patch
 def start(self:Writer, prompt, ids):
     "The state after one prompt and what was written, in the model's context."
-    if self.model.continues and len(prompt)+len(ids)>self.model.context: _say(self.model); prompt, ids = window(self.model, self.codec, prompt, ids)
+    if self.model.extends_prompt and len(prompt)+len(ids)>self.model.context: _say(self.model); prompt, ids = window(self.model, self.codec, prompt, ids)
     at = dict(dtype=torch.int64, device=self.model.device)
-    return self.model.start(torch.tensor([prompt], **at), torch.tensor([ids], **at) if ids else None)
+    return self.model.prefill(torch.tensor([prompt], **at), torch.tensor([ids], **at) if ids else None)
 
 @patch
 def slide(self:Writer):
@@ -300,7 +300,7 @@ def slide(self:Writer):
     full = [r for r,j in enumerate(self.rows) if j and self.seen[r]>=self.model.context]
     if not full: return
     _say(self.model)
-    if not self.refills: return self.slide_all()
+    if not self.can_refill: return self.slide_all()
     for r in full:
         j = self.rows[r]
         self.place([r], self.start(*window(self.model, self.codec, self.prompts[j.prompt], j.ids[:-1])))
@@ -312,7 +312,7 @@ def slide_all(self:Writer):
     texts = [window(self.model, None, self.prompts[some.prompt], (j or some).ids[:-1]) for j in self.rows]
     at = dict(dtype=torch.int64, device=self.model.device)
     prompt, ids = (torch.tensor(o, **at) for o in zip(*texts))
-    self.state = self.model.start(prompt, ids if ids.shape[1] else None)
+    self.state = self.model.prefill(prompt, ids if ids.shape[1] else None)
     self.seen = [self.state.length]*len(self.rows)
 
 # %% ../../nbs/generation/44_loop.ipynb #78db7e5d
@@ -326,7 +326,7 @@ def begin(self:Writer):
     self.rows, self.seen, self.state = [None]*size, [one.length]*size, self.hold(one if alone else one.repeat(size))
     for r in range(size):
         if self.queue and self.queue[0][0]==first: self.rows[r] = self.job(*self.queue.popleft())
-    if self.queue and self.refills: self.refill()
+    if self.queue and self.can_refill: self.refill()
 
 @patch
 def place(self:Writer, rows, one):
@@ -366,11 +366,11 @@ def go_on(self:Writer):
     self.rows = [None if j and j.reason else j for j in self.rows]
     live = [r for r,j in enumerate(self.rows) if j]
     if not live: return
-    if len(live)<=len(self.rows)//2 and not self.exact and not (self.queue and self.refills): self.keep(live)
+    if len(live)<=len(self.rows)//2 and not self.exact and not (self.queue and self.can_refill): self.keep(live)
     self.slide()
     free = [r for r,j in enumerate(self.rows) if not j]
-    if free and hasattr(self.state, "clear"): self.state = self.state.clear(torch.tensor(free))
-    self.state = self.model.step(torch.tensor(self.token, device=self.model.device), self.state)
+    if free and hasattr(self.state, "drop"): self.state = self.state.drop(torch.tensor(free))
+    self.state = self.model.decode(torch.tensor(self.token, device=self.model.device), self.state)
     self.seen = [n+1 for n in self.seen]
 
 @patch
@@ -392,7 +392,7 @@ def run(self:Writer, which): # (prompt, sample) for each text; yields the list o
             self.again(done)
             yield [j for j in done if j.reason]
             self.go_on()
-            if self.queue and self.refills: self.refill()
+            if self.queue and self.can_refill: self.refill()
 
 # %% ../../nbs/generation/44_loop.ipynb #e7261fcf
 @patch
@@ -410,8 +410,8 @@ def stride(self:Writer, k)->list: # of the jobs that are finished
     u, jobs = torch.zeros(len(self.rows), k, dtype=torch.float64), [(r,j) for r,j in enumerate(self.rows) if j]
     for r,j in jobs: u[r] = torch.from_numpy(j.u[len(j.ids):len(j.ids)+k])
     hold = k if len(jobs[0][1].ids)<self.s.min_new_tokens else 0
-    waiting = len(jobs)//8 if self.queue and self.refills else len(jobs)//2
-    tokens, logp, self.state = self.model.several(self.state, u, [j.temperature if j else 0. for j in self.rows], self.end, hold, max(waiting, 1))
+    waiting = len(jobs)//8 if self.queue and self.can_refill else len(jobs)//2
+    tokens, logp, self.state = self.model.decode_steps(self.state, u, [j.temperature if j else 0. for j in self.rows], self.end, hold, max(waiting, 1))
     tokens, logp = tokens.tolist(), logp.tolist()
     for r,j in jobs: j.take_all(tokens[r], logp[r], self.s, self.end)
     self.token, self.seen = [max(o[-1], 0) for o in tokens], [n+len(tokens[0])-1 for n in self.seen]
@@ -431,7 +431,7 @@ def again(self:Writer, done):
 @patch
 def text(self:Writer, job)->str:
     "The text of a job, up to a stop string."
-    text = continuation(self.codec, self.prompts[job.prompt] if self.model.continues else [], job.ids)
+    text = continuation(self.codec, self.prompts[job.prompt] if self.model.extends_prompt else [], job.ids)
     return text[:_stop_at(text, self.s.stop)] if job.reason=="stop" else text
 
 # %% ../../nbs/generation/44_loop.ipynb #3b87b604
@@ -451,7 +451,7 @@ def fitting(one, tokens, free, most):
 TILE = 32
 
 @patch(as_prop=True)
-def exact(self:Writer): return self.s.batch_invariant and not getattr(self.model, "invariant", False)
+def exact(self:Writer): return self.s.batch_invariant and not getattr(self.model, "batch_invariant", False)
 
 @patch
 def size(self:Writer):
@@ -465,10 +465,10 @@ def size(self:Writer):
 @patch
 def hold(self:Writer, state):
     "The state, with a shape that stays, where results are not to depend on the batch."
-    if not self.exact or not self.refills or not hasattr(state, "hold"): return state
-    first = max(map(len, self.prompts)) if self.model.continues else 1
+    if not self.exact or not self.can_refill or not hasattr(state, "fix"): return state
+    first = max(map(len, self.prompts)) if self.model.extends_prompt else 1
     memory = {len(p) for p in self.prompts}
-    return state.hold(min(first+self.s.max_new_tokens, self.model.context)+1, max(memory)+1 if len(memory)>1 else 0)
+    return state.fix(min(first+self.s.max_new_tokens, self.model.context)+1, max(memory)+1 if len(memory)>1 else 0)
 
 # %% ../../nbs/generation/44_loop.ipynb #dc9af1b3
 def _checked(prompt):
@@ -480,7 +480,7 @@ def _checked(prompt):
 
 def writer(model, codec, prompt, settings, guide=None)->Writer:
     "What writes texts for a prompt, or for several."
-    return Writer(model, codec, [(codec.prompt_ids if model.continues else codec.input_ids)(p) for p in _checked(prompt)], settings, guide)
+    return Writer(model, codec, [(codec.prompt_ids if model.extends_prompt else codec.input_ids)(p) for p in _checked(prompt)], settings, guide)
 
 @patch
 def sample(self:Writer, job, prompts)->Sample:
@@ -516,7 +516,7 @@ def _beam_ids(model, ids, s, end):
                               bos_token_id=ids[0], decoder_start_token_id=getattr(model, "first", None))
     prompt = torch.tensor([ids[-model.context:]], device=model.device)
     with torch.inference_mode(): out = model.model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=config)
-    rows = [r[prompt.shape[1] if model.continues else 1:].tolist() for r in out]
+    rows = [r[prompt.shape[1] if model.extends_prompt else 1:].tolist() for r in out]
     return [r[:r.index(end)+1] if end in r else r for r in rows]
 
 @torch.inference_mode()
@@ -529,9 +529,9 @@ def _beams(model, codec, prompt, s, origin):
     "`generate` by beam search."
     w, out = writer(model, codec, prompt, s), []
     for k,ids in enumerate(w.prompts):
-        if model.continues and len(ids)+s.max_new_tokens>model.context: raise GenerateError(f"beam search does not go beyond the context of {model.context} tokens; shorten the prompt or max_new_tokens")
+        if model.extends_prompt and len(ids)+s.max_new_tokens>model.context: raise GenerateError(f"beam search does not go beyond the context of {model.context} tokens; shorten the prompt or max_new_tokens")
         for i,new in enumerate(_beam_ids(model, ids, s, codec.end)):
-            text = continuation(codec, ids if model.continues else [], new)
+            text = continuation(codec, ids if model.extends_prompt else [], new)
             at = _stop_at(text, s.stop)
             reason = "stop" if at is not None else "end" if new[-1]==codec.end else "length"
             out.append(Sample(_checked(prompt)[k], text[:at], new, _logprob_of(model, ids, new), reason, k*s.n+i))
@@ -578,7 +578,7 @@ def next_tokens(
     if isinstance(k, bool) or not isinstance(k, int) or k<1: raise GenerateError(f"k must be a whole number of tokens, at least 1, got {k!r}")
     w = writer(model, codec, prompt, GenerateSettings(seed=0))
     p, ids = probabilities(w.read(0).logits)[0].topk(min(k, len(codec)))
-    before = w.prompts[0] if model.continues else []
+    before = w.prompts[0] if model.extends_prompt else []
     return NextTokens(NextToken(continuation(codec, before, [i]) or codec.fast.id_to_token(i) or "", float(q), i) for q,i in zip(p.tolist(), ids.tolist()))
 
 # %% ../../nbs/generation/44_loop.ipynb #9fdfe55f

@@ -378,7 +378,7 @@ def _empty(self:Native, rows, depth, **cross)->FastState:
     return FastState(None, torch.zeros(depth, 2, rows, self.plan.kv_heads, 0, self.plan.size), 0, **cross)
 
 @patch
-def step(self:Native, tokens, state):
+def decode(self:Native, tokens, state):
     "Read one more token in each row."
     self._check_length(state.length+1)
     s = state.roomy(state.length+1)
@@ -407,12 +407,12 @@ def read(self:Native,
 
 # %% ../../nbs/generation/42_native.ipynb #ab39ea8e
 @patch
-def start(self:Native, model, prompts, written=None):
+def prefill(self:Native, model, prompts, written=None):
     "Read prompts of equal length, and what followed them already."
-    if model.continues:
+    if model.extends_prompt:
         ids = prompts if written is None else torch.cat([prompts, written], 1)
         return self.read(last_half(ids, model.context))
-    ids = model._said(prompts[:,:0] if written is None else last_half(written, model.context-1))
+    ids = model.shift_right(prompts[:,:0] if written is None else last_half(written, model.context-1))
     return self.read(ids, **self.cross_kv(prompts[:,-model.context:]))
 
 # %% ../../nbs/generation/42_native.ipynb #a2890d0d
@@ -480,7 +480,7 @@ def _temperatures(temperature, rows):
 
 # %% ../../nbs/generation/42_native.ipynb #85378863
 @patch
-def several(self:FastModel,
+def decode_steps(self:FastModel,
     state, # is used up
     u, # float64 [rows, k], the uniform numbers of the next `k` tokens
     temperature, # above 0; one number, or one for each row, 0 where nobody writes
@@ -500,5 +500,5 @@ def several(self:FastModel,
         tokens.append(new)
         logprobs.append(lp)
         if done==u.shape[1] or int((t<=0).sum())>=rest_until: break
-        state = self.step(new[-1].clamp(min=0), state)
+        state = self.decode(new[-1].clamp(min=0), state)
     return torch.cat(tokens).T, torch.cat(logprobs).T, state

@@ -6,8 +6,8 @@
 __all__ = ['PRESETS', 'LINE', 'GROUP', 'SMALL', 'GOLDEN', 'RECEIPT', 'ADAPTER', 'CHUNK', 'BLOCK', 'make_config', 'seeded',
            'new_model', 'model_hash', 'weights_of', 'adapter_layers', 'weights_version', 'check_folder', 'save_model',
            'pick_device', 'pick_dtype', 'load_model', 'has_adapter', 'add_lora', 'merge_lora', 'mean_cross_entropy',
-           'large', 'Tie', 'tied_embedding', 'chunked_loss', 'State', 'CausalModel', 'last_half', 'masked', 'nats',
-           'Seq2SeqModel', 'wrap', 'grow']
+           'large', 'Tie', 'tied_embedding', 'chunked_loss', 'PlainState', 'CausalDecoder', 'last_half', 'masked',
+           'nats', 'Seq2SeqDecoder', 'wrap', 'grow']
 
 # %% ../../nbs/models/30_model.ipynb #d9296edd
 import inspect,json,logging,math,mmap,threading,warnings
@@ -449,7 +449,7 @@ def chunked_loss(hidden, weight, labels, tie=None):
 
 # %% ../../nbs/models/30_model.ipynb #fc53d672
 @dataclass
-class State:
+class PlainState:
     "Where a generation stands: what comes next, and what the model remembers."
     logits:torch.Tensor # float32 [rows, vocabulary], for the next token
     cache:object # of transformers: keys and values so far
@@ -461,19 +461,19 @@ class State:
 
 # %% ../../nbs/models/30_model.ipynb #fe2d8475
 @patch
-def copy(self:State)->State:
+def copy(self:PlainState)->PlainState:
     "The same state, in memory of its own."
     return replace(self, cache=deepcopy(self.cache))
 
 @patch
-def select(self:State, rows)->State:
+def select(self:PlainState, rows)->PlainState:
     "The state with only these rows, an int64 tensor of indices (a row may come twice)."
     self.cache.reorder_cache(rows)
     pick = lambda t: None if t is None else t[rows.to(t.device)]
     return replace(self, logits=pick(self.logits), memory=pick(self.memory), pad=pick(self.pad), reach=pick(self.reach))
 
 @patch
-def repeat(self:State, n:int)->State:
+def repeat(self:PlainState, n:int)->PlainState:
     "A new state with each row `n` times."
     return self.copy().select(torch.arange(len(self.logits), device=self.logits.device).repeat_interleave(n))
 
@@ -500,7 +500,7 @@ def _tensors(layer):
 
 # %% ../../nbs/models/30_model.ipynb #f73ad2df
 @patch
-def shift(self:State, k:int)->State:
+def shift(self:PlainState, k:int)->PlainState:
     "Add `k` empty places at the beginning of each row, or take -k away."
     if not k: return self
     for layer in _cache_layers(self.cache)[0]: _shift(layer, k)
@@ -508,18 +508,18 @@ def shift(self:State, k:int)->State:
     return replace(self, pad=pads+k, length=self.length+k)
 
 @patch(as_prop=True)
-def placed(self:State)->bool:
+def placed(self:PlainState)->bool:
     "Whether places have to be told apart: not in a cache that is one running summary."
     return self.pad is not None and any(getattr(layer, "keys", None) is not None for layer in _cache_layers(self.cache)[0])
 
 @patch
-def trim(self:State)->State:
+def trim(self:PlainState)->PlainState:
     "The state without places that are empty in every row, or with `fixed` places."
     if self.pad is None: return self
     return self.shift(self.fixed-self.length if self.fixed else -int(self.pad.min()))
 
 @patch
-def widen(self:State, n:int)->State:
+def widen(self:PlainState, n:int)->PlainState:
     "The state with at least `n` places for the encoder's memory."
     if self.memory is None or (more:=n-self.memory.shape[1])<=0: return self
     for layer in _cache_layers(self.cache)[1]: layer.keys, layer.values = (pad(t, (0,0,0,more)) for t in (layer.keys, layer.values))
@@ -528,10 +528,10 @@ def widen(self:State, n:int)->State:
 
 # %% ../../nbs/models/30_model.ipynb #e629863f
 @patch
-def put(self:State,
+def put(self:PlainState,
     rows, # int64 tensor: whose places to take
-    one:State, # a state of one row
-)->State: # this one, changed
+    one:PlainState, # a state of one row
+)->PlainState: # this one, changed
     "Replace rows by `one`."
     one = one.copy().shift(max(self.length-one.length, 0))
     self = self.shift(one.length-self.length)
@@ -550,25 +550,25 @@ def _put(self, one, name, rows):
     mine[rows.to(mine.device)] = usual if its is None else its
 
 @patch
-def hold(self:State, places:int, memory:int=0)->State:
+def fix(self:PlainState, places:int, memory:int=0)->PlainState:
     "The state with a number of places that stays the same: each step takes one away at the beginning."
     return replace(self.widen(memory).shift(places-self.length), fixed=places)
 
 @patch(as_prop=True)
-def nbytes(self:State)->int:
+def nbytes(self:PlainState)->int:
     "What keys and values of the text take, in bytes."
     return sum(t.nbytes for layer in _cache_layers(self.cache)[0] for t in _tensors(layer))
 
 @patch
-def clear(self:State, rows)->State:
+def drop(self:PlainState, rows)->PlainState:
     "Rows in which nothing is written any more: they stay, empty."
     if self.pad is not None: self.pad[rows.cpu()] = self.length
     return self
 
 # %% ../../nbs/models/30_model.ipynb #37e88314
-class CausalModel:
+class CausalDecoder:
     "A model in which the text continues itself."
-    kind, continues = "causal", True
+    kind, extends_prompt = "causal", True
     engine = "plain" # what writes; a faster engine has another name
     why_not_faster = "" # set by `43_engine` where it found nothing faster
     def __init__(self, model): # a transformers causal model
@@ -589,24 +589,24 @@ def last_half(ids, context):
     return ids if ids.shape[1]<=context else ids[:,-max(context//2, 1):]
 
 @patch
-def start(self:CausalModel,
+def prefill(self:CausalDecoder,
     prompts, # int64 [rows, length]
     written=None, # int64 [rows, n]: what followed them already
-)->State:
+)->PlainState:
     "Read prompts of equal length; of what is too long for the context, half a context."
     ids = last_half(prompts if written is None else torch.cat([prompts, written], 1), self.context)
     out = self.model(input_ids=ids, use_cache=True, **self._last)
-    return State(out.logits[:,-1].float(), out[self._cache], ids.shape[1])
+    return PlainState(out.logits[:,-1].float(), out[self._cache], ids.shape[1])
 
 def masked(state):
     "Which places of each row hold a token, with the one that comes now; int64 [rows, length+1]."
     return (torch.arange(state.length+1)>=state.pad[:,None]).long().to(state.logits.device)
 
 @patch
-def step(self:CausalModel,
+def decode(self:CausalDecoder,
     tokens, # int64 [rows]: the next token of each
-    state:State, # is used up
-)->State:
+    state:PlainState, # is used up
+)->PlainState:
     "Read one more token in each row."
     where = dict(attention_mask=masked(state)) if state.placed else {}
     if where and self._numbered: where["position_ids"] = (state.length-state.pad)[:,None].to(tokens.device)
@@ -615,7 +615,7 @@ def step(self:CausalModel,
 
 # %% ../../nbs/models/30_model.ipynb #cde33aa7
 @patch
-def score(self:CausalModel,
+def score(self:CausalDecoder,
     prompts, # int64 [rows, n_prompt]
     targets, # int64 [rows, n_target]
 ): # float32 [rows, n_target, vocabulary]
@@ -631,12 +631,12 @@ def nats(
     return cross_entropy(logits.float().flatten(0,1), labels.flatten(), reduction="none").view(labels.shape).sum(1)
 
 @patch
-def losses(self:CausalModel, batch): # float32 [rows], nats
+def losses(self:CausalDecoder, batch): # float32 [rows], nats
     "The cross-entropy of each row, summed over its tokens."
     return nats(self.model(**{k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}, use_cache=False).logits, batch["labels"])
 
 @patch
-def _plain_logits(self:CausalModel)->bool:
+def _plain_logits(self:CausalDecoder)->bool:
     "Whether logits are the last hidden state times the output weights; found out by trying."
     head, m = self.model.get_output_embeddings(), self.model
     if type(head) is not torch.nn.Linear or head.bias is not None or m.base_model is m or hasattr(head.weight, "device_mesh"): return False
@@ -647,20 +647,20 @@ def _plain_logits(self:CausalModel)->bool:
     return same
 
 @patch
-def _in_chunks(self:CausalModel, tokens)->bool:
+def _in_chunks(self:CausalDecoder, tokens)->bool:
     "Whether the logits of so many tokens are to be computed in chunks."
     if not torch.is_grad_enabled() or tokens*self.model.get_input_embeddings().weight.shape[0]<=CHUNK: return False
     if getattr(self, "_plain", None) is None: self._plain = self._plain_logits()
     return self._plain
 
 @patch
-def _tie(self:CausalModel):
+def _tie(self:CausalDecoder):
     "What ties the output layer to the embedding, where training has prepared it."
     inner = self.model.get_input_embeddings()
     return getattr(inner, "tie", None) if inner.weight is self.model.get_output_embeddings().weight else None
 
 @patch
-def loss(self:CausalModel,
+def loss(self:CausalDecoder,
     batch, # dict of "input_ids" and "labels", int64 [rows, window], perhaps "attention_mask"; a label of -100 does not count
 ): # a scalar tensor, nats per token
     "The mean cross-entropy."
@@ -671,14 +671,14 @@ def loss(self:CausalModel,
     return mean_cross_entropy(self.model(**inputs, use_cache=False).logits, batch["labels"])
 
 # %% ../../nbs/models/30_model.ipynb #674206ea
-class Seq2SeqModel:
+class Seq2SeqDecoder:
     "A model in which an output answers an input."
-    kind, continues = "seq2seq", False
+    kind, extends_prompt = "seq2seq", False
     engine = "plain" # what writes; a faster engine has another name
     why_not_faster = "" # set by `43_engine` where it found nothing faster
     def __init__(self, model): # a transformers model with encoder and decoder
         self.model, takes = model, inspect.signature(model.forward).parameters
-        self.prepared = None  # as in `CausalModel`
+        self.prepared = None  # as in `CausalDecoder`
         self._numbered = next((n for n in ("decoder_position_ids", "position_ids") if n in takes), None)
         c, g = model.config, getattr(model, "generation_config", None)
         self.first = next((v for v in (getattr(g, "decoder_start_token_id", None), getattr(c, "decoder_start_token_id", None), c.pad_token_id, c.eos_token_id) if v is not None), 0)
@@ -691,18 +691,18 @@ class Seq2SeqModel:
 
 # %% ../../nbs/models/30_model.ipynb #3b680f9f
 @patch
-def _said(self:Seq2SeqModel, ids): # int64 [rows, n] -> [rows, n+1]
+def shift_right(self:Seq2SeqDecoder, ids): # int64 [rows, n] -> [rows, n+1]
     "What the decoder reads to write `ids` and one more."
     return torch.cat([ids.new_full((len(ids), 1), self.first), ids], 1)
 
 @patch
-def _decode(self:Seq2SeqModel, memory, ids, cache=None, **where):
+def _decode(self:Seq2SeqDecoder, memory, ids, cache=None, **where):
     from transformers.modeling_outputs import BaseModelOutput
     out = self.model(encoder_outputs=BaseModelOutput(last_hidden_state=memory), decoder_input_ids=ids, past_key_values=cache, use_cache=True, **where)
     return out.logits[:,-1].float(), out.past_key_values
 
 @patch
-def _where(self:Seq2SeqModel, state):
+def _where(self:Seq2SeqDecoder, state):
     "What tells the decoder of rows at different places, and of prompts of different lengths."
     where = {}
     if state.reach is not None: where["attention_mask"] = (torch.arange(state.memory.shape[1])<state.reach[:,None]).long().to(state.memory.device)
@@ -712,45 +712,45 @@ def _where(self:Seq2SeqModel, state):
 
 # %% ../../nbs/models/30_model.ipynb #f7d9515f
 @patch
-def start(self:Seq2SeqModel,
+def prefill(self:Seq2SeqDecoder,
     prompts, # int64 [rows, length]
     written=None, # int64 [rows, n]: what was answered already
-)->State:
+)->PlainState:
     "Encode prompts of equal length; of one that is too long the last part is read."
     memory = self.model.get_encoder()(input_ids=prompts[:,-self.context:]).last_hidden_state
-    ids = self._said(prompts[:,:0] if written is None else last_half(written, self.context-1))
-    return State(*self._decode(memory, ids), ids.shape[1], memory)
+    ids = self.shift_right(prompts[:,:0] if written is None else last_half(written, self.context-1))
+    return PlainState(*self._decode(memory, ids), ids.shape[1], memory)
 
 @patch
-def step(self:Seq2SeqModel,
+def decode(self:Seq2SeqDecoder,
     tokens, # int64 [rows]: the next token of each
-    state:State, # is used up
-)->State:
+    state:PlainState, # is used up
+)->PlainState:
     "Read one more token in each row."
     logits, cache = self._decode(state.memory, tokens[:,None], state.cache, **self._where(state))
     return replace(state, logits=logits, cache=cache, length=state.length+1).trim()
 
 # %% ../../nbs/models/30_model.ipynb #a7c68110
 @patch
-def score(self:Seq2SeqModel,
+def score(self:Seq2SeqDecoder,
     prompts, # int64 [rows, n_prompt]
     targets, # int64 [rows, n_target]
 ): # float32 [rows, n_target, vocabulary]
     "The logits from which each target was to be chosen, in one pass."
-    return self.model(input_ids=prompts, decoder_input_ids=self._said(targets[:,:-1]), use_cache=False).logits.float()
+    return self.model(input_ids=prompts, decoder_input_ids=self.shift_right(targets[:,:-1]), use_cache=False).logits.float()
 
 @patch
-def _logits(self:Seq2SeqModel, batch):
-    said = self._said(batch["labels"][:,:-1].clamp(min=0))
+def _logits(self:Seq2SeqDecoder, batch):
+    said = self.shift_right(batch["labels"][:,:-1].clamp(min=0))
     return self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=said, use_cache=False).logits
 
 @patch
-def losses(self:Seq2SeqModel, batch): # float32 [rows], nats
+def losses(self:Seq2SeqDecoder, batch): # float32 [rows], nats
     "The cross-entropy of each output, summed over its tokens."
     return nats(self._logits(batch), batch["labels"])
 
 @patch
-def loss(self:Seq2SeqModel,
+def loss(self:Seq2SeqDecoder,
     batch, # dict of "input_ids", "attention_mask" [rows, n_input] and "labels" [rows, n_target], int64; a label of -100 does not count
 ): # a scalar tensor, nats per token
     "The mean cross-entropy of the outputs."
@@ -761,24 +761,24 @@ def _same_apart(model):
     "Whether two rows at different places give what each gives alone."
     a, b = (torch.arange(n, device=model.device)[None]%7+1 for n in (12,3))
     token = torch.tensor([4,5], device=model.device)
-    alone = [model.step(token[i:i+1], model.start(*o)).logits for i,o in enumerate([(a,a), (b,b)])]
-    both = model.start(a, a).repeat(2).put(torch.tensor([1], device=model.device), model.start(b, b))
-    want, got = torch.cat(alone), model.step(token, both).logits
+    alone = [model.decode(token[i:i+1], model.prefill(*o)).logits for i,o in enumerate([(a,a), (b,b)])]
+    both = model.prefill(a, a).repeat(2).put(torch.tensor([1], device=model.device), model.prefill(b, b))
+    want, got = torch.cat(alone), model.decode(token, both).logits
     return bool((want-got).abs().max() <= (1e-3 if next(model.model.parameters()).dtype==torch.float32 else .1)*want.std())
 
 @patch(as_prop=True)
-def refills(self:CausalModel|Seq2SeqModel)->bool:
+def can_refill(self:CausalDecoder|Seq2SeqDecoder)->bool:
     "Whether a row may begin anew while others are in the middle."
-    if not hasattr(self, "_refills"):
+    if not hasattr(self, "_can_refill"):
         try:
-            with torch.inference_mode(): self._refills = _same_apart(self)
-        except Exception: self._refills = False  # a cache of another kind, a model with rules of its own
-    return self._refills
+            with torch.inference_mode(): self._can_refill = _same_apart(self)
+        except Exception: self._can_refill = False  # a cache of another kind, a model with rules of its own
+    return self._can_refill
 
 # %% ../../nbs/models/30_model.ipynb #3bceef95
 def wrap(model):
     "The model behind the four methods."
-    return (Seq2SeqModel if getattr(model.config, "is_encoder_decoder", False) else CausalModel)(model)
+    return (Seq2SeqDecoder if getattr(model.config, "is_encoder_decoder", False) else CausalDecoder)(model)
 
 # %% ../../nbs/models/30_model.ipynb #3ae9c22c
 @torch.no_grad()

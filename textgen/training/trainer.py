@@ -574,7 +574,7 @@ def prompt(self:Session, step)->str:
     "What a sample is asked for: the input of an example where there are tasks, else nothing."
     if (opened := getattr(self.source, "opened", None)) is None: return ""
     (e,), _ = opened.draw(1, self.s.seed, 2**41+step)
-    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.continues else ())])
+    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.extends_prompt else ())])
 
 # %% ../../nbs/training/57_trainer.ipynb #dcb31908
 def _sampler(session):
