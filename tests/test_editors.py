@@ -18,7 +18,8 @@ def offered(code):
 
 def test_names_are_completed():
     assert "TextGen" in offered("from textgen import Te")
-    assert {"Task", "TokenDataset", "train_tokenizer"} <= offered("from textgen import T") | offered("from textgen import t")
+    found = offered("from textgen import T") | offered("from textgen import t")
+    assert {"Task", "TokenDataset", "train_tokenizer"} <= found
 
 
 def test_methods_are_completed():
@@ -52,8 +53,10 @@ tg.nonsense()
 tg.train(data, step=3)
 """
     (tmp_path/"a.py").write_text(code)
-    (tmp_path/"pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(Path(textgen.__file__).parent.parent)]}))
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", str(tmp_path)]
+    settings = {"extraPaths": [str(Path(textgen.__file__).parent.parent)]}
+    (tmp_path/"pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
+    command += ["--project", str(tmp_path)]
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
     lines = [o["range"]["start"]["line"]+1 for o in json.loads(out)["generalDiagnostics"] if o["severity"]=="error"]
     assert lines == [7, 8]
