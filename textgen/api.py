@@ -16,7 +16,8 @@ from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tasks.task import as_task, encoded_with, open_tasks
-from .text.tokenizer import Codec, added_pieces, lossless
+from .text.codec import Codec
+from .text.lossless import added_pieces, lossless
 
 # %% ../nbs/80_api.ipynb #57f87077
 class TextGen:
