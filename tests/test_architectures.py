@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from textgen.generation.loop import Writer, generate
 from textgen.models.model import seeded, wrap
 from textgen.settings import GenerateSettings
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 V = 400
 kv = dict(

@@ -9,7 +9,7 @@ from textgen import Mixture, Task, TokenDataset
 from textgen.tasks.batch import BY, ROWS, SOURCES, Windows, causal_row, eval_batches, make_source, seq2seq_row
 from textgen.text.corpus import bundled
 from textgen.tasks.task import concat_and_chunk, fields, open_tasks, prefix_lm, span_corruption
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 kinds = pytest.mark.parametrize("kind", SOURCES)
 

@@ -7,7 +7,7 @@ from textgen import Mixture, Task, TextGen, TokenDataset
 from textgen.tasks.batch import BY, Windows, eval_batches, make_source
 from textgen.training.callback import NoView
 from textgen.tasks.task import concat_and_chunk, lm, prefix_lm, split_tokens
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 FIRST = "Lo"
 WORDS = "the sea and a wave of light under stone goes home again while winter rain".split()

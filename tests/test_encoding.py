@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from textgen.text.corpus import SEP
 from textgen.text.dataset import TokenDataset
-from textgen.text.tokenizer import Codec, _Tokenizers, train_tokenizer
+from textgen.text.codec import Codec, _Tokenizers
+from textgen.text.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="module")

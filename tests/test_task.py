@@ -8,7 +8,7 @@ from textgen import Mixture, Task, TaskError, TokenDataset
 from textgen.text.corpus import bundled, rows
 from textgen.tasks.task import (Draws, list_tasks, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
                           preprocessor, span_corruption, split_tokens)
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_another_process_draws_the_same(python):
 import sys
 from textgen import Task, Mixture, train_tokenizer
 from textgen.text.corpus import bundled
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 from textgen.tasks.batch import make_source
 from textgen.core import sha256
 tok = train_tokenizer(bundled("poems"), vocab_size=300)

@@ -180,7 +180,7 @@ def _at_once(model, prompt, settings):
     except Exception: return None  # whatever is wrong is said by those who read the folder with care
     if not fast: return None
     from textgen.generation.loop import generate
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     codec = Codec(folder)
     return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embed) else None
 
@@ -221,7 +221,8 @@ def generate(
 def _info_model(p):
     from textgen.core import VerifyError
     from textgen.receipt import Receipt
-    from textgen.text.tokenizer import fingerprint, load_tokenizer
+    from textgen.text.pretrained import load_tokenizer
+    from textgen.text.tokenizer import fingerprint
     try: config = dict(json.loads((p/"config.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError) as e: raise ModelError(f"{p}/config.json: not a model's configuration ({e})") from e
     info = dict(model=config.get("model_type"), vocabulary=config.get("vocab_size"), context=config.get("max_position_embeddings") or config.get("n_positions"))
@@ -262,7 +263,8 @@ def _info(path):
     p = recover(path)
     if (p/"config.json").exists(): return _info_model(p)
     if p.is_dir():
-        from textgen.text.tokenizer import _find, fingerprint, load_tokenizer
+        from textgen.text.pretrained import load_tokenizer
+        from textgen.text.tokenizer import _find, fingerprint
         if not _find(p): return _info_text(p)
         tok = load_tokenizer(p)
         return dict(tokenizer=fingerprint(tok)[:12], tokens=len(tok), end_of_text=tok.eos_token)

@@ -20,9 +20,9 @@ from fastcore.basics import patch
 from ..codehash import code_hash
 from ..core import TaskError, TextGenError, first_line, printable, sha256, random_words, uniforms, unknown
 from ..text.corpus import BUNDLED, SEP, TABLE_TYPES, TEXT_TYPES, bundled, documents, find_files, read_chunks, records, rows
-from ..text.array import Spill
+from ..array import Spill
 from ..text.dataset import TokenDataset, cache_fingerprint, is_cache, open_data
-from ..text.tokenizer import Codec
+from ..text.codec import Codec
 
 # %% ../../nbs/tasks/21_task.ipynb #644cab11
 class Draws:
