@@ -194,10 +194,10 @@ import sys
 from textgen import Task, Mixture, train_tokenizer
 from textgen.text.corpus import bundled
 from textgen.text.tokenizer import Codec
-from textgen.tasks.batch import make_source
+from textgen.tasks.batch import Reading, make_source
 from textgen.core import sha256
 tok = train_tokenizer(bundled("poems"), vocab_size=300)
-s = make_source("seq2seq", Mixture(["poems", "news", Task("own", "news", lambda e, d: [dict(input=e["headline"], target=e["body"])])]), Codec(tok), batch_size=2)
+s = make_source("seq2seq", Mixture(["poems", "news", Task("own", "news", lambda e, d: [dict(input=e["headline"], target=e["body"])])]), Codec(tok), Reading(batch_size=2))
 print(s.identity(), [d["sha256"] for d in s.describe()], sha256(b"".join(v.tobytes() for k in range(3) for v in s[k].values())), "torch" in sys.modules)"""
     import os
     seen = set()
