@@ -608,6 +608,10 @@ class Task:
         """The source in a few words. """
         ...
 
+    def fingerprints(self) -> set:
+        """The tokenizers that made the token caches among the text and the splits. """
+        ...
+
     def texts(self):
         """All text of the source, field by field. """
         ...
@@ -668,6 +672,10 @@ class Mixture:
         by: what the rates are shares of: "example" or "token"
         name: by which it is registered
         """
+        ...
+
+    def fingerprints(self) -> set:
+        """ """
         ...
 
     def shares(self, n, tokens) -> np.ndarray:

@@ -98,11 +98,12 @@ def _tokenizer_for(data, tasks, reading):
 def _trainee(model, new, tokenizer, data, tasks, seed, reading):
     "The `TextGen` that is to be trained."
     from textgen.api import TextGen
-    from textgen.text.corpus import find_files
-    from textgen.tasks.task import refuse_code
+    from textgen.text.source import find_files
+    from textgen.tasks.source import as_source
     if (model is None)==(new is None): raise typer.BadParameter("give either --model (to fine-tune) or --new (to start from random weights)")
-    refuse_code(data)
-    if data: find_files(data)  # a mistyped path is said to be one
+    if data:
+        as_source(data)
+        find_files(data)  # a mistyped path is said to be one
     return TextGen(model, tokenizer) if model else TextGen.new(new, tokenizer or _tokenizer_for(data, tasks, reading), seed=seed)
 
 def _what(data, tasks, codec, reading):

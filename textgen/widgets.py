@@ -12,7 +12,8 @@ import ipywidgets as w
 from fastcore.basics import patch
 from .training.callback import Control, View, by_task
 from .core import TextGenError, TrainError, escape_html
-from .text.corpus import BUNDLED, TABLE_TYPES, bundled
+from .text.corpus import BUNDLED, bundled
+from .text.source import TABLE_TYPES
 
 # %% ../nbs/90_widgets.ipynb #1444e43e
 def loss_png(

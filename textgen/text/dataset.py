@@ -16,7 +16,9 @@ from fastcore.meta import delegates
 from ..core import CacheError, CorpusError, Progress, TextGenError, atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
 from ..array import Chain, Spill
 from .cache import CHUNK_BYTES, COMPRESSION, MAGIC, CacheFile, CacheWriter, map_file, read_header
-from .corpus import SEP, find_files, pieces, records, row_texts, text_pieces
+from .corpus import SEP, pieces, text_pieces
+from .source import find_files
+from .table import records, row_texts
 from .codec import Codec
 from .tokenizer import _cuts, tokenizer_from_json, tokenizer_to_json
 
