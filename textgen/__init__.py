@@ -10,7 +10,7 @@ _homes = {  # the module in which each public name lives
     "text.tokenizer": "train_tokenizer load_tokenizer",
     "text.dataset": "TokenDataset",
     "tasks.task": "Task Mixture",
-    "generation.loop": "Samples Sample",
+    "generation.samples": "Samples Sample",
     "training.trainer": "Run",
 }
 _names = {name: home for home, names in _homes.items() for name in names.split()}
