@@ -57,7 +57,7 @@ lowest: ## test with the lowest versions that settings.ini admits, in .venv-lowe
 	$(PYTHON) tools/lowest.py test
 
 export: .venv/.dev ## notebooks → package, and clean the notebooks
-	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(RUN) tools/stubs.py
 readme: .venv/.dev ## the table of rooms, the sidebar, README.md
 	$(RUN) tools/rooms.py
 	$(RUN) tools/readme.py
