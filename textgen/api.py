@@ -16,7 +16,7 @@ from .generation.generate import Comparison, NextTokens, compare, generate, next
 from .generation.samples import Samples
 from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings, takes
+from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
 from .tasks.task import as_task, encoded_with, open_tasks
 from .text.tokenizer import Codec, added_pieces, lossless
 
@@ -359,3 +359,6 @@ def _metrics(self:TextGen, task, window, validation, n):
     said = [self.generate(p, temperature=0, max_new_tokens=window, seed=0)[0].text for p in asked]
     if task.postprocess: said, wanted = [task.postprocess(o) for o in said], [task.postprocess(o) for o in wanted]
     return {f"{task.name} {getattr(m, '__name__', 'metric')}": m(said, wanted) for m in task.metrics}
+
+# %% ../nbs/80_api.ipynb #4abde467
+explain_parameters(TextGen)
