@@ -1,4 +1,4 @@
-"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 42_native."
+"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 43_native."
 
 import ctypes
 import json
