@@ -11,7 +11,9 @@ from pathlib import Path
 from fastcore.basics import patch
 from .tasks.batch import Reading, eval_batches, open_source
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
-from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
+from .generation.files import generate_file
+from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
+from .generation.samples import Samples
 from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes

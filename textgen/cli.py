@@ -210,7 +210,7 @@ def generate(
     settings = GenerateSettings(**kwargs)
     if out and as_json: raise typer.BadParameter("--json prints; for a file of JSON lines, end its name in .jsonl")
     if prompt and prompts: raise typer.BadParameter("give either --prompt or --prompts")
-    from textgen.generation.loop import read_prompts
+    from textgen.generation.files import read_prompts
     prompt = read_prompts(prompts) if prompts else _escaped(prompt)
     texts = None if out or device not in ("auto", "cpu") or quantize else _at_once(model, prompt, settings)
     if texts is None: texts = _by_textgen(model, prompt, out, dict(device=device, quantize=quantize), kwargs|dict(seed=settings.seed if not out else kwargs["seed"]))

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from ..tasks.batch import Reading, eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, check_view, default_view, draw_losses, curve_png, _size
 from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
-from ..generation.loop import generate
+from ..generation.generate import generate
 from .losses import loss_of
 from ..models.model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
 from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, remember, spread_like, _hidden_matrices
