@@ -23,6 +23,7 @@ from ..array import Spill
 from ..text.dataset import TokenDataset
 from ..text.codec import Codec
 from .source import Encoded, Files, Several, Source, Text, as_source, in_python_file, known_tasks
+from ..text.table import is_null
 
 # %% ../../nbs/tasks/21_task.ipynb #644cab11
 class Draws:
@@ -317,7 +318,7 @@ class _ColumnBuilder:
 # %% ../../nbs/tasks/21_task.ipynb #5b765b2b
 def _cell(v, name, where):
     "A field of a record as text."
-    if v is None or (isinstance(v, float) and v!=v): return ""
+    if is_null(v): return ""
     if isinstance(v, (str, Real)):
         v = str(v)
         if v.isascii(): return v
@@ -325,7 +326,7 @@ def _cell(v, name, where):
         except UnicodeEncodeError: raise TaskError(f"{where}: field {name!r} has a lone surrogate, which no file can hold; clean it with .encode('utf-8', 'replace').decode()") from None
     raise TaskError(f"{where}: field {name!r} holds {type(v).__name__}, not text")
 
-def _names(row): return [k for k,v in row.items() if v is None or isinstance(v, (str, Real))]
+def _names(row): return [k for k,v in row.items() if is_null(v) or isinstance(v, (str, Real))]
 
 def encode_columns(
     rows, # dictionaries
