@@ -264,8 +264,8 @@ def _info(path):
     if (p/"config.json").exists(): return _info_model(p)
     if p.is_dir():
         from textgen.text.pretrained import load_tokenizer
-        from textgen.text.tokenizer import _find, fingerprint
-        if not _find(p): return _info_text(p)
+        from textgen.text.tokenizer import find_tokenizer, fingerprint
+        if not find_tokenizer(p): return _info_text(p)
         tok = load_tokenizer(p)
         return dict(tokenizer=fingerprint(tok)[:12], tokens=len(tok), end_of_text=tok.eos_token)
     if is_cache(p): return TokenDataset.load(p).describe()

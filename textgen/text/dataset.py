@@ -18,7 +18,7 @@ from ..array import Chain, Spill
 from .cache import CHUNK_BYTES, COMPRESSION, MAGIC, CacheFile, CacheWriter, map_file, read_header
 from .corpus import SEP, find_files, pieces, records, row_texts, text_pieces
 from .codec import Codec
-from .tokenizer import _cuts, tokenizer_from_json, tokenizer_to_json
+from .tokenizer import cut_text, tokenizer_from_json, tokenizer_to_json
 
 # %% ../../nbs/text/19_dataset.ipynb #9e02ec57
 class TokenDataset:
@@ -101,7 +101,7 @@ class _Losses:
 def _parts(docs, size=2**16):
     "(number of the document, text) for the parts of documents, each about `size` long."
     for k,d in enumerate(docs):
-        first, *rest = _cuts(d.decode(), size)
+        first, *rest = cut_text(d.decode(), size)
         yield k, first
         for p in rest: yield k, p[1:]  # a blank at the front belongs to the cut
 
