@@ -447,7 +447,7 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
 def load_tokenizer(source, **kwargs):
     """A transformers tokenizer from wherever it lies.
 
-    source: a folder, a tokenizer.json, a pair (vocab.json, merges.txt), a Hub id, or a tokenizer, which is returned as it is
+    source: a folder, a file, a pair (vocab.json, merges.txt), a Hub id; a tokenizer is returned as it is
     """
     ...
 
