@@ -170,8 +170,9 @@ def _checked_material(data, tasks, read, settings, device):
 # %% ../nbs/81_cli.ipynb #df442926
 def _train(tg, material, device, settings):
     "Train, and say what came of it."
+    from textgen.training.signals import SignalControl
     say(tg)
-    run = tg.train(_as_data(material, tg.codec), device=device, **settings)
+    run = tg.train(_as_data(material, tg.codec), device=device, control=SignalControl(), **settings)
     say(f"{run}\nsample from it:  textgen generate {settings['save_to']}")
     if run.stopped: raise typer.Exit(130)
 
