@@ -148,3 +148,28 @@ def test_the_panel_shows_that_the_disk_is_full(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="the trained model is in memory"):
         panel.train().wait()
     assert "cannot write &lt;m&gt;: No space left on device; training goes on" in panel.notes.value
+
+
+def test_an_upload_replaces_no_file(tmp_path, monkeypatch):
+    "Neither a file of its name, nor a link, nor one that the browser names with a folder; the same bytes are one file."
+    from datetime import datetime, timezone
+    from textgen.widgets import _UPLOAD, TrainPanel
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "poems.txt").write_bytes(b"mine")
+    (tmp_path / "link.txt").symlink_to("elsewhere.txt")
+    panel = TrainPanel()
+    panel.source.value = _UPLOAD
+
+    def upload(name, content):
+        when = datetime.now(timezone.utc)
+        one = dict(name=name, type="text/plain", size=len(content), content=content, last_modified=when)
+        panel.upload.value = [one]
+        return str(panel._text()[0])
+
+    assert upload("poems.txt", b"theirs") == "poems-2.txt"
+    assert upload("../poems.txt", b"others") == "poems-3.txt"
+    assert upload("C:\\texts\\poems.txt", b"theirs") == "poems-2.txt"
+    assert upload("link.txt", b"theirs") == "link-2.txt" and not (tmp_path / "elsewhere.txt").exists()
+    assert upload("..", b"theirs") == "upload.txt"
+    assert (tmp_path / "poems.txt").read_bytes() == b"mine" and "poems-2.txt" in panel.notes.value

@@ -3,6 +3,8 @@
 
 def main():
     "Run the command line."
+    from textgen.terminal import end_well
+    end_well()
     from textgen.cli import main
     main()
 

@@ -165,13 +165,14 @@ def _checked_material(data, tasks, read, settings, device):
     from textgen.tasks.task import Task
     check_folder(settings["save_to"])
     pick_device(device)
-    return _Material(data or [], [Task.get(o) for o in tasks or ()], read)
+    return _Material(data or [], tuple(Task.get(o) for o in tasks or ()), read)
 
 # %% ../nbs/81_cli.ipynb #df442926
 def _train(tg, material, device, settings):
     "Train, and say what came of it."
+    from textgen.training.signals import SignalControl
     say(tg)
-    run = tg.train(_as_data(material, tg.codec), device=device, **settings)
+    run = tg.train(_as_data(material, tg.codec), device=device, control=SignalControl(), **settings)
     say(f"{run}\nsample from it:  textgen generate {settings['save_to']}")
     if run.stopped: raise typer.Exit(130)
 
@@ -401,7 +402,7 @@ def demo(
     data = _demo_data(bundled("poems"), tok)
     tg = _demo_train(tok, data, steps or good_steps(len(data.tokens)), out)
     say("\n4. New poems\n")
-    say(tg.generate("", n=3, max_new_tokens=120, seed=42))
+    say(str(tg.generate("", n=3, max_new_tokens=120, seed=42)))
     say(_MORE.format(out=out))
 
 # %% ../nbs/81_cli.ipynb #fc2dbcd2

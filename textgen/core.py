@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STREAMS', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError', 'TrainError',
            'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'printable', 'escape_html', 'shown',
-           'say', 'check_hub_id', 'optional', 'check_place', 'atomic_path', 'recover', 'atomic_folder', 'sha256',
-           'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
+           'say', 'check_hub_id', 'optional', 'check_local', 'check_place', 'atomic_path', 'recover', 'atomic_folder',
+           'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
 
 # %% ../nbs/00_core.ipynb #b9e8b1b3
 import ctypes,errno,glob,hashlib,html,importlib,os,re,shutil,sys,tempfile,time
@@ -182,17 +182,39 @@ def _os_errors(path, error):
         hint = "free some space or choose another place" if number in _disk_full else "choose another place"
         raise error(f"cannot write {path}: {os.strerror(number)}; {hint} (what was there before is unchanged)") from e
 
+# %% ../nbs/00_core.ipynb #4e084d52
+_address = re.compile(r"([\w+.-]{2,}::)*[a-zA-Z][\w+.-]+:/")
+
+def _expanded(path, error):
+    "The path with `~` replaced."
+    try: return Path(path).expanduser()
+    except RuntimeError as e: raise error(f"{path}: there is no user of this name here; write the whole path") from e
+
+def check_local(
+    path, # where something is to be written
+    error=TextGenError, # class of the error when it is an address
+)->Path: # the path, with `~` replaced
+    "Raise `error` where `path` is an address, a device or a pipe."
+    text = path.as_posix() if isinstance(path, Path) else str(path)
+    if _address.match(text):
+        raise error(f"cannot write to the address {text}; name a local file or folder, and copy it from there")
+    path = _expanded(path, error)
+    if os.path.exists(path) and not (path.is_file() or path.is_dir()):
+        raise error(f"cannot write {path}: it is a device or a pipe; name a file or folder")
+    return path
+
 # %% ../nbs/00_core.ipynb #21877f16
 def check_place(
     path, # a file or folder that is to be written
     error=TextGenError, # class of the error when it cannot be
 )->Path: # the path, with `~` replaced
     "Raise now what writing `path` would raise later."
-    path = Path(path).expanduser()
+    path = check_local(path, error)
     with _os_errors(path, error):
-        parent = next(p for p in path.absolute().parents if p.exists())
-        _remove_leftovers(parent/path.name)
-        tmp = _sibling(parent/path.name, "tmp")  # if killed here, the next attempt finds it under this name
+        real = Path(os.path.realpath(path))
+        parent = next(p for p in real.parents if p.exists())
+        _remove_leftovers(parent/real.name)
+        tmp = _sibling(parent/real.name, "tmp")  # if killed here, the next attempt finds it under this name
         tmp.mkdir()
         tmp.rmdir()
     return path
@@ -211,7 +233,7 @@ def atomic_path(
     error=TextGenError, # class of the error when it cannot be written
 ):
     "Give a temporary name to write to; when the block ends well, the file appears as `path`."
-    path = Path(os.path.realpath(Path(path).expanduser()))  # a link stays, the file it points to is written
+    path = Path(os.path.realpath(check_local(path, error)))  # a link stays, the file it points to is written
     tmp = _sibling(path, "tmp")
     try:
         with _os_errors(path, error):
@@ -291,7 +313,7 @@ def atomic_folder(
     error=TextGenError, # class of the error when it cannot be written
 ):
     "Give a temporary folder to fill; when the block ends well, it replaces `path`."
-    path = recover(path).resolve()
+    path = recover(check_local(path, error)).resolve()
     tmp = _sibling(path, "tmp")
     try:
         with _os_errors(path, error):

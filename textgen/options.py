@@ -32,6 +32,12 @@ def _option(name, typ, default, help):
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 # %% ../nbs/79_options.ipynb #cf8e4eab
+def _signed(f, parameters):
+    "A function, with the parameters that typer is to see."
+    f.__signature__ = inspect.Signature(parameters)
+    f.__annotations__ = {p.name: p.annotation for p in parameters}
+    return f
+
 def settings_options(
     cls, # `GenerateSettings` or `TrainSettings`
     but=(), # names of fields that are no options
@@ -42,9 +48,7 @@ def settings_options(
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         taken = {*but, *(p.name for p in own)}
         more = [_option(name, *about) for name,about in helps(cls).items() if name not in taken]
-        f.__signature__ = signature.replace(parameters=own+more)
-        f.__annotations__ = {p.name: p.annotation for p in own+more}
-        return f
+        return _signed(f, own+more)
     return decorate
 
 # %% ../nbs/79_options.ipynb #ffa6db73
@@ -90,13 +94,9 @@ def reading_options(
     "Give a command the options that say how text is read."
     @wraps(f)
     def command(**given): return f(read=_read_keywords(given), **given)
-    signature = inspect.signature(f)
-    own = [p for p in signature.parameters.values() if p.name!="read"]
+    own = [p for p in inspect.signature(f).parameters.values() if p.name!="read"]
     rest = [own.pop()] if own[-1].kind is inspect.Parameter.VAR_KEYWORD else []
-    own += _reading_parameters()
-    command.__signature__ = signature.replace(parameters=own+rest)
-    command.__annotations__ = {p.name: p.annotation for p in own}
-    return command
+    return _signed(command, own+_reading_parameters()+rest)
 
 # %% ../nbs/79_options.ipynb #a7b2f9fc
 _OTHER = dict(n="-n", save_to="--out") # what is not the name with dashes

@@ -187,7 +187,8 @@ _TEMPLATES = dict(poems="{title}\n\n{text}", news="{headline}\n\n{body}") # of t
 def _name_of(upload):
     "The name of an uploaded file, without a folder."
     name = upload["name"] if "name" in upload else upload["metadata"]["name"]
-    return PureWindowsPath(name).name or "upload.txt"
+    name = PureWindowsPath(name).name
+    return name if name.strip(".") else "upload.txt"
 
 def _numbered(path):
     "Names for a new file: `a.txt`, `a-2.txt`, `a-3.txt` and so on."

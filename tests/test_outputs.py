@@ -1,0 +1,117 @@
+"Where something is written: an address, a device or a pipe is refused in one line, by every writer, before any work."
+
+import os
+import pytest
+from textgen import GenerateError, Receipt, TextGen, TextGenError, TokenDataset, train_tokenizer
+from textgen.core import atomic_folder, atomic_path, check_place
+from textgen.training.callback import NoView
+from textgen.training.trainer import Run
+
+ADDRESSES = [
+    "s3://bucket/x",
+    "memory://x",
+    "file:///tmp/x",
+    "gs://bucket/a/b",
+    "hf://datasets/a/b",
+    "https://example.org/x",
+    "simplecache::s3://bucket/x",
+    "zip://a.txt::file:///tmp/b.zip",
+    "FILE:///tmp/x",
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    "An empty working directory with a text."
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("the sea is calm tonight, " * 60)
+    return tmp_path
+
+
+COMMANDS = {
+    "tokenizer": "tokenizer a.txt --vocab-size 260 --out",
+    "encode": "encode a.txt --tokenizer {tok} --out",
+    "train": "train a.txt --new mini --tokenizer {tok} --steps 1 --out",
+    "fine-tune": "train a.txt --model {model} --steps 1 --out",
+    "generate": "generate {model} --max-new-tokens 2 --out",
+    "generate jsonl": "generate {model} --max-new-tokens 2 --seed 1 --out",
+    "demo": "demo --steps 1 --out",
+}
+
+
+@pytest.mark.parametrize("out", ADDRESSES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands(command, out, place, cli, model_folder, tok_folder):
+    words = COMMANDS[command].format(tok=tok_folder, model=model_folder).split()
+    out += ".jsonl" * ("jsonl" in command)
+    said = cli(*words, out)
+    assert said.code == 1 and said.err.count("\n") == 1 and f"cannot write to the address {out[:3]}" in said.err, said
+    assert not said.out and [p.name for p in place.iterdir()] == ["a.txt"]
+
+
+WRITERS = {
+    "train_tokenizer": lambda out, o: train_tokenizer("a.txt", vocab_size=260, save=out),
+    "from_files": lambda out, o: TokenDataset.from_files("a.txt", o.tok, save=out),
+    "from_texts": lambda out, o: TokenDataset.from_texts(["a", "b"], o.tok, save=out),
+    "data.save": lambda out, o: o.data.save(out),
+    "tg.save": lambda out, o: o.tg.save(out),
+    "tg.train": lambda out, o: TextGen(o.model).train(o.data, steps=1, save_to=out, view=NoView()),
+    "generate_to_file": lambda out, o: o.tg.generate_to_file(out, n=1, max_new_tokens=2),
+    "to_csv": lambda out, o: Run([1.0], 1, 1.0, 1.0).to_csv(out),
+    "to_png": lambda out, o: Run([1.0], 1, 1.0, 1.0).to_png(out),
+    "receipt": lambda out, o: Receipt("training", {}).save(out),
+}
+
+
+@pytest.fixture
+def given(tg, tok, data, model_folder):
+    from types import SimpleNamespace
+
+    return SimpleNamespace(tg=tg, tok=tok, data=data, model=model_folder)
+
+
+@pytest.mark.parametrize("as_path", [False, True], ids=["str", "Path"])
+@pytest.mark.parametrize("out", ["s3://bucket/x", "memory://x", "file:///tmp/x"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_python(writer, out, as_path, place, given):
+    from pathlib import Path
+
+    with pytest.raises(TextGenError, match="cannot write to the address"):
+        WRITERS[writer](Path(out) if as_path else out, given)
+    assert [p.name for p in place.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a:b", "notes: x/y", "C:/x", "a::b", "x:y/z", "s3/bucket", "a.b://"[:-2]])
+def test_names_that_are_none(name, place):
+    "A colon alone makes no address."
+    check_place(place / name)
+    with atomic_path(place / "dir" / name.replace("/", "_")) as tmp:
+        tmp.touch()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pipe_is_left_alone(command, place, cli, model_folder, tok_folder):
+    "Said before any work; what is there stays what it is."
+    os.mkfifo("pipe")
+    said = cli(*COMMANDS[command].format(tok=tok_folder, model=model_folder).split(), "pipe")
+    assert said.code == 1 and "it is a device or a pipe" in said.err and not said.out, said
+    assert (place / "pipe").is_fifo() and len([*place.iterdir()]) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices with names")
+def test_a_device_is_left_alone(tg):
+    with pytest.raises(GenerateError, match="/dev/null: it is a device or a pipe"):
+        tg.generate_to_file("/dev/null", n=1, max_new_tokens=2)
+    for write in (atomic_path, atomic_folder):
+        with pytest.raises(TextGenError, match="it is a device or a pipe"):
+            with write("/dev/null"):
+                pass
+    assert not os.path.isfile("/dev/null")
+
+
+def test_a_link_is_followed(place):
+    "What would be written is the file behind the link, so that is what is tried."
+    (place / "link").symlink_to(place / "a.txt" / "inside")
+    with pytest.raises(TextGenError, match="Not a directory"):
+        check_place("link")

@@ -1,0 +1,136 @@
+"Ctrl-C and SIGTERM at any moment: a line, the usual exit code, no traceback, and what was learned is saved."
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+@pytest.fixture
+def start(tmp_path):
+    "Start `python -m textgen …`; it is killed at the end of the test."
+    running = []
+
+    def run(*args):
+        command = [sys.executable, "-m", "textgen", *map(str, args)]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running.append(subprocess.Popen(command, cwd=tmp_path, **pipes))
+        return running[-1]
+
+    yield run
+    for p in running:
+        p.kill()
+        p.wait()
+
+
+LONG = ("--steps", 100_000, "--batch-size", 1, "--window", 16, "--sample-every", 1, "--out", "m")
+
+
+@pytest.fixture
+def training(start, cache, model_folder):
+    "A training whose first step is done."
+
+    def run(*more):
+        p = start("train", cache, "--model", model_folder, *LONG, *more)
+        next(line for line in p.stdout if "step 1 " in line)
+        return p
+
+    return run
+
+
+def ended(p, patience=60):
+    "Exit code and words of a process that has been told to end."
+    out, err = p.communicate(timeout=patience)
+    assert "Traceback" not in err and "Exception ignored" not in err, err
+    return p.returncode, out, err
+
+
+def steps_saved(folder):
+    return json.loads((folder / "textgen.json").read_text())["steps"]
+
+
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_training_saves_and_says_so(number, code, training, tmp_path):
+    p = training()
+    p.send_signal(number)
+    got, out, err = ended(p)
+    assert got == code and "after this step" in err, err
+    assert 1 <= steps_saved(tmp_path / "m") < 100_000 and (tmp_path / "m" / "model.safetensors").exists()
+
+
+def test_a_training_that_was_terminated_is_resumed(training, start, cache, model_folder, tmp_path):
+    p = training()
+    p.send_signal(signal.SIGTERM)
+    ended(p)
+    n = steps_saved(tmp_path / "m")
+    words = [str(n + 1) if w == 100_000 else w for w in LONG]
+    p = start("train", cache, "--model", model_folder, *words, "--resume")
+    code, _, err = ended(p)
+    assert code in (0, 1) and ("resumed after step" in err or "steps was 100000" in err), err
+
+
+def test_ctrl_c_twice(training):
+    "At once, and not with the code of an error."
+    p = training()
+    p.send_signal(signal.SIGINT)
+    p.send_signal(signal.SIGINT)
+    assert ended(p)[0] == 130
+
+
+def ready(p):
+    "Wait until the interpreter has started: until then no program of Python's can say anything."
+    status = Path(f"/proc/{p.pid}/status")
+    while status.exists() and p.poll() is None:
+        caught = int(status.read_text().split("SigCgt:")[1].split()[0], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("after", [0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.5])
+def test_in_the_first_seconds(after, number, code, start, cache, model_folder, tmp_path):
+    "While modules are imported and the model is loaded."
+    p = start("train", cache, "--model", model_folder, *LONG)
+    ready(p)
+    time.sleep(after)
+    p.send_signal(number)
+    got, _, err = ended(p)
+    assert got == code and err.strip(), err
+
+
+WORDS = 300_000
+
+
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_tokenizer_stops_at_once(number, code, start, tmp_path):
+    "Its training is one call into compiled code that takes a minute."
+    import random
+
+    letters = random.Random(0)
+    text = " ".join("".join(letters.choices("abcdefghij", k=60)) for _ in range(WORDS))
+    (tmp_path / "a.txt").write_text(text)
+    p = start("tokenizer", "a.txt", "--vocab-size", 50_000, "--out", "tok")
+    time.sleep(6)
+    assert p.poll() is None, "the test needs a longer text"
+    began = time.monotonic()
+    p.send_signal(number)
+    got, _, err = ended(p)
+    assert got == code and time.monotonic() - began < 5 and "textgen: " in err
+    assert not (tmp_path / "tok").exists()
+
+
+def test_generation_keeps_what_it_has(start, model_folder, tmp_path):
+    p = start("generate", model_folder, "-n", 100_000, "--max-new-tokens", 60, "--seed", 1, "--out", "a.txt")
+    while p.poll() is None and not any(tmp_path.iterdir()):
+        time.sleep(0.05)
+    p.send_signal(signal.SIGINT)
+    code, out, err = ended(p)
+    assert code == 130 and err.endswith("textgen: stopped\n") and not (tmp_path / "a.txt").exists()
