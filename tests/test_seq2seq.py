@@ -240,7 +240,7 @@ def test_in_the_terminal(cli, tmp_path, monkeypatch):
 def test_the_faster_attention_keeps_the_position_bias(t5, tok):
     "Inside `fast_cpu` a T5 says what it says outside."
     import torch
-    from textgen.training.module import fast_cpu
+    from textgen.training.cpu import fast_cpu
     tg = t5()
     with torch.no_grad():
         for p in tg.model.parameters(): p.mul_(3 if p.dim()>1 else 1)
