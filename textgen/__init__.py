@@ -9,7 +9,7 @@ _homes = {  # the module in which each public name lives
     "text.corpus": "documents bundled Document",
     "text.tokenizer": "train_tokenizer load_tokenizer",
     "text.dataset": "TokenDataset",
-    "tasks.task": "Task Mixture",
+    "tasks.mixture": "Task Mixture",
     "generation.loop": "Samples Sample",
     "training.trainer": "Run",
 }
