@@ -110,7 +110,7 @@ def test_text_to_batches_without_torch(python):
 import sys,tempfile
 from textgen import train_tokenizer, TokenDataset
 from textgen.text.corpus import bundled
-from textgen.tasks.batch import Windows
+from textgen.tasks.window import Windows
 tok = train_tokenizer(bundled("poems"), vocab_size=300, save=tempfile.mkdtemp()+"/tok")
 data = TokenDataset.load(TokenDataset.from_files(bundled("poems"), tok).save(tempfile.mkdtemp()+"/a.tokens"))
 print(Windows(data, 8)[0].shape, "torch" in sys.modules)"""

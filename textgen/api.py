@@ -9,7 +9,8 @@ __all__ = ['TextGen', 'Engine']
 from dataclasses import dataclass, replace
 from pathlib import Path
 from fastcore.basics import patch
-from .tasks.batch import Reading, eval_batches, open_source
+from .tasks.reading import Reading
+from .tasks.batch import eval_batches, open_source
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
