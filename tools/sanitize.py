@@ -21,7 +21,7 @@ TESTS = ["tests/test_native.py", "tests/test_fast.py"]
 # one number beyond a tensor's end: if this passes, the run above it says nothing
 WRONG = """
 import torch
-from textgen.generation.native import CNorm, library
+from textgen.generation.kernels import CNorm, library
 library().textgen_norm(CNorm(weight=torch.ones(16), size=32), torch.ones(1, 32), 1, torch.empty(1, 32))
 """
 
@@ -57,7 +57,7 @@ def sanitized(folder, isas):
 
 def able():
     "The variants that this processor can run."
-    from textgen.generation.native import ISAS, open_library
+    from textgen.generation.kernels import ISAS, open_library
 
     probe = open_library("generic")
     return [isa for isa in ISAS if isa in variants.variants() and probe.textgen_cpu_supports(isa.encode())]
