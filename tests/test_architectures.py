@@ -5,7 +5,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
 from textgen.generation.loop import Writer, generate
-from textgen.models.model import seeded, wrap
+from textgen.models.build import seeded
+from textgen.models.wrap import wrap
 from textgen.settings import GenerateSettings
 from textgen.text.tokenizer import Codec
 

@@ -12,7 +12,11 @@ from fastcore.basics import patch
 from .tasks.batch import eval_batches
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
-from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
+from .models.folder import RECEIPT, load_model, pick_device, save_model
+from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.build import grow, new_model
+from .models.weights import model_hash, weights_version
+from .models.wrap import wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tasks.task import as_task, encoded_with, open_tasks

@@ -131,7 +131,7 @@ def train(
     by: By = None, column: Column = None, template: Template = None, encoding: Encoding = "utf-8",
     **kwargs):
     "Train a new model, or fine-tune one."
-    from textgen.models.model import check_folder, pick_device
+    from textgen.models.folder import check_folder, pick_device
     if force and not resume: raise typer.BadParameter("--force belongs to --resume")
     kwargs.update(save_to=out, by=window_by, loggers=loggers, resume="force" if force else resume)
     settings = TrainSettings(**kwargs)
@@ -285,7 +285,7 @@ def demo(
 ):
     "The whole job on the bundled poems, in less than a minute."
     from textgen.text.corpus import bundled
-    from textgen.models.model import check_folder
+    from textgen.models.folder import check_folder
     check_folder(out)
     say("1. A tokenizer, learned from the poems that come with textgen")
     from textgen.text.tokenizer import train_tokenizer

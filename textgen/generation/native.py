@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 import textgen
 from ..core import ModelError
-from ..models.model import last_half
+from ..models.plain import last_half
 from .sampling import draw
 from .fused import FastModel, FastState, Unfit, _need
 
