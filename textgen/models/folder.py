@@ -143,10 +143,10 @@ def _check_found(found, source):
 # %% ../../nbs/models/33_folder.ipynb #33b00013
 def _loading_errors():
     "Classes of errors that a source can cause."
-    from httpx import HTTPError
-    files = (OSError, EOFError, UnpicklingError, SafetensorError, HTTPError)
-    contents = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
-    return *files, *contents, ImportError
+    from huggingface_hub.errors import HfHubHTTPError
+    files = (OSError, EOFError, UnpicklingError, SafetensorError)
+    contents = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError)
+    return *files, *contents, *HfHubHTTPError.__bases__
 
 def _why_not_loaded(source, folder, error):
     "The error for a source that transformers could not load."
