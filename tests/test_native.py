@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from textgen.core import ModelError
-from textgen.models.model import load_model, wrap
+from textgen.models.folder import load_model
+from textgen.models.wrap import wrap
 
 native = pytest.importorskip("textgen.generation.native")
 engine = pytest.importorskip("textgen.generation.engine")

@@ -161,7 +161,7 @@ def _checked_material(data, tasks, read, settings, device):
     "What is trained on, when everything that can be checked before it is read is right."
     TrainSettings(**settings)
     if not (data or tasks): raise typer.BadParameter("give text files, a token cache, or --task NAME")
-    from textgen.models.model import check_folder, pick_device
+    from textgen.models.folder import check_folder, pick_device
     from textgen.tasks.task import Task
     check_folder(settings["save_to"])
     pick_device(device)
@@ -394,7 +394,7 @@ def demo(
     steps: _Steps = None,
 ):
     "The whole job on the bundled poems, in less than a minute."
-    from textgen.models.model import check_folder
+    from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
     from textgen.training.trainer import good_steps
     check_folder(out)

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 import torch
 from ..core import ModelError, unknown
-from ..models.model import pick_device, weights_version
+from ..models.folder import pick_device
+from ..models.weights import weights_version
 from .fused import FastDecoder, FusedDecoder
 from .kernels import c_linear, library, why_no_library
 from .plans import FAMILIES, MANY_ROWS, Unfit, linear_maker

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from fastcore.basics import patch
 from torch.nn.functional import embedding
-from ..models.model import CausalDecoder
+from ..models.causal import CausalDecoder
 
 # %% ../../nbs/training/49_losses.ipynb #9a24d75f
 CHUNK = 1<<24 # logits computed at once, 64 MB in float32

@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import patch
 from torch.nn.utils import clip_grad_norm_
 from ..core import TrainError, random_words
-from ..models.model import seeded
+from ..models.build import seeded
 from .lightning import pl
 from .losses import loss_of
 from .optim import Plan, gathered, make_optimizer, schedule

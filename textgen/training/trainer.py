@@ -25,7 +25,9 @@ from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallb
 from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
 from ..generation.generate import generate
 from .losses import loss_of
-from ..models.model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
+from ..models.folder import RECEIPT, check_folder, save_model
+from ..models.adapter import add_lora, has_adapter
+from ..models.weights import model_hash
 from .cpu import fast_cpu
 from .lightning import find_devices, make_trainer, pl, quiet_lightning
 from .module import TrainModule, checkpointed, frozen, layer_stacks
