@@ -137,6 +137,8 @@ class FastModel:
     @property
     def strides(self): return self.native is not None # can draw several tokens a call
     @property
+    def max_steps(self): return 64 if self.native else 1
+    @property
     def batch_invariant(self): return self.native is not None # a row is the same to the last bit, whatever is beside it
     def __getattr__(self, name): # what is not faster here, the model itself does
         if name.startswith("__") or "plain" not in self.__dict__: raise AttributeError(name)

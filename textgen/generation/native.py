@@ -22,6 +22,7 @@ from ..models.model import last_half
 from .sampling import draw
 from .fused import FastModel, FastState
 from .plans import Unfit, _need
+from ..models.decoder import Draw, draw_steps
 
 # %% ../../nbs/generation/43_native.ipynb #f2e7351d
 ISAS = ("avx512-vnni", "avx512", "avx2", "generic") # instruction sets, the best first
@@ -490,6 +491,9 @@ def decode_steps(self:FastModel,
     ends:int=1, # so many rows may draw it before the others stop too
 ): # int64 [rows, m] tokens, -1 where nobody writes; float32 [rows, m] log-probabilities; a state without the last of them
     "Draw up to `k` tokens and read all but the last: as `draw` and `step` in turn."
+    if isinstance(u, Draw): # a stop-gap until the engines keep the interface
+        if not (u.simple and self.native): return draw_steps(self, state, u, temperature)
+        return self.decode_steps(state, u.uniforms, u.temperatures, u.end, u.min_steps, u.max_ends)
     t, id = _temperatures(temperature, len(u)), -1 if end is None else end
     done, tokens, logprobs = 0, [], []
     rest_until = int((t<=0).sum())+ends

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['RULE', 'Sample', 'Samples', 'continuation', 'Reader', 'token_bytes', 'Banned']
 
-# %% ../../nbs/generation/45_samples.ipynb #eca05990
+# %% ../../nbs/generation/45_samples.ipynb #e63a0b4f
 import json
-from dataclasses import dataclass, asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from fastcore.basics import patch
 from ..core import escape_html, printable
 from ..receipt import Receipt, versions
@@ -16,46 +17,96 @@ from ..receipt import Receipt, versions
 @dataclass
 class Sample:
     "One text."
-    prompt:str # what it was to go on from
+    prompt:str # what it continues
     text:str # what was written, without the prompt
     tokens:list # the ids drawn, with the end of text where one was drawn
     logprob:float # natural logarithm of the probability that the model itself gives these tokens
-    finish_reason:str # "end": the model ended the text; "stop": a stop string came; "length": it was cut at max_new_tokens; "stuck": the rules left no token
+    finish_reason:str # "end": the model ended it; "stop": a stop string; "length": cut; "stuck": rules left no token
     index:int # its number among the samples, from 0
     attempt:int=0 # how many texts were empty before it
     def __str__(self): return self.prompt+self.text
 
 # %% ../../nbs/generation/45_samples.ipynb #543820f7
-RULE = "="*20
+RULE = "="*20 # between two texts
 
 class Samples:
     "The texts of one call, with what is needed to make and to check them again."
-    def __init__(self, samples, settings, prompt="", prompt_tokens=(), origin=None): # for several prompts: lists of them
-        self._samples, self.settings, self.prompt, self.prompt_tokens, self._origin = list(samples), settings, prompt, list(prompt_tokens), origin
-    @property
-    def seed(self): return self.settings.seed
-    def __len__(self): return len(self._samples)
-    def __getitem__(self, i): return self._samples[i]
-    def __iter__(self): return iter(self._samples)
-    def __str__(self): return f"\n{RULE}\n".join(map(str, self))
-    def __repr__(self): return printable(f"{self}\n{RULE}\n{len(self)} {'text' if len(self)==1 else 'texts'}, seed {self.seed}")
+    def __init__(self,
+        samples, # each a `Sample`
+        settings, # the `GenerateSettings` they were asked for with
+        prompt="", # what they continue; of several prompts a list
+        prompt_tokens=(), # its ids; of several prompts a list of lists
+        origin=None, # a function that gives the hashes of model and tokenizer
+    ):
+        self._samples = list(samples)
+        self.settings = settings
+        self.prompt = prompt
+        self.prompt_tokens = list(prompt_tokens)
+        self._origin = origin
+
+# %% ../../nbs/generation/45_samples.ipynb #be03f4ea
+@patch
+def __len__(self:Samples): return len(self._samples)
+
+@patch
+def __getitem__(self:Samples, i): return self._samples[i]
+
+@patch
+def __iter__(self:Samples)->Iterator[Sample]: return iter(self._samples)
+
+@patch(as_prop=True)
+def seed(self:Samples)->int:
+    "The seed that gives the same texts again."
+    return self.settings.seed
+
+# %% ../../nbs/generation/45_samples.ipynb #75a5d8cf
+@patch
+def __str__(self:Samples):
+    between = f"\n{RULE}\n"
+    return between.join(str(s) for s in self)
+
+@patch
+def __repr__(self:Samples):
+    n = len(self)
+    noun = "text" if n==1 else "texts"
+    last = f"{n} {noun}, seed {self.seed}"
+    return printable(f"{self}\n{RULE}\n{last}")
 
 # %% ../../nbs/generation/45_samples.ipynb #7b13bc7e
+_BOX = "white-space:pre-wrap;line-height:1.4;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
+
+def _box(sample):
+    "A text as a box of HTML."
+    prompt, text = escape_html(sample.prompt), escape_html(sample.text)
+    return f'<div style="{_BOX}"><b>{prompt}</b>{text}</div>'
+
 @patch
 def _repr_html_(self:Samples):
-    "A box a text: the prompt bold, line breaks kept."
-    box = "white-space:pre-wrap;line-height:1.4;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
-    rows = "".join(f'<div style="{box}"><b>{escape_html(s.prompt)}</b>{escape_html(s.text)}</div>' for s in self)
-    return f'{rows}<small>seed {escape_html(self.seed)}</small>'
+    boxes = "".join(map(_box, self))
+    return f"{boxes}<small>seed {escape_html(self.seed)}</small>"
+
+# %% ../../nbs/generation/45_samples.ipynb #dfd08983
+def _sample_record(sample):
+    "What a receipt says of one text."
+    record = dict(index=sample.index, tokens=sample.tokens, finish_reason=sample.finish_reason)
+    return record | (dict(attempt=sample.attempt) if sample.attempt else {})
+
+def _prompt_record(samples):
+    "What a receipt says of the prompt, or of the prompts."
+    prompt, tokens = samples.prompt, samples.prompt_tokens
+    if isinstance(prompt, str): return dict(prompt=prompt, prompt_tokens=tokens)
+    each = [dict(prompt=p, tokens=t) for p,t in zip(prompt, tokens)]
+    return dict(prompt="", prompt_tokens=[], prompts=each)
 
 # %% ../../nbs/generation/45_samples.ipynb #c63dd51b
 @patch(as_prop=True)
 def receipt(self:Samples)->Receipt:
     "What is needed to check every token: model, prompt, settings, seed, ids."
-    rows = [dict(index=s.index, tokens=s.tokens, finish_reason=s.finish_reason, **(dict(attempt=s.attempt) if s.attempt else {})) for s in self]
-    origin = self._origin() if self._origin else dict(model={}, tokenizer={})
-    asked = dict(prompt=self.prompt, prompt_tokens=self.prompt_tokens) if isinstance(self.prompt, str) else dict(prompt="", prompt_tokens=[], prompts=[dict(prompt=p, tokens=t) for p,t in zip(self.prompt, self.prompt_tokens)])
-    return Receipt("generation", dict(**origin, **asked, settings=asdict(self.settings), seed=self.seed, samples=rows, versions=versions())).check()
+    content = dict(model={}, tokenizer={}) if self._origin is None else self._origin()
+    content |= _prompt_record(self)
+    content |= dict(settings=asdict(self.settings), seed=self.seed)
+    content |= dict(samples=[_sample_record(s) for s in self], versions=versions())
+    return Receipt("generation", content).check()
 
 # %% ../../nbs/generation/45_samples.ipynb #74a0eb24
 def continuation(
@@ -64,62 +115,129 @@ def continuation(
     ids, # ids written
 )->str: # without half a character at the end
     "What `ids` add to the text of `prompt_ids`."
-    before, whole = codec.decode(prompt_ids), codec.decode([*prompt_ids, *ids], partial=True)
-    return whole[len(before):] if whole.startswith(before) else codec.decode(ids, partial=True)
+    before = codec.decode(prompt_ids)
+    whole = codec.decode([*prompt_ids, *ids], partial=True)
+    if whole.startswith(before): return whole[len(before):]
+    return codec.decode(ids, partial=True)
 
 # %% ../../nbs/generation/45_samples.ipynb #49ddbf97
+_OVERLAP = 8 # tokens that are decoded again, since a character may begin in them
+_FAR = 32 # tokens behind the anchor from which on it moves
+
 class Reader:
     "The text of a sample while it grows."
-    def __init__(self, codec, prompt_ids=()): # the ids it continues
-        self.codec, self.ids, self.at, self.done, self.text = codec, list(prompt_ids), len(prompt_ids), "", ""
-    def _new(self, a, b=None): return continuation(self.codec, self.ids[max(a-8, 0):a], self.ids[a:b])
-    def push(self, token)->str: # the text so far; the token counts once it makes whole characters
-        "Take in one more token."
-        self.ids.append(token)
-        self.text = self.done+self._new(self.at)
-        if len(self.ids)-self.at>32: self._move(len(self.ids)-8)
-        return self.text
-    def _move(self, to):
-        done = self.done+self._new(self.at, to)
-        if done+self._new(to)==self.text: self.at, self.done = to, done
+    def __init__(self,
+        codec, # a `Codec`
+        prompt_ids=(), # the ids that it continues
+    ):
+        self.codec = codec
+        self.ids = list(prompt_ids)
+        self.anchor = len(self.ids) # the text of all ids before it is settled
+        self.settled = ""
+        self.text = ""
+
+# %% ../../nbs/generation/45_samples.ipynb #4d82a826
+@patch
+def _between(self:Reader, start, end=None):
+    "What the ids from `start` to `end` add to those before."
+    before = self.ids[max(start-_OVERLAP, 0):start]
+    return continuation(self.codec, before, self.ids[start:end])
+
+@patch
+def _move_anchor(self:Reader, place):
+    "Settle the text up to `place`, if it is the same with the rest decoded apart."
+    settled = self.settled+self._between(self.anchor, place)
+    if settled+self._between(place)!=self.text: return
+    self.anchor = place
+    self.settled = settled
+
+@patch
+def push(self:Reader, token:int)->str: # the text so far; a token counts once it makes whole characters
+    "Take in one more token."
+    self.ids.append(token)
+    self.text = self.settled+self._between(self.anchor)
+    if len(self.ids)-self.anchor>_FAR: self._move_anchor(len(self.ids)-_OVERLAP)
+    return self.text
+
+# %% ../../nbs/generation/45_samples.ipynb #a0744aa2
+def _byte_table():
+    "GPT-2's table: the byte that each character stands for."
+    own = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in own]
+    table = {chr(b): b for b in own}
+    for k,b in enumerate(others): table[chr(256+k)] = b
+    return table
+
+_BYTE_OF = _byte_table()
 
 # %% ../../nbs/generation/45_samples.ipynb #4b6ce6e2
-def token_bytes(codec)->list: # of bytes, b"" for control tokens
+def _is_byte_level(codec):
+    "Whether the tokens of a vocabulary are bytes."
+    decoder = json.loads(codec.fast.to_str()).get("decoder")
+    return "ByteLevel" in str(decoder)
+
+def _bytes_of(name):
+    "The bytes of a token of a byte-level vocabulary; of one that is not spelled with the table, its own."
+    if all(c in _BYTE_OF for c in name): return bytes(_BYTE_OF[c] for c in name)
+    return name.encode()
+
+def _bytes_of_piece(name):
+    "The bytes of a token of any other vocabulary: `<0x0A>` is a byte."
+    if len(name)==6 and name.startswith("<0x"): return bytes([int(name[3:5], 16)])
+    return name.encode()
+
+# %% ../../nbs/generation/45_samples.ipynb #b3be38f8
+def token_bytes(
+    codec, # a `Codec`
+)->list[bytes]: # one for each id; b"" for control tokens
     "What each token of a vocabulary adds to a text, in the tokenizer's own spelling."
     control = set(codec.tokenizer.all_special_ids)
     names = ["" if i in control else codec.fast.id_to_token(i) or "" for i in range(len(codec))]
-    table = _byte_table() if _is_byte_level(codec) else None
-    def one(n):
-        if table: return bytes(table[c] for c in n) if all(c in table for c in n) else n.encode()
-        return bytes([int(n[3:5], 16)]) if len(n)==6 and n.startswith("<0x") else n.encode()
-    return [one(n) for n in names]
+    spell = _bytes_of if _is_byte_level(codec) else _bytes_of_piece
+    return [spell(name) for name in names]
 
-def _byte_table():
-    "GPT-2's table: the byte each character stands for."
-    keep = [*range(33,127), *range(161,173), *range(174,256)]
-    return {chr(b):b for b in keep} | {chr(256+i):b for i,b in enumerate(b for b in range(256) if b not in keep)}
-
-def _is_byte_level(codec): return "ByteLevel" in str(json.loads(codec.fast.to_str()).get("decoder"))
-
+# %% ../../nbs/generation/45_samples.ipynb #befbb2c6
 def _spelled(codec, text):
-    "`text` as the tokenizer's tokens spell it."
+    "`text` in bytes, as the tokenizer's tokens spell it."
     if _is_byte_level(codec): return text.encode()
-    norm = codec.fast.normalizer
-    whole = norm.normalize_str("a"+text) if norm else "a"+text
-    return whole[whole.index("a")+1:].replace(" ", "▁").encode()
+    normalizer = codec.fast.normalizer
+    whole = normalizer.normalize_str("a"+text) if normalizer else "a"+text
+    after = whole[whole.index("a")+1:]
+    return after.replace(" ", "▁").encode()
 
 # %% ../../nbs/generation/45_samples.ipynb #f1be608a
 class Banned:
     "Strings that must not be written."
-    def __init__(self, codec, strings):
-        self.bytes, self.words = token_bytes(codec), [w for t in strings if (w:=_spelled(codec, t))]
-        self.always = [i for i,b in enumerate(self.bytes) if any(w in b for w in self.words)]
-        self.most, self._begin = max(map(len, self.words), default=0), {}
-    def begin(self, rest):
+    def __init__(self,
+        codec, # a `Codec`
+        strings, # what must not be written
+    ):
+        self.bytes = token_bytes(codec)
+        spelled = [_spelled(codec, text) for text in strings]
+        self.words = [word for word in spelled if word]
+        self.longest = max(map(len, self.words), default=0)
+        self.always = [i for i,b in enumerate(self.bytes) if any(word in b for word in self.words)]
+        self._with_prefix = {} # bytes -> the ids of the tokens that begin with them
+
+    def starting(self, prefix):
         "The tokens that begin with these bytes."
-        if rest not in self._begin: self._begin[rest] = [i for i,b in enumerate(self.bytes) if b.startswith(rest)]
-        return self._begin[rest]
-    def after(self, ids):
-        "The tokens that would complete a banned string after `ids`."
-        tail = b"".join(self.bytes[i] for i in ids[-self.most:])
-        return self.always+[t for w in self.words for i in range(1, len(w)) if tail.endswith(w[:i]) for t in self.begin(w[i:])]
+        if prefix not in self._with_prefix:
+            self._with_prefix[prefix] = [i for i,b in enumerate(self.bytes) if b.startswith(prefix)]
+        return self._with_prefix[prefix]
+
+# %% ../../nbs/generation/45_samples.ipynb #678d735b
+@patch
+def _missing(self:Banned, tail):
+    "What would complete a banned string after these bytes."
+    for word in self.words:
+        for n in range(1, len(word)):
+            if tail.endswith(word[:n]): yield word[n:]
+
+@patch
+def after(self:Banned, ids)->list[int]: # may hold a token twice
+    "The tokens that would complete a banned string after `ids`."
+    last = ids[-self.longest:]
+    tail = b"".join(self.bytes[i] for i in last)
+    found = list(self.always)
+    for rest in self._missing(tail): found += self.starting(rest)
+    return found
