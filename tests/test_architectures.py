@@ -8,7 +8,7 @@ from textgen.generation.generate import generate
 from textgen.generation.loop import Writer
 from textgen.models.model import seeded, wrap
 from textgen.settings import GenerateSettings
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 V = 400
 kv = dict(

@@ -131,7 +131,7 @@ def test_streams(write, ask):
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
     from textgen.models.model import PlainState
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
 
     codec = Codec(tok)
     ids = codec.encode("a🍜é👩‍👩‍👧b")

@@ -401,7 +401,7 @@ class TrainSettings:
     trainer: dict = ...
     control: Any = ...
 
-def documents(sources, by=None, *, column=None, template=None, encoding='utf-8', newlines=True, where=None):
+def documents(sources, by=None, *, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
     """The documents in `sources`, in order.
 
     sources: a path, folder, pattern or address, or a list of these
@@ -411,6 +411,7 @@ def documents(sources, by=None, *, column=None, template=None, encoding='utf-8',
     encoding: of the files, unless they begin with a byte order mark; "detect" guesses
     newlines: make every kind of line end a "\\n"
     where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -424,7 +425,7 @@ def bundled(name: str) -> Path:
 class Document(tuple):
     """A piece of text that begins and ends, and where it stands. """
 
-def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str = 'bpe', sentinels: int = 0, save=None, by=None, column=None, template=None, encoding='utf-8', newlines=True, where=None):
+def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str = 'bpe', sentinels: int = 0, save=None, by=None, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
     """Train a lossless tokenizer on your own text; returns a transformers tokenizer.
 
     files: files, folders, patterns or addresses to learn from
@@ -439,6 +440,7 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
     encoding: of the files, unless they begin with a byte order mark; "detect" guesses
     newlines: make every kind of line end a "\\n"
     where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -508,7 +510,7 @@ class TokenDataset:
         ...
 
     @classmethod
-    def from_files(cls, sources, tokenizer, *, by=None, column=None, template=None, encoding='utf-8', dedupe=False, save=None, compress='zstd', newlines=True, where=None):
+    def from_files(cls, sources, tokenizer, *, by=None, column=None, template=None, encoding='utf-8', dedupe=False, save=None, compress='zstd', newlines=True, where=None, quoting=None):
         """Read, encode, and (with `save`) write the cache.
 
         sources: files, folders, patterns or addresses; a pandas frame or `datasets.Dataset`
@@ -522,6 +524,7 @@ class TokenDataset:
         compress: of that file: "zstd", "gzip" or None
         newlines: make every kind of line end a "\\n"
         where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
         """
         ...
 
@@ -608,6 +611,10 @@ class Task:
         """The source in a few words. """
         ...
 
+    def fingerprints(self) -> set:
+        """The tokenizers that made the token caches among the text and the splits. """
+        ...
+
     def texts(self):
         """All text of the source, field by field. """
         ...
@@ -668,6 +675,10 @@ class Mixture:
         by: what the rates are shares of: "example" or "token"
         name: by which it is registered
         """
+        ...
+
+    def fingerprints(self) -> set:
+        """ """
         ...
 
     def shares(self, n, tokens) -> np.ndarray:
