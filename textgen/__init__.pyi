@@ -707,13 +707,12 @@ class Mixture:
 class Samples:
     """The texts of one call, with what is needed to make and to check them again. """
     def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None):
-        """origin: for several prompts: lists of them
+        """samples: each a `Sample`
+        settings: the `GenerateSettings` they were asked for with
+        prompt: what they continue; of several prompts a list
+        prompt_tokens: its ids; of several prompts a list of lists
+        origin: a function that gives the hashes of model and tokenizer
         """
-        ...
-
-    @property
-    def seed(self):
-        """ """
         ...
 
     def __len__(self):
@@ -726,6 +725,11 @@ class Samples:
 
     def __iter__(self):
         """ """
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed that gives the same texts again. """
         ...
 
     def __str__(self):
