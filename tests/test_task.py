@@ -8,7 +8,8 @@ from textgen import Mixture, Task, TaskError, TokenDataset
 from textgen.text.corpus import bundled, rows
 from textgen.tasks.column import join
 from textgen.tasks.example import all_steps
-from textgen.tasks.mixture import as_task, list_tasks, open_tasks
+from textgen.tasks.mixture import as_task, open_tasks
+from textgen.tasks.task import list_tasks
 from textgen.tasks.preprocess import Draws, concat_and_chunk, fields, filter_length, lm, noise_mask, prefix, prefix_lm, preprocessor, span_corruption, split_tokens
 from textgen.text.tokenizer import Codec
 

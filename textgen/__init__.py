@@ -9,7 +9,8 @@ _homes = {  # the module in which each public name lives
     "text.corpus": "documents bundled Document",
     "text.tokenizer": "train_tokenizer load_tokenizer",
     "text.dataset": "TokenDataset",
-    "tasks.mixture": "Task Mixture",
+    "tasks.task": "Task",
+    "tasks.mixture": "Mixture",
     "generation.loop": "Samples Sample",
     "training.trainer": "Run",
 }

@@ -138,7 +138,7 @@ def train(
     settings = TrainSettings(**kwargs)
     if not (data or task): raise typer.BadParameter("give text files, a token cache, or --task NAME")
     check_folder(out); pick_device(device)
-    from textgen.tasks.mixture import Task
+    from textgen.tasks.task import Task
     tasks, reading = [Task.get(t) for t in task or ()], _reading(by, column, template, encoding)
     tg = _trainee(model, new, tokenizer, data or [], tasks, settings.seed, reading)
     say(tg)
@@ -150,7 +150,7 @@ def train(
 @app.command()
 def tasks(file: Annotated[Optional[str], typer.Argument(help="a Python file with tasks of your own; it is run, and its tasks are listed", show_default=False)] = None):
     "List the tasks that can be trained on."
-    from textgen.tasks.mixture import list_tasks, tasks_of
+    from textgen.tasks.task import list_tasks, tasks_of
     known = {f"{file}:{name}": t for name,t in tasks_of(file).items()} if file else None
     for name,source,does in list_tasks(known): say(f"{name:>12}  {source}: {does}")
     say("\ntrain on one:  textgen train --task poems --new t5-mini --out model", sys.stderr)

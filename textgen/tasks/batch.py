@@ -30,6 +30,7 @@ def _hash(columns):
             h.update(piece.data)
     return h.hexdigest()
 
+# %% ../../nbs/tasks/29_batch.ipynb #cc167cff
 def _describe(name, columns, documents, sources, share=1.):
     "What the receipt says about a source."
     return dict(
@@ -41,7 +42,7 @@ def _describe(name, columns, documents, sources, share=1.):
         share=round(float(share), 6),
     )
 
-# %% ../../nbs/tasks/29_batch.ipynb #738ad651
+# %% ../../nbs/tasks/29_batch.ipynb #6ffcb6ef
 class WindowSource(Windows, BatchSource):
     "Windows, as a causal model is fed them."
     @property
@@ -58,7 +59,7 @@ class WindowSource(Windows, BatchSource):
         groups = self.data.info.get("groups")
         return sha256(repr([*hashes, groups, self.window, self.by, begin, self.stream.gap]))
 
-# %% ../../nbs/tasks/29_batch.ipynb #56ae9cf8
+# %% ../../nbs/tasks/29_batch.ipynb #269effe4
 @patch
 def describe(self:Pairs)->list:
     "What is read, task by task: name, tokens, documents, hash, sources, share."
@@ -68,6 +69,7 @@ def describe(self:Pairs)->list:
         found.append(_describe(task.name, columns, len(task), task.sources, share))
     return found
 
+# %% ../../nbs/tasks/29_batch.ipynb #4dfaf691
 @patch
 def identity(self:Pairs)->str:
     "The SHA-256 of what decides the batches, beside seed and number of rows."
@@ -94,6 +96,7 @@ def open_source(
     options = dict(length=_segment_length(kind, codec, reading.window), begin=reading.by!="stream")
     return open_tasks(data, codec, kind, validation=reading.validation, split=split, **options)
 
+# %% ../../nbs/tasks/29_batch.ipynb #9ebb4d5b
 def _dataset(source, codec, reading, split="train"):
     "The dataset of plain text, or the part of it that a split stands for."
     data = source.dataset(codec)
@@ -117,6 +120,7 @@ SOURCES = dict(causal=_texts, seq2seq=_pairs)
 def _check_kind(kind):
     if kind not in SOURCES: raise unknown("kind of model", kind, SOURCES, TrainError)
 
+# %% ../../nbs/tasks/29_batch.ipynb #07a97caa
 def make_source(
     kind:str, # of the model: a key of `SOURCES`
     data, # anything `as_source` takes

@@ -46,6 +46,10 @@ def _around(codec, a, b, k):
     return np.concatenate([before, ids_of(middle), after])
 
 # %% ../../nbs/tasks/22_column.ipynb #4328898f
+def _encoded(codec, piece):
+    "A piece as ids, whatever stands beside it."
+    return ids_of(codec.encode(piece) if isinstance(piece, str) else piece)
+
 def _joined(codec, a, b):
     "Two pieces, each ids or text, as one."
     if isinstance(a, str) and isinstance(b, str): return a+b
@@ -54,9 +58,9 @@ def _joined(codec, a, b):
     for k in (SEAM, max(len(a), len(b), SEAM)):
         found = _around(codec, a, b, k)
         if found is not None: return found
-    pieces = [codec.encode(p) if isinstance(p, str) else p for p in (a, b)]
-    return np.concatenate([ids_of(p) for p in pieces])
+    return np.concatenate([_encoded(codec, a), _encoded(codec, b)])
 
+# %% ../../nbs/tasks/22_column.ipynb #87f7b01f
 def join(
     codec:Codec,
     pieces, # text, ids, or a tuple of these
@@ -67,8 +71,7 @@ def join(
     for p in pieces:
         if isinstance(p, tuple): p = join(codec, p)
         out = _joined(codec, out, p)
-    if isinstance(out, str): out = codec.encode(out)
-    return ids_of(out)
+    return _encoded(codec, out)
 
 # %% ../../nbs/tasks/22_column.ipynb #00338ccd
 @dataclass(eq=False)
@@ -80,13 +83,14 @@ class Column:
     def __len__(self):
         return len(self.starts)-1
     def __getitem__(self, i):
-        start, stop = self.starts[i], self.starts[i+1]
-        return self.tokens[int(start):int(stop)-self.gap]
+        start = int(self.starts[i])
+        stop = int(self.starts[i+1])
+        return self.tokens[start:stop-self.gap]
     def lengths(self)->np.ndarray: # int64 [n_documents]
         "The number of ids of each document."
         return np.diff(self.starts).astype(np.int64)-self.gap
 
-# %% ../../nbs/tasks/22_column.ipynb #0d656a99
+# %% ../../nbs/tasks/22_column.ipynb #b3039860
 class _ColumnBuilder:
     "Takes texts, gives a column."
     def __init__(self, codec):
@@ -98,15 +102,17 @@ class _ColumnBuilder:
         lengths = np.zeros(len(raw), np.int64)
         full = [i for i,o in enumerate(raw) if o]
         if full:
-            ids, starts = self.codec.encode_piece(SEP.join([raw[i] for i in full]))
+            piece = SEP.join([raw[i] for i in full])
+            ids, starts = self.codec.encode_piece(piece)
             self.tokens.append(ids)
             lengths[full] = np.diff(starts)
         self.lengths.append(lengths)
     def finish(self):
         ends = np.cumsum(self.lengths.array())
-        return Column(self.tokens.array(), np.concatenate([[0], ends]))
+        starts = np.concatenate([[0], ends])
+        return Column(self.tokens.array(), starts)
 
-# %% ../../nbs/tasks/22_column.ipynb #098771f0
+# %% ../../nbs/tasks/22_column.ipynb #c73fd473
 def field_text(
     v, # the value of a field
     name:str, # of the field, for messages
@@ -123,13 +129,14 @@ def field_text(
                         "clean it with .encode('utf-8', 'replace').decode()") from None
     return text
 
+# %% ../../nbs/tasks/22_column.ipynb #1ee787a8
 def text_fields(
     row, # a dictionary
 )->list:
     "The names of the fields that hold text, or may."
     return [k for k,v in row.items() if v is None or isinstance(v, (str, Real))]
 
-# %% ../../nbs/tasks/22_column.ipynb #7db8dcb7
+# %% ../../nbs/tasks/22_column.ipynb #1ab5b39d
 class _Table:
     "Takes groups of records, gives a column for each field."
     def __init__(self, codec, names, where):
@@ -140,13 +147,19 @@ class _Table:
         self.n = 0 # records
     def add(self, group):
         self.seen.update(*group)
-        places = [f"{self.where}, record {self.n+i}" for i in range(1, len(group)+1)]
-        for k,builder in self.builders.items():
-            builder.add([field_text(r.get(k), k, place) for r,place in zip(group, places)])
+        for k,builder in self.builders.items(): builder.add(self.texts(group, k))
         self.n += len(group)
+    def texts(self, group, name):
+        "A field of some records as text."
+        found = []
+        for i,record in enumerate(group, self.n+1):
+            place = f"{self.where}, record {i}"
+            found.append(field_text(record.get(name), name, place))
+        return found
     def finish(self):
         for k in self.names:
-            if k not in self.seen: raise unknown(f"field of {self.where}", k, self.seen, TaskError)
+            if k in self.seen: continue
+            raise unknown(f"field of {self.where}", k, self.seen, TaskError)
         return {k: o.finish() for k,o in self.builders.items()}
 
 # %% ../../nbs/tasks/22_column.ipynb #5b765b2b

@@ -30,6 +30,7 @@ def _traits(step):
     "The traits of a step; a plain function states none."
     return step.traits if isinstance(step, Step) else Traits()
 
+# %% ../../nbs/tasks/23_example.ipynb #7b6bad76
 def all_steps(
     steps:list, # of a task
     kind:str, # of the model: a key of `OBJECTIVES`
@@ -37,10 +38,11 @@ def all_steps(
     "The steps with the objective of a kind of model among them, where they need it."
     if kind not in OBJECTIVES: raise unknown("kind of model", kind, OBJECTIVES, TaskError)
     if any(_traits(s).makes for s in steps): return steps
-    o = OBJECTIVES[kind](**options)
+    made = OBJECTIVES[kind](**options)
+    objective = _Default(made.f, made.args, made.kw, made.traits)
     needing = [i for i,s in enumerate(steps) if _traits(s).needs]
     at = needing[0] if needing else len(steps)
-    return [*steps[:at], _Default(o.f, o.args, o.kw, o.traits), *steps[at:]]
+    return [*steps[:at], objective, *steps[at:]]
 
 # %% ../../nbs/tasks/23_example.ipynb #a46646c7
 def _groups_of(data):
@@ -56,6 +58,7 @@ def _group_weights(weights, data, index):
         weights[mine] *= share/max(total, 1e-300)
     return weights
 
+# %% ../../nbs/tasks/23_example.ipynb #cdf1eccd
 def _weights(steps, columns, data, index):
     "How often each document is drawn, or None where all are alike."
     step = next((s for s in steps if _traits(s).weights), None)
@@ -68,7 +71,32 @@ def _weights(steps, columns, data, index):
     return _group_weights(weights, data, index)
 
 # %% ../../nbs/tasks/23_example.ipynb #3986eae1
-class OpenTask:
+def _mean_length(examples):
+    "Tokens in an example, input, target and end together, on average."
+    sizes = [len(e["input"])+len(e["target"])+1 for e in examples]
+    return float(np.mean(sizes))
+
+# %% ../../nbs/tasks/23_example.ipynb #b098bdb9
+class _Counted:
+    "What follows from the weights of documents, counted when it is first asked for."
+    @cached_property
+    def n(self)->float:
+        "Examples in the source."
+        if self.weights is None or _groups_of(self.data): return len(self)
+        return float(self.weights.sum())
+    @cached_property
+    def sums(self):
+        "The weights, summed up to each document; None where all are alike."
+        w = self.weights
+        alike = w is None or (w==w[0]).all()
+        return None if alike else np.cumsum(w)
+    @cached_property
+    def mean_length(self)->float:
+        "Tokens in an example, over a sample that is always the same."
+        return _mean_length([self.draw(0, 0, k) for k in range(64)])
+
+# %% ../../nbs/tasks/23_example.ipynb #3986eae1
+class OpenTask(_Counted):
     "A task with its text encoded: `draw` gives examples."
     def __init__(self,
         task, # a `Task`
@@ -86,20 +114,13 @@ class OpenTask:
         self.columns, self.data = columns, data
         self.longest = longest or np.inf
         self.known = {} # text -> ids, of what steps add
-        weights = _weights(steps, columns, data, index)
-        alike = weights is None or (weights==weights[0]).all()
-        self.sums = None if alike else np.cumsum(weights)
-        self.n = len(index) if weights is None or _groups_of(data) else float(weights.sum())
+        self.weights = _weights(steps, columns, data, index) # of the documents; None: all alike
     def __len__(self): return len(self.index)
     def __repr__(self):
-        return f"{printable(self.name)}: {len(self):,} documents, {self.tokens:,} tokens"
-    @cached_property
-    def mean_length(self)->float:
-        "Tokens in an example, input and target together, over a sample that is always the same."
-        examples = [self.draw(0, 0, k) for k in range(64)]
-        return float(np.mean([len(e["input"])+len(e["target"])+1 for e in examples]))
+        name = printable(self.name)
+        return f"{name}: {len(self):,} documents, {self.tokens:,} tokens"
 
-# %% ../../nbs/tasks/23_example.ipynb #1210abdf
+# %% ../../nbs/tasks/23_example.ipynb #1a640217
 @patch(as_prop=True)
 def sources(self:OpenTask)->list:
     "Where the text is from, as the receipt says it."
@@ -109,7 +130,8 @@ def sources(self:OpenTask)->list:
 @patch(as_prop=True)
 def tokens(self:OpenTask)->int:
     "Ids in the documents that are read, all fields together."
-    return sum(int(c.lengths()[self.index].sum()) for c in self.columns.values())
+    lengths = [c.lengths() for c in self.columns.values()]
+    return sum(int(n[self.index].sum()) for n in lengths)
 
 @patch
 def document(self:OpenTask, i:int)->dict:
@@ -117,7 +139,7 @@ def document(self:OpenTask, i:int)->dict:
     j = self.index[i]
     return {k: c[j] for k,c in self.columns.items()}
 
-# %% ../../nbs/tasks/23_example.ipynb #cb32fe56
+# %% ../../nbs/tasks/23_example.ipynb #e10bc609
 @patch
 def at(self:OpenTask,
     u:np.ndarray, # float64: places from 0 to 1
@@ -133,6 +155,7 @@ def pick(self:OpenTask, draws:Draws)->int:
     "The number of a document."
     return int(self.at(draws.uniforms(1))[0])
 
+# %% ../../nbs/tasks/23_example.ipynb #25626a67
 @patch
 def stratified(self:OpenTask,
     n:int, # documents
@@ -150,6 +173,10 @@ def step_name(step)->str:
     "What a step is called in messages."
     return getattr(step, "__name__", None) or repr(step)
 
+def _are_examples(out):
+    "Whether a step returned what it should."
+    return isinstance(out, (list, tuple)) and all(isinstance(o, Mapping) for o in out)
+
 _WANTED = "a preprocessor takes an example and random numbers and returns a list of examples"
 
 @patch
@@ -158,14 +185,17 @@ def _apply(self:OpenTask, step, *given):
     try: out = step(*given)
     except TextGenError: raise
     except Exception as e: raise self._doubt(step, f"{type(e).__name__}: {first_line(e)}") from e
-    if isinstance(out, (list, tuple)) and all(isinstance(o, Mapping) for o in out): return out
-    raise self._doubt(step, f"TypeError: it returned {type(out).__name__}")
+    if not _are_examples(out): raise self._doubt(step, f"TypeError: it returned {type(out).__name__}")
+    return out
 
+# %% ../../nbs/tasks/23_example.ipynb #7689e2fb
 @patch
 def _doubt(self:OpenTask, step, wrong):
-    return TaskError(f"task {self.name!r}: {step_name(step)} failed on a document ({wrong}); {_WANTED}")
+    "The error of a step that failed."
+    failed = f"{step_name(step)} failed on a document ({wrong})"
+    return TaskError(f"task {self.name!r}: {failed}; {_WANTED}")
 
-# %% ../../nbs/tasks/23_example.ipynb #3ee95eed
+# %% ../../nbs/tasks/23_example.ipynb #32e8181b
 @patch
 def _encoded(self:OpenTask, v):
     "A field as ids: text is encoded, pieces are joined, ids stay."
@@ -177,8 +207,7 @@ def _encoded(self:OpenTask, v):
 @patch
 def _plain(self:OpenTask, example):
     "The example with all its text as ids."
-    texts = {k: v for k,v in example.items() if isinstance(v, (str, tuple))}
-    return dict(example, **{k: self._encoded(v) for k,v in texts.items()})
+    return {k: self._encoded(v) for k,v in example.items()}
 
 # %% ../../nbs/tasks/23_example.ipynb #796ee9e7
 REDRAWS = 1000 # tries until a task must give an example
@@ -189,16 +218,19 @@ def _arguments(self:OpenTask, step, i, draws):
     if not _traits(step).many: return ()
     return (partial(self._another, draws, i),)
 
+# %% ../../nbs/tasks/23_example.ipynb #23daf34d
 @patch
 def _run(self:OpenTask, example, draws, n):
     "What the first `n` steps make of an example; None where nothing is left."
     for i,step in enumerate(self.steps[:n]):
-        found = self._apply(step, example, draws, *self._arguments(step, i, draws))
+        more = self._arguments(step, i, draws)
+        found = self._apply(step, example, draws, *more)
         if not found: return None
         chosen = draws.whole(0, len(found)-1) if len(found)>1 else 0
         example = self._plain(found[chosen])
     return example
 
+# %% ../../nbs/tasks/23_example.ipynb #65fedf6a
 @patch
 def _another(self:OpenTask, draws, n):
     "The example of another document after `n` steps."
@@ -221,7 +253,8 @@ def _with_begins(codec, ids):
     if codec.end is None or begin==[codec.end]: return ids
     after = np.flatnonzero(ids==END_MARK)+1
     places = np.repeat(after, len(begin))
-    return np.insert(ids, places, np.tile(ids_of(begin), len(after)))
+    begins = np.tile(ids_of(begin), len(after))
+    return np.insert(ids, places, begins)
 
 def _check_sentinels(needed, there):
     "Raise unless the tokenizer has enough sentinels."
@@ -229,18 +262,24 @@ def _check_sentinels(needed, there):
     raise TaskError(f"span_corruption needs {needed} sentinels, this tokenizer has {there}; use a T5 tokenizer, "
                     "one made by train_tokenizer(…, sentinels=100), shorter segments, or prefix_lm()")
 
+# %% ../../nbs/tasks/23_example.ipynb #dc9a799e
+def _replaced(codec, ids):
+    "Ids with the tokenizer's end of text and sentinels in the place of marks."
+    marks = ids_of([codec.end or 0, *codec.sentinels])
+    needed = -int(ids.min())-1
+    _check_sentinels(needed, len(codec.sentinels))
+    number = -np.minimum(ids, END_MARK)-1
+    return np.where(ids<0, marks[number], ids)
+
 def _unmarked(codec, ids, kind="seq2seq"):
-    "Ids with the tokenizer's own in the place of marks."
+    "Ids without marks, as this kind of model is fed them."
     ids = ids_of(ids)
     if not len(ids) or ids.min()>=0: return ids
     if kind=="causal": ids = _with_begins(codec, ids)
     if codec.end is None: ids = ids[ids!=END_MARK]
-    marks = ids_of([codec.end or 0, *codec.sentinels])
-    _check_sentinels(-int(ids.min())-1, len(marks)-1)
-    number = -np.minimum(ids, END_MARK)-1
-    return np.where(ids<0, marks[number], ids)
+    return _replaced(codec, ids)
 
-# %% ../../nbs/tasks/23_example.ipynb #fb2426f4
+# %% ../../nbs/tasks/23_example.ipynb #eb5c1573
 _GIVEN = ("input", "target", "between", "before") # what a model is fed of an example
 
 @patch
@@ -255,7 +294,7 @@ def _pair(self:OpenTask, example):
     pair["ends"] = bool(example.get("ends", True))
     return pair
 
-# %% ../../nbs/tasks/23_example.ipynb #afb83ca6
+# %% ../../nbs/tasks/23_example.ipynb #86f97ec0
 @patch
 def draw(self:OpenTask,
     seed:int, # of the run
@@ -277,20 +316,29 @@ _EVERY = 2**40 # a place in the counter that no batch has
 @patch
 def _all_of(self:OpenTask, step, i, example, draws):
     "All that one step makes of one example."
-    found = self._apply(step, example, draws, *self._arguments(step, i, draws))
-    without = [{k: v for k,v in o.items() if k!="part"} for o in found]
-    return [self._plain(o) for o in without]
+    more = self._arguments(step, i, draws)
+    found = self._apply(step, example, draws, *more)
+    made = []
+    for o in found:
+        example = dict(o)
+        example.pop("part", None)
+        made.append(self._plain(example))
+    return made
 
+# %% ../../nbs/tasks/23_example.ipynb #4bf9929f
 @patch
 def _whole(self:OpenTask, example, draws): # draws: an iterator, the next for each call
     "Everything that the steps make of an example."
     found = [example]
     for i,step in enumerate(self.steps):
-        if isinstance(step, Step): found = [p for e in found for p in step.parts(e, self.longest)]
+        if isinstance(step, Step):
+            parts = [step.parts(e, self.longest) for e in found]
+            found = list(itertools.chain(*parts))
         made = [self._all_of(step, i, e, next(draws)) for e in found]
         found = list(itertools.chain(*made))
     return found
 
+# %% ../../nbs/tasks/23_example.ipynb #fda7b950
 @patch
 def every(self:OpenTask, seed:int=0): # yields examples
     "The examples of each document, once: a long one is cut into parts that lie side by side."
@@ -312,8 +360,12 @@ def _code(step):
     "What a step does, as text that another process makes the same."
     return repr(step) if _is_known(step) else code_hash(step)
 
-def _sha(a): return sha256(np.ascontiguousarray(a[:]).data)
+def _sha(a):
+    "The SHA-256 of an array."
+    whole = np.ascontiguousarray(a[:])
+    return sha256(whole.data)
 
+# %% ../../nbs/tasks/23_example.ipynb #7ebcef3f
 def _column_hashes(columns):
     "Name, and hashes of ids and starts, of each column."
     return [[k, _sha(c.tokens), _sha(ids_of(c.starts))] for k,c in sorted(columns.items())]
@@ -325,7 +377,7 @@ def identity(self:OpenTask)->str:
     what = [self.name, _column_hashes(self.columns), _sha(self.index), _groups_of(self.data), steps]
     return sha256(repr(what))
 
-# %% ../../nbs/tasks/23_example.ipynb #877d1fd7
+# %% ../../nbs/tasks/23_example.ipynb #225bd752
 class Opened:
     "Tasks to draw from, each with its share."
     def __init__(self,
@@ -335,13 +387,16 @@ class Opened:
         self.tasks = list(tasks.values())
         self.names = [t.name for t in self.tasks]
         self.shares = np.array([sum(s for o,s in leaves if o is t) for t in self.tasks])
-        twice = {n for n in self.names if self.names.count(n)>1}
+        twice = sorted(n for n in set(self.names) if self.names.count(n)>1)
         if twice:
-            raise TaskError(f"two different tasks are called {min(twice)!r}; give one of them another name, "
+            raise TaskError(f"two different tasks are called {twice[0]!r}; give one of them another name, "
                             "so that their losses can be told apart")
     def __repr__(self):
-        return "\n".join(f"{s:6.1%}  {t!r}" for s,t in zip(self.shares, self.tasks))
+        shown = zip(self.shares, self.tasks)
+        lines = [f"{share:6.1%}  {task!r}" for share,task in shown]
+        return "\n".join(lines)
 
+# %% ../../nbs/tasks/23_example.ipynb #0badd51e
 _CHOICE = 2**40 # a place in the counter that no row has; after it come those of the tasks
 
 @patch
@@ -350,7 +405,18 @@ def _choose(self:Opened, n, seed, place):
     u = uniforms(n, "task", seed, place, _CHOICE)
     return np.searchsorted(np.cumsum(self.shares)[:-1], u, side="right")
 
-# %% ../../nbs/tasks/23_example.ipynb #7cdf6cc4
+# %% ../../nbs/tasks/23_example.ipynb #625277bb
+@patch
+def _documents(self:Opened, which, seed, place):
+    "The document of each example, stratified over the examples of its task."
+    first = np.empty(len(which), np.int64)
+    for t,task in enumerate(self.tasks):
+        mine = which==t
+        n = int(mine.sum())
+        first[mine] = task.stratified(n, seed, place, _CHOICE+1+t)
+    return first
+
+# %% ../../nbs/tasks/23_example.ipynb #a922ce7b
 @patch
 def draw(self:Opened,
     n:int, # examples
@@ -359,10 +425,9 @@ def draw(self:Opened,
 ): # (examples, int64 [n]: the number of the task each came from)
     "Examples of all tasks, each drawn with its share."
     which = self._choose(n, seed, place)
-    first = np.empty(n, np.int64)
-    for t,task in enumerate(self.tasks):
-        mine = which==t
-        first[mine] = task.stratified(int(mine.sum()), seed, place, _CHOICE+1+t)
-    found = zip(which, first)
-    examples = [self.tasks[t].draw(seed, place, row, first=int(i)) for row,(t,i) in enumerate(found)]
+    first = self._documents(which, seed, place)
+    examples = []
+    for row in range(n):
+        task = self.tasks[which[row]]
+        examples.append(task.draw(seed, place, row, first=int(first[row])))
     return examples, which

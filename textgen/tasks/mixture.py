@@ -33,6 +33,7 @@ def _check_numbers(rates, n):
     words = ", ".join(map(repr, RATES))
     raise TaskError(f"rates must be {n} numbers above 0, one for each task, or one of {words}; got {rates!r}")
 
+# %% ../../nbs/tasks/25_mixture.ipynb #4f14b132
 def _check_options(rates, cap, temperature):
     "Raise unless cap and temperature make sense together with the rates."
     if not _is_positive(temperature) or not (cap is None or _is_positive(cap)):
@@ -41,9 +42,10 @@ def _check_options(rates, cap, temperature):
     if rates!="proportional" and (cap is not None or temperature!=1):
         raise TaskError("cap= and temperature= belong to rates='proportional'; leave them out, or leave out rates=")
 
-# %% ../../nbs/tasks/25_mixture.ipynb #57fff3e8
+# %% ../../nbs/tasks/25_mixture.ipynb #87ec9e97
 _BY = ("example", "token")
 
+# %% ../../nbs/tasks/25_mixture.ipynb #cabd0278
 class Mixture(AnyTask):
     "Several tasks that train one model."
     def __init__(self,
@@ -83,6 +85,7 @@ def _contents(self:Mixture):
     by = f" by {self.by}" if self.by!="example" else ""
     return f"{names}; rates {self.rates}{by}"
 
+# %% ../../nbs/tasks/25_mixture.ipynb #02bde0ba
 def as_task(
     data, # anything `as_source` takes
 )->AnyTask:
@@ -101,6 +104,7 @@ def _rates(self:Mixture, size):
     if self.rates!="proportional": return np.asarray(self.rates, float)
     return np.minimum(size, self.cap or np.inf)**(1/self.temperature)
 
+# %% ../../nbs/tasks/25_mixture.ipynb #cf0ea3b7
 @patch
 def shares(self:Mixture,
     n, # number of examples of each task
@@ -128,6 +132,7 @@ def fingerprints(self:Mixture)->set:
 def summary(self:Mixture)->tuple:
     return "mixture", self._contents()
 
+# %% ../../nbs/tasks/25_mixture.ipynb #dd745928
 @patch
 def leaves(self:Mixture, open_task)->list:
     parts = [t.leaves(open_task) for t in self.tasks]

@@ -25,6 +25,7 @@ def _target(example, room, codec, first=()):
     end = [codec.end] if ends else []
     return _ids(first, example["target"], end)[:max(room, 1)]
 
+# %% ../../nbs/tasks/28_pairs.ipynb #a5cc1103
 def seq2seq_row(
     example:dict, # of a task
     codec, # the `Codec`
@@ -41,7 +42,7 @@ def seq2seq_row(
     labels = _target(example, max_target, codec, codec.prefix)
     return dict(input_ids=given, attention_mask=np.ones_like(given), labels=labels)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #a9863c67
+# %% ../../nbs/tasks/28_pairs.ipynb #c49b2ccd
 def _before(example, codec, marks, loss):
     "The ids after which a causal model reads an example."
     if not example.get("begins", True): return example.get("before", ())
@@ -58,6 +59,7 @@ def _given(example, codec, max_target, loss, marks):
     room -= len(before)+len(between)
     return _ids(before, example["input"][:max(room, 0)], between)
 
+# %% ../../nbs/tasks/28_pairs.ipynb #c6d8005e
 def _begins(ids, codec):
     "Which ids after the first begin another text inside a row."
     none = np.zeros(max(len(ids)-1, 0), bool)
@@ -105,14 +107,14 @@ def _copies(keys, rows, n):
     most = int(np.bincount(keys[rows]).max())
     return -(-most//n)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #746af518
+# %% ../../nbs/tasks/28_pairs.ipynb #eb7e7557
 def _wasted(lengths, batches):
     "The share of places that is filled up."
     used = sum(int(lengths[b].sum()) for b in batches)
     places = sum(int(lengths[b].max(0).sum())*len(b) for b in batches)
     return 1-used/max(1, places)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #6ebfded3
+# %% ../../nbs/tasks/28_pairs.ipynb #3c79e8a5
 @dataclass
 class _Halving:
     "Rows, parted into batches of like length."
@@ -172,7 +174,7 @@ def _fit(widths, shapes):
     cost = np.where(fits, shapes.sum(1), shapes.sum())
     return shapes[cost.argmin(1)]
 
-# %% ../../nbs/tasks/28_pairs.ipynb #c6e33edb
+# %% ../../nbs/tasks/28_pairs.ipynb #8d2e13f9
 _AHEAD = 256 # batches in a superbatch
 _LEAST = 64 # batches in one with many rows in each
 _ROWS_AHEAD = 16384 # rows in one, where there are more than `_LEAST` batches
@@ -189,7 +191,7 @@ class _Superbatch:
     which:np.ndarray # the number of the task of each row
     order:np.ndarray # of the batches
 
-# %% ../../nbs/tasks/28_pairs.ipynb #0fa64996
+# %% ../../nbs/tasks/28_pairs.ipynb #3c23a18f
 def _lengths(rows):
     "The length of input and target of each row."
     return np.array([(len(r["input_ids"]), len(r["labels"])) for r in rows])
@@ -241,7 +243,7 @@ class Pairs(BatchSource):
         columns = slice(0, 2) if self.kind=="seq2seq" else slice(1, 2)
         return float(_lengths(rows)[:,columns].sum(1).mean())
 
-# %% ../../nbs/tasks/28_pairs.ipynb #73f99877
+# %% ../../nbs/tasks/28_pairs.ipynb #b3084748
 @patch
 def row(self:Pairs,
     example:dict, # of a task
@@ -250,6 +252,7 @@ def row(self:Pairs,
     make = ROWS[self.kind]
     return make(example, self.codec, self.window, self.window, self.reading.loss, self.marks)
 
+# %% ../../nbs/tasks/28_pairs.ipynb #2329e001
 @patch
 def _superbatch(self:Pairs, number):
     "The superbatch of a number, without limits to its shapes."
@@ -275,6 +278,7 @@ def superbatch(self:Pairs, number:int):
     self.last = made
     return made
 
+# %% ../../nbs/tasks/28_pairs.ipynb #982174e7
 @patch
 def __getitem__(self:Pairs,
     k:int, # number of the batch
@@ -288,7 +292,7 @@ def __getitem__(self:Pairs,
     batch["task"] = made.which[mine].astype(np.int64)
     return batch
 
-# %% ../../nbs/tasks/28_pairs.ipynb #1831b228
+# %% ../../nbs/tasks/28_pairs.ipynb #9c7d42a3
 @patch
 def padding(self:Pairs)->float:
     "The share of places, in input and target together, that is filled up; over the first superbatch."

@@ -118,6 +118,7 @@ def _bind(f, signature, args, kw):
     bound.apply_defaults()
     return bound.arguments
 
+# %% ../../nbs/tasks/20_preprocess.ipynb #92c96262
 def _maker(f, rules, traits):
     "A function that makes steps of `f`."
     parameters = list(inspect.signature(f).parameters.values())
@@ -131,6 +132,7 @@ def _maker(f, rules, traits):
     make.makes_steps = True
     return make
 
+# %% ../../nbs/tasks/20_preprocess.ipynb #cfefeadd
 def preprocessor(
     rules=None, # option -> rule: the lowest whole number, or a pair of bounds
     **traits, # see `Traits`
@@ -154,7 +156,7 @@ def _part(example, start, stop, last):
         ends=example.get("ends", True) and last,
     )
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #f81ce798
+# %% ../../nbs/tasks/20_preprocess.ipynb #6b212e5d
 def _segment(example, draws, length, begin):
     "A part of at most `length` ids: the one that is asked for, else a random one."
     if "part" in example:
@@ -182,13 +184,14 @@ def _cuts(n, length, end, least):
         starts[-1] = max(n-least, starts[-2]+1)
     return [*starts, n]
 
+# %% ../../nbs/tasks/20_preprocess.ipynb #624b93d4
 def _tiles(n, length, end=0, least=1):
     "Parts of `n` ids side by side: (start, stop, whether it is the last); `end` ids need room after the last."
     cuts = _cuts(n, length, end, least)
     last = len(cuts)-2
     return [(cuts[k], cuts[k+1], k==last) for k in range(last+1)]
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #b00e6a5e
+# %% ../../nbs/tasks/20_preprocess.ipynb #84e70a2d
 def _reads_text(*args, **kw): return ("text",)
 
 def _pair_tiles(n, ends, length): return _tiles(n, length, least=2)
@@ -238,7 +241,7 @@ def lm(example, draws,
     if not len(text) and not only_end: return []
     return [dict(example, input=text[:0], target=text, **part)]
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #c59ddde0
+# %% ../../nbs/tasks/20_preprocess.ipynb #77a8749b
 def _parted(n, k, draws):
     "The lengths of `k` parts of `n` items, none empty, every way equally likely."
     order = np.argsort(draws.uniforms(n-1), kind="stable")
@@ -260,7 +263,7 @@ def noise_mask(
     lengths = np.stack([kept, cut], 1).ravel()
     return np.repeat(np.arange(2*spans)%2==1, lengths)
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #210fb211
+# %% ../../nbs/tasks/20_preprocess.ipynb #310acb2b
 END_MARK = -1 # the end of a text inside an example; sentinel k is END_MARK-1-k
 
 def _with_sentinels(ids, mask):
@@ -300,6 +303,7 @@ def _joined_fields(example, names, sep):
 
 def _reads_fields(*names, to="text", **kw): return {*names, to}
 
+# %% ../../nbs/tasks/20_preprocess.ipynb #9c488020
 @preprocessor(makes=True, reads=_reads_fields)
 def fields(example, draws,
     *names:str, # the fields of the input
@@ -313,7 +317,7 @@ def fields(example, draws,
     given = _joined_fields(example, names, sep)
     return [dict(example, input=given, target=target, ends=True, between=between)]
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #0e138c08
+# %% ../../nbs/tasks/20_preprocess.ipynb #75e54293
 @preprocessor(needs=True)
 def prefix(example, draws,
     text:str, # what every input begins with, such as "poem: "
@@ -338,7 +342,7 @@ def _piece_length(draws, length, min_length):
     u = draws.uniforms(1)[0]
     return int(min_length*(length/min_length)**u)
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #d66531ab
+# %% ../../nbs/tasks/20_preprocess.ipynb #66365e6b
 def _block_tiles(n, ends, length): return _tiles(n, MOST)
 
 def _piece_weights(lengths, length=LENGTH, **kw):
@@ -368,6 +372,7 @@ def _texts_until(example, start, more, length):
         n += len(text)+1
     return texts
 
+# %% ../../nbs/tasks/20_preprocess.ipynb #8148664e
 def _next_chunk(example, draws, more, length):
     "A segment that begins at a random place of this text."
     n = len(example["text"])
@@ -380,7 +385,7 @@ def _next_chunk(example, draws, more, length):
     part["text"] = chunk[:-1] if part["ends"] else chunk
     return part
 
-# %% ../../nbs/tasks/20_preprocess.ipynb #5d814916
+# %% ../../nbs/tasks/20_preprocess.ipynb #34641139
 def _token_weights(lengths, **kw): return lengths+1.
 
 @preprocessor(many=True, reads=_reads_text, rules=dict(length=1), parts=_ending_tiles, weights=_token_weights)

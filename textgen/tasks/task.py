@@ -49,6 +49,7 @@ def _shares_of(splits):
     "The splits that are shares of the documents."
     return {k: v for k,v in splits.items() if isinstance(v, Real)}
 
+# %% ../../nbs/tasks/24_task.ipynb #e7a3b0a5
 def _as_splits(name, splits):
     "Splits as a dictionary: name -> share of the documents, or a source of text."
     splits = {"validation": splits} if isinstance(splits, Real) else dict(splits or {})
@@ -88,7 +89,7 @@ class Task(AnyTask):
         arrow = f" → {steps}" if steps else ""
         return printable(f"Task {self.name!r}: {self.text.where}{arrow}")
 
-# %% ../../nbs/tasks/24_task.ipynb #9269b2d6
+# %% ../../nbs/tasks/24_task.ipynb #d8517ff7
 @patch(as_prop=True)
 def where(self:Task)->str:
     "The source in a few words."
@@ -119,6 +120,7 @@ def _documents(self:Task):
         return (d.text for d in documents(text.paths, **self.read))
     return None
 
+# %% ../../nbs/tasks/24_task.ipynb #a9090f6c
 @patch
 def texts(self:Task): # yields strings
     "All text of the source, field by field."
@@ -143,6 +145,7 @@ def _data_column(data, name, reads):
                         f"{', '.join(map(repr, more))}; give the table or folder itself")
     return {"text": Column(data.tokens, data.starts, int(data.end is not None))}
 
+# %% ../../nbs/tasks/24_task.ipynb #8067a4df
 @patch
 def _encode(self:Task, codec, reads):
     "(columns, the dataset if there is one)."
@@ -179,7 +182,7 @@ def _chosen(self:Task, splits, n, split):
     if start>=n: raise TaskError(f"task {self.name!r}: {n} documents are too few for the splits {shares}")
     return np.sort(order[start:])
 
-# %% ../../nbs/tasks/24_task.ipynb #c68e95e0
+# %% ../../nbs/tasks/24_task.ipynb #e548f44e
 @patch
 def open(self:Task,
     codec:Codec, # of the model
@@ -199,12 +202,13 @@ def open(self:Task,
     index = self._chosen(splits, n, split)
     return OpenTask(self, codec, steps, columns, data, index, kind, options.get("length"))
 
+# %% ../../nbs/tasks/24_task.ipynb #5ea2d6fd
 @patch
 def _of(self:Task, text):
     "The same task of another text."
     return Task(self.name, text, self.steps, postprocess=self.postprocess, metrics=self.metrics, **self.read)
 
-# %% ../../nbs/tasks/24_task.ipynb #9940d7c8
+# %% ../../nbs/tasks/24_task.ipynb #cf694d39
 @patch
 def opened(self:AnyTask,
     codec:Codec, # of the model
@@ -218,7 +222,7 @@ def opened(self:AnyTask,
         return known[id(task)]
     return Opened(self.leaves(open_once))
 
-# %% ../../nbs/tasks/24_task.ipynb #42a0f4e9
+# %% ../../nbs/tasks/24_task.ipynb #33b01fb4
 @patch
 def preview(self:AnyTask,
     tokenizer, # of the model
@@ -269,6 +273,7 @@ def _line_of(e, file):
         t = t.tb_next
     return f"line {line}: " if line else ""
 
+# %% ../../nbs/tasks/24_task.ipynb #d4661d37
 def _run_file(file):
     "The tasks among the variables of a Python file, and the names it registers."
     before = dict(known_tasks)
@@ -281,7 +286,7 @@ def _run_file(file):
     tasks = {k: v for k,v in found.items() if isinstance(v, AnyTask)}
     return tasks, [k for k in known_tasks if k not in before]
 
-# %% ../../nbs/tasks/24_task.ipynb #3ef4ccf5
+# %% ../../nbs/tasks/24_task.ipynb #65326cbe
 _files = {} # path -> (its state, its tasks, the names it registered)
 
 def _state_of(path):
@@ -289,6 +294,7 @@ def _state_of(path):
     stat = path.stat()
     return stat.st_mtime_ns, stat.st_size
 
+# %% ../../nbs/tasks/24_task.ipynb #0b9f01c6
 def tasks_of(
     file, # a Python file, which is run
 )->dict: # name -> task or mixture
@@ -305,13 +311,14 @@ def tasks_of(
     registered = {k: known_tasks[k] for k in names if k in known_tasks}
     return {**registered, **found}
 
-# %% ../../nbs/tasks/24_task.ipynb #96c982d8
+# %% ../../nbs/tasks/24_task.ipynb #2e3b8807
 def _from_file(file, name):
     "A task from a file of the user's own."
     found = tasks_of(file)
     if name in found: return found[name]
     raise unknown(f"task in {file}", name, found, TaskError)
 
+# %% ../../nbs/tasks/24_task.ipynb #7794359b
 @patch(cls_method=True)
 def get(cls:Task,
     name:str, # of a registered task, or FILE.py:NAME, which runs that file

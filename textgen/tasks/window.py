@@ -66,6 +66,7 @@ def _fractions(words):
     "Random words as numbers from 0 up to and without 1."
     return (words>>np.uint64(11))*2.**-53
 
+# %% ../../nbs/tasks/27_window.ipynb #9d7d07d4
 def points(
     size:int, # how many
     seed:int, # of the run
@@ -128,7 +129,7 @@ def read(self:Stream,
     begin = self.begin[np.minimum(inside, self.gap-1)]
     return np.where(text, tokens[stored], begin).astype(np.int64), text
 
-# %% ../../nbs/tasks/27_window.ipynb #cc9a2943
+# %% ../../nbs/tasks/27_window.ipynb #2a584413
 @patch
 def _place_of(self:Stream, token):
     "The place of a token that begins a document, its begin included."
@@ -149,6 +150,7 @@ def _check_length(n, window):
     raise TrainError(f"the text has {n:,} tokens, one window needs {window+1:,}: give more text, "
                      f"or pass window={max(n//2, 1)} or less")
 
+# %% ../../nbs/tasks/27_window.ipynb #06789fb0
 class Windows:
     "Batches of windows over a dataset's stream; `windows[k]` is batch k."
     def __init__(self,
@@ -185,6 +187,7 @@ def _between(u, low, high):
     "A whole number from `low` to `high`-1 for each point from 0 to 1."
     return np.minimum(low+u*(high-low), high-1).astype(np.int64)
 
+# %% ../../nbs/tasks/27_window.ipynb #158b437d
 @patch
 def _starts(self:Windows, step):
     "Where each row starts, and where its document ends; None for rows that may leave it."
@@ -241,6 +244,7 @@ def _rows_of(stream, window, by):
     number = np.arange(len(which))-before # of the row in its document
     return first[which]+number*window, first[which], end[which]
 
+# %% ../../nbs/tasks/27_window.ipynb #fb1d8ae0
 def all_windows(
     data:TokenDataset, # what is read
     begin, # ids after which a text begins
