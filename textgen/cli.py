@@ -208,7 +208,7 @@ def tasks(
         help="a Python file with tasks of your own; it is run, and its tasks are listed")] = None,
 ):
     "List the tasks that can be trained on."
-    from textgen.tasks.mixture import list_tasks, tasks_of
+    from textgen.tasks.task import list_tasks, tasks_of
     known = {f"{file}:{name}": t for name,t in tasks_of(file).items()} if file else None
     for name,source,does in list_tasks(known): say(f"{name:>12}  {source}: {does}")
     say("\ntrain on one:  textgen train --task poems --new t5-mini --out model", sys.stderr)
