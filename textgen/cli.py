@@ -118,11 +118,11 @@ def _as_data(material, codec):
 # %% ../nbs/81_cli.ipynb #fe4452e5
 def _model_to_train(model, new, tokenizer, material, seed):
     "The `TextGen` that is to be trained."
-    from textgen.tasks.task import refuse_code
-    from textgen.text.corpus import find_files
+    from textgen.tasks.source import as_source
+    from textgen.text.source import find_files
     if (model is None)==(new is None):
         raise typer.BadParameter("give either --model (to fine-tune) or --new (to start from random weights)")
-    refuse_code(material.files)
+    if material.files: as_source(material.files)  # a script given as data is refused
     if material.files: find_files(material.files)  # a mistyped path is found before the model is made
     from textgen.api import TextGen
     if model: return TextGen(model, tokenizer)
@@ -264,7 +264,7 @@ def _at_once(model, prompt, settings):
     fast = _model_of_weights(folder)
     if fast is None: return None
     from textgen.generation.loop import generate
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     codec = Codec(folder)
     return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embed) else None
 
@@ -278,7 +278,7 @@ def _settings_of(kwargs):
 def _prompt_of(prompt, prompts):
     "The prompt, or the list of prompts in a file."
     if prompt and prompts: raise typer.BadParameter("give either --prompt or --prompts")
-    from textgen.generation.loop import read_prompts
+    from textgen.generation.files import read_prompts
     return read_prompts(prompts) if prompts else unescape(prompt)
 
 # %% ../nbs/81_cli.ipynb #dcf59b30

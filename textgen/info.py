@@ -12,7 +12,8 @@ from .core import ModelError, TextGenError, VerifyError, recover, sha256
 from .receipt import Receipt
 from .text.corpus import documents
 from .text.dataset import TokenDataset, is_cache
-from .text.tokenizer import _find, fingerprint, load_tokenizer
+from .text.tokenizer import _find, fingerprint
+from .text.pretrained import load_tokenizer
 
 # %% ../nbs/78_info.ipynb #8b7fea6a
 def _settings_line(settings):

@@ -11,7 +11,8 @@ from pathlib import Path, PureWindowsPath
 import ipywidgets as w
 from fastcore.basics import patch
 from .core import TextGenError, TrainError, _clock, escape_html
-from .text.corpus import BUNDLED, TABLE_TYPES, bundled
+from .text.corpus import BUNDLED, bundled
+from .text.source import TABLE_TYPES
 from .training.callback import Control, View, by_task, curve_png
 
 # %% ../nbs/90_widgets.ipynb #a58dee4e
