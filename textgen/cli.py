@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .core import CacheError, GenerateError, TextGenError, recover, say, unknown
+from .core import CacheError, GenerateError, ModelError, TextGenError, TokenizerError
+from .core import check_place, recover, say, unknown
+from .hub import check_on_hub
 from .options import AS_IT_IS, Files, as_options, reading_options, settings_options, unescape
 from .settings import GenerateSettings, TrainSettings
 
@@ -76,6 +78,7 @@ def encode(
 ):
     "Encode text once, as a token cache."
     from textgen.text.dataset import TokenDataset
+    check_on_hub(tokenizer, "tokenizer", TokenizerError)
     read |= dict(dedupe=dedupe, compress=_compression(compress))
     data = TokenDataset.from_files(files, tokenizer, save=out, **read)
     _say_encoded(out, data)
@@ -151,7 +154,12 @@ _TrainOn = Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or 
 _WindowBy = Annotated[str, typer.Option(metavar="stream|document|row",
     help="windows anywhere in the stream, from the beginning of a document, or one document a row")]
 
-# %% ../nbs/81_cli.ipynb #4b526239
+# %% ../nbs/81_cli.ipynb #024fa879
+def _check_names(model, tokenizer):
+    "Raise an error where a model or tokenizer is named that is neither here nor on the Hub."
+    if model: check_on_hub(model, "model", ModelError)
+    if tokenizer: check_on_hub(tokenizer, "tokenizer", TokenizerError)
+
 def _resumes(resume, force):
     "The setting `resume`, from two options."
     if force and not resume: raise typer.BadParameter("--force belongs to --resume")
@@ -195,8 +203,8 @@ def train(
     window_by: _WindowBy = "stream",
     **kwargs):
     "Train a new model, or fine-tune one."
-    more = dict(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
-    settings = kwargs|more
+    settings = kwargs|dict(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
+    _check_names(model, tokenizer)
     material = _checked_material(data, task, read, settings, device)
     tg = _model_to_train(model, new, tokenizer, material, settings["seed"])
     _train(tg, material, device, settings)
@@ -252,14 +260,15 @@ def _model_of_weights(folder):
     try: return from_files(folder)
     except wrong: return None
 
-def _folder_of(model):
-    "The folder of a model; none is named for the bundled one."
+def _checked_folder(model, out=None):
+    "The folder of a model, None for the bundled one, when the name is right and the output can be written."
+    if model: check_on_hub(model, "model", ModelError)
+    if out: check_place(out, GenerateError)
     return recover(model) if model else Path(__file__).parent/"bundled"/"model"
 
-# %% ../nbs/81_cli.ipynb #98eda74a
-def _at_once(model, prompt, settings):
+# %% ../nbs/81_cli.ipynb #9b44744d
+def _at_once(folder, prompt, settings):
     "Texts of a model that needs nothing but its file of weights; None for other models and settings."
-    folder = _folder_of(model)
     if settings.num_beams>1 or settings.schema or not folder.is_dir(): return None
     fast = _model_of_weights(folder)
     if fast is None: return None
@@ -273,13 +282,15 @@ def _settings_of(kwargs):
     "Settings from the command line, as keywords: newlines as such, and the schema read."
     typed = dict(kwargs, schema=_schema_of(kwargs["schema"]))
     for name in ("stop", "banned"): typed[name] = [*map(unescape, kwargs[name])]
+    GenerateSettings(**typed)  # an error before anything is loaded
     return typed
 
 def _prompt_of(prompt, prompts):
     "The prompt, or the list of prompts in a file."
     if prompt and prompts: raise typer.BadParameter("give either --prompt or --prompts")
+    if not prompts: return unescape(prompt)
     from textgen.generation.files import read_prompts
-    return read_prompts(prompts) if prompts else unescape(prompt)
+    return read_prompts(prompts)
 
 # %% ../nbs/81_cli.ipynb #dcf59b30
 _Written = Annotated[Optional[str], typer.Argument(
@@ -294,12 +305,12 @@ _WriteOn = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 _Quantize = Annotated[Optional[str], typer.Option(
     help="int8: weights of 8 bits, several times as fast on a CPU and nearly the same")]
 
-# %% ../nbs/81_cli.ipynb #4431cf05
-def _samples(model, prompt, asked, where):
+# %% ../nbs/81_cli.ipynb #e549b072
+def _samples(model, folder, prompt, asked, where):
     "Texts, by the fastest way there is."
     settings = GenerateSettings(**asked)
     by_weights = where["device"] in ("auto", "cpu") and not where["quantize"]
-    samples = _at_once(model, prompt, settings) if by_weights else None
+    samples = _at_once(folder, prompt, settings) if by_weights else None
     if samples is not None: return samples
     from textgen.api import TextGen
     return TextGen(model, **where).generate(prompt, **asked|dict(seed=settings.seed))
@@ -312,7 +323,6 @@ def _print_samples(samples, as_json):
 # %% ../nbs/81_cli.ipynb #68d28881
 def _to_file(model, out, prompt, asked, where):
     "Texts in a file; says what it holds."
-    GenerateSettings(**asked)  # an error before the model is loaded
     from textgen.api import TextGen
     path = TextGen(model, **where).generate_to_file(out, prompt, **asked)
     _say_written(path)
@@ -331,10 +341,11 @@ def generate(
     "Write texts."
     asked = _settings_of(kwargs)
     if out and as_json: raise typer.BadParameter("--json prints; for a file of JSON lines, end its name in .jsonl")
+    folder = _checked_folder(model, out)
     start = _prompt_of(prompt, prompts)
     where = dict(device=device, quantize=quantize)
     if out: return _to_file(model, out, start, asked, where)
-    _print_samples(_samples(model, start, asked, where), as_json)
+    _print_samples(_samples(model, folder, start, asked, where), as_json)
 
 # %% ../nbs/81_cli.ipynb #697ab917
 def _short(value):
