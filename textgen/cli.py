@@ -298,7 +298,7 @@ def _demo_train(tok, poems, out, steps):
     "The second half of the demo: data, model, texts."
     from textgen.api import TextGen
     from textgen.text.dataset import TokenDataset
-    from textgen.training.trainer import good_steps
+    from textgen.training.report import good_steps
     data = TokenDataset.from_files(poems, tok, template="{title}\n\n{text}")
     say(f"\n2. The poems as tokens\n   {data}")
     steps = steps or good_steps(len(data.tokens))

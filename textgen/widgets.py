@@ -145,7 +145,7 @@ tg.generate(n=3)"""
 @patch
 def _with_steps(self:TrainPanel, settings, data, context):
     "The settings with a number of steps, and samples five times on the way."
-    from textgen.training.trainer import good_steps
+    from textgen.training.report import good_steps
     rows = settings.get("batch_size", 8)*settings.get("accumulate", 1)
     each = rows*(settings.get("window") or min(context, 1024))
     steps = settings["steps"] or good_steps(len(data.tokens), each)
