@@ -38,7 +38,7 @@ def main():
     from textgen import TextGen, TokenDataset, train_tokenizer
     from textgen.training.callback import NoView
     from textgen.text.corpus import bundled, documents
-    from textgen.training.trainer import pick_lr
+    from textgen.training.report import pick_lr
     from transformers import GPT2Config
     poems = [d.text for d in documents(bundled("poems"), template="{title}\n\n{text}")]
     tok = train_tokenizer(texts=[*poems, Path(args.file).read_text()], vocab_size=1000)

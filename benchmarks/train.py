@@ -104,7 +104,7 @@ class Bare:
     def __init__(self, shape):
         from textgen.models.wrap import wrap
         from textgen.training.optim import Plan, make_optimizer
-        from textgen.training.trainer import pick_precision
+        from textgen.training.report import pick_precision
         from transformers import AutoModelForCausalLM
         import torch
         rows, window, _ = SHAPES[shape]

@@ -371,7 +371,7 @@ def test_an_old_cache_trains_as_a_new_one(codecs, tmp_path):
 
 def test_validation_measures_all_that_is_held_out(codecs):
     "All of it; and of more than it may take, batches from everywhere."
-    from textgen.training.trainer import some_batches
+    from textgen.training.evaluate import some_batches
 
     codec = codecs["llama"]
     data = TokenDataset.from_texts(LINES, codec.tokenizer)

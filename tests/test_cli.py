@@ -199,7 +199,7 @@ def test_train_text_files(job, cli, tok_folder, tmp_path):
 
 def test_fine_tune(cli, model_folder, cache, tmp_path):
     from textgen import TextGen
-    from textgen.training.trainer import pick_lr
+    from textgen.training.report import pick_lr
 
     said = cli(
         "train",
@@ -229,7 +229,7 @@ def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch)
     from textgen.models.folder import pick_device
     seen, make = [], trainer.make_trainer
     monkeypatch.setattr(
-        trainer, "make_trainer", lambda s, device, *args: seen.append(device.type) or make(s, device, *args)
+        trainer, "make_trainer", lambda s, devices, device, *args: seen.append(device.type) or make(s, devices, device, *args)
     )
     said = cli(
         "train",

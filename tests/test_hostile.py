@@ -193,7 +193,7 @@ def test_the_panel(text):
 def test_what_shows_itself_as_text(text, tok):
     from textgen.tasks.mixture import open_tasks
     from textgen.text.codec import Codec
-    from textgen.training.trainer import Evaluation, Run
+    from textgen.training.evaluate import Evaluation, Run
 
     task = Task(text, ["a", "b"])
     one = Evaluation(1.0, 1.0, 1, 1)

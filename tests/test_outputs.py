@@ -5,7 +5,7 @@ import pytest
 from textgen import GenerateError, Receipt, TextGen, TextGenError, TokenDataset, train_tokenizer
 from textgen.core import atomic_folder, atomic_path, check_place
 from textgen.training.callback import NoView
-from textgen.training.trainer import Run
+from textgen.training.evaluate import Run
 
 ADDRESSES = [
     "s3://bucket/x",

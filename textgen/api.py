@@ -178,7 +178,7 @@ def train(self:TextGen,
     **kwargs): # a `Run`
     "Train on `data`; the model learns in place."
     from textgen.training.callback import check_view, default_view
-    from textgen.training.trainer import fit
+    from textgen.training.trainer import Job, fit
     settings = make_settings(TrainSettings, TrainError, **kwargs)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
@@ -186,7 +186,8 @@ def train(self:TextGen,
     source = as_source(data)
     if said := self._adapt_for(source): view.note(said)
     self._changing()
-    run, self.receipt = fit(self.wrapped, self.codec, source, settings, scratch=self.scratch, base=base, device=device, view=view)
+    job = Job(self.wrapped, self.codec, source, settings, device, view, base, self.scratch)
+    run, self.receipt = fit(job)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
 
@@ -346,7 +347,7 @@ def evaluate(self:TextGen,
     answers:int=20, # texts to write for a task that has metrics
 ): # an `Evaluation`
     "The loss on `data`, by task where there are several."
-    from textgen.training.trainer import evaluate
+    from textgen.training.evaluate import evaluate
     window = window or min(self.context, 1024)
     source = as_source(data)
     reading = Reading(window=window, by=by, batch_size=batch_size, validation=validation)

@@ -407,7 +407,7 @@ def demo(
     "The whole job on the bundled poems, in less than a minute."
     from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
-    from textgen.training.trainer import good_steps
+    from textgen.training.report import good_steps
     check_folder(out)
     tok = _demo_tokenizer(bundled("poems"))
     data = _demo_data(bundled("poems"), tok)

@@ -239,7 +239,7 @@ def _text(self:TrainPanel):
 @patch
 def _with_steps(self:TrainPanel, settings, data, context):
     "The settings with a number of steps, and samples five times on the way."
-    from textgen.training.trainer import good_steps
+    from textgen.training.report import good_steps
     rows = settings.get("batch_size", 8)*settings.get("accumulate", 1)
     window = settings.get("window") or min(context, 1024)
     steps = settings["steps"] or good_steps(len(data.tokens), rows*window)
