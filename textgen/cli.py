@@ -265,7 +265,7 @@ def _at_once(model, prompt, settings):
     from textgen.generation.generate import generate
     from textgen.text.codec import Codec
     codec = Codec(folder)
-    return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embed) else None
+    return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embedding) else None
 
 # %% ../nbs/81_cli.ipynb #a52e2edc
 def _settings_of(kwargs):
