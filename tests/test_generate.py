@@ -96,7 +96,7 @@ def test_a_trained_model_writes_the_same_in_any_batch(bundled, monkeypatch):
     many = _ask(bundled, 200, batch_invariant=True)
     assert _ask(bundled, 10, batch_invariant=True)==many[:10]
     assert _ask(bundled, 70, batch_size=3, batch_invariant=True)==many[:70]
-    monkeypatch.setattr(Writer, "refill", lambda self: None)
+    monkeypatch.setattr(Writer, "refill", lambda self, rows: None)
     assert _ask(bundled, 200, batch_invariant=True)==many
 
 @pytest.mark.slow
@@ -132,29 +132,32 @@ def test_streams(write, ask):
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
     from textgen.models.state import PlainState
+    from textgen.models.decoder import draw_steps
     from textgen.text.codec import Codec
 
     codec = Codec(tok)
     ids = codec.encode("a🍜é👩‍👩‍👧b")
 
+    class At:
+        "A state that knows how many tokens were written."
+        nbytes = 0
+        def __init__(self, n):
+            self.length, self.logits = n, torch.zeros(1, len(codec))
+            self.logits[0, [*ids, codec.end][n]] = 99.0
+
     class Says:
         device, context, extends_prompt = torch.device("cpu"), 100, True
-        def prefill(self, prompts, written=None): return self.at(0)
+        can_refill, batch_invariant, max_steps = False, False, 1
+        decode_steps = draw_steps
+        def prefill(self, prompts, written=None): return At(0)
+        def decode(self, tokens, state): return At(state.length+1)
 
-        def at(self, k):
-            x = torch.zeros(1, len(codec))
-            x[0, [*ids, codec.end][k]] = 99.0
-            s = PlainState(x, self, k)
-            return s
-
-        def decode(self, tokens, state): return self.at(state.length+1)
-        def reorder_cache(self, rows): pass
     assert list(stream(Says(), codec, "x", GenerateSettings(temperature=0, seed=0)))==[*"a🍜é👩\u200d👩\u200d👧b"]
 
 def test_longer_than_the_context(write, capsys, monkeypatch):
     "The window slides, as often as needed, and that is said once."
     from textgen.generation import loop as generation
-    monkeypatch.setattr(generation, "_said", set())
+    monkeypatch.setattr(generation, "_warned", set())
     out = write(n=3, max_new_tokens=300, min_new_tokens=300)
     assert [len(s.tokens) for s in out]==[300]*3 and capsys.readouterr().err.count("longer than")==1
     assert [s.text for s in out]==[s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]

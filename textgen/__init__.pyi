@@ -702,12 +702,13 @@ class Mixture:
 
 class Samples:
     """The texts of one call, with what is needed to make and to check them again. """
-    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None):
+    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None):
         """samples: each a `Sample`
         settings: the `GenerateSettings` they were asked for with
         prompt: what they continue; of several prompts a list
         prompt_tokens: its ids; of several prompts a list of lists
         origin: a function that gives the hashes of model and tokenizer
+        folder: what the model's folder says of tokens, as `folder_rules` gives it
         """
         ...
 

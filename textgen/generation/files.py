@@ -15,10 +15,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..core import GenerateError, Progress, atomic_path, check_place, first_line, sha256
+from ..core import CorpusError, GenerateError, Progress, atomic_path, check_place, first_line, sha256
 from ..models.decoder import Decoder
 from ..receipt import settle, waiting
 from ..settings import GenerateSettings
+from ..text.source import read_chunks
 from .generate import as_samples, generate
 from .loop import Writer, as_prompts
 from .rules import Guide
@@ -210,8 +211,9 @@ def _asked(prompts, settings, origin, seeded):
 
 def _journal_of(path, asked, settings):
     "The journal of this process for a file."
+    rank, _ = share()
     name = path or f"textgen-{settings.seed}.txt"
-    return Journal(name, asked, settings.seed, share()[0])
+    return Journal(name, asked, settings.seed, rank)
 
 # %% ../../nbs/generation/49_files.ipynb #916deef2
 def _note_row(journal, row, n):
@@ -274,6 +276,12 @@ def _file_of(writer, journal, prompt, path, origin):
     journal.close(remove=True)
     return path
 
+# %% ../../nbs/generation/49_files.ipynb #e8f7c894
+def _beam_file(decoder, codec, prompt, settings, origin, path):
+    "The file of a beam search."
+    samples = generate(decoder, codec, prompt, settings, origin)
+    return write_samples(samples, path)
+
 # %% ../../nbs/generation/49_files.ipynb #3a58c13c
 def generate_file(
     decoder:Decoder,
@@ -287,15 +295,15 @@ def generate_file(
 )->Path:
     "Write texts to a file, so that it can be stopped and continued."
     _check_shared(seeded, path, share()[1])
-    if settings.num_beams>1: return write_samples(generate(decoder, codec, prompt, settings, origin), path)
-    path = path and check_output(path)
+    if settings.num_beams>1: return _beam_file(decoder, codec, prompt, settings, origin, path)
+    if path: path = check_output(path)
     s = replace(settings, batch_invariant=True)
     journal = _journal_of(path, _asked(as_prompts(prompt), s, origin, seeded), s)
     writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
     _write_share(writer, journal)
     return _file_of(writer, journal, prompt, path, origin)
 
-# %% ../../nbs/generation/49_files.ipynb #664027aa
+# %% ../../nbs/generation/49_files.ipynb #00d9edfe
 def _prompt_of(line, path, number):
     "The prompt in a line of JSON."
     try: row = json.loads(line)
@@ -306,10 +314,10 @@ def _prompt_of(line, path, number):
 
 def _prompt_lines(path):
     "The lines of a file that have something in them."
-    try: text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+    try: text = b"".join(read_chunks(path)).decode()
+    except (CorpusError, OSError) as e:
         raise GenerateError(f"{path}: not a file of prompts that can be read ({first_line(e)})") from e
-    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     if lines: return lines
     raise GenerateError(f"{path}: no prompts in this file; write one a line")
 

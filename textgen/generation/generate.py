@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from ..core import GenerateError, escape_html, printable
 from ..models.decoder import Decoder
+from ..models.wrap import wrap
 from ..settings import GenerateSettings
 from .loop import Writer
 from .rules import Guide
@@ -29,7 +30,8 @@ def as_samples(
     ordered = sorted(found, key=lambda sample: sample.index)
     is_one = isinstance(prompt, str)
     tokens = writer.prompt_ids[0] if is_one else writer.prompt_ids
-    return Samples(ordered, writer.settings, prompt if is_one else writer.prompts, tokens, origin)
+    asked = prompt if is_one else writer.prompts
+    return Samples(ordered, writer.settings, asked, tokens, origin, writer.rules.folder)
 
 # %% ../../nbs/generation/48_generate.ipynb #37fb91cd
 def _drawn(writer, progress):
@@ -56,12 +58,25 @@ def generate(
     found = beam_search(writer) if is_search else _drawn(writer, progress)
     return as_samples(writer, prompt, found, origin)
 
+# %% ../../nbs/generation/48_generate.ipynb #c869c5f4
+def _start(decoder):
+    "What an output begins from, in a model with an input."
+    return None if decoder.extends_prompt else wrap(decoder.model).first
+
+def _suppressed(writer):
+    "The tokens that are never written: those of the folder, and rows of the model that no token belongs to."
+    rows = writer.decoder.model.get_input_embeddings().num_embeddings
+    named = writer.rules.folder.get("suppress_tokens", [])
+    return [*named, *range(len(writer.codec), rows)]
+
 # %% ../../nbs/generation/48_generate.ipynb #499c8e39
 def _beam_config(writer, prompt):
     "What transformers is asked for."
     from transformers import GenerationConfig
     s, ends = writer.settings, list(writer.ends)
+    folder = writer.rules.folder|dict(suppress_tokens=_suppressed(writer) or None)
     return GenerationConfig(
+        **folder,
         num_beams=s.num_beams,
         num_return_sequences=s.n,
         do_sample=False,
@@ -72,9 +87,9 @@ def _beam_config(writer, prompt):
         eos_token_id=ends or None,
         pad_token_id=ends[0] if ends else 0,
         bos_token_id=prompt[0],
-        decoder_start_token_id=None if writer.decoder.extends_prompt else writer.decoder.first)
+        decoder_start_token_id=_start(writer.decoder))
 
-# %% ../../nbs/generation/48_generate.ipynb #097b19c1
+# %% ../../nbs/generation/48_generate.ipynb #ef17d138
 def _without_defaults(model):
     "The same transformers model with no generation settings of its own."
     from transformers import GenerationConfig
@@ -82,7 +97,7 @@ def _without_defaults(model):
     same.generation_config = GenerationConfig()
     return same
 
-# %% ../../nbs/generation/48_generate.ipynb #cf0500bf
+# %% ../../nbs/generation/48_generate.ipynb #c79af1e4
 def _up_to_end(ids, ends):
     "The ids up to the first that ends a text; what follows is padding."
     places = [k+1 for k,i in enumerate(ids) if i in ends]
@@ -98,7 +113,7 @@ def _beam_ids(writer, prompt):
     start = len(prompt) if d.extends_prompt else 1
     return [_up_to_end(row[start:].tolist(), writer.ends) for row in out]
 
-# %% ../../nbs/generation/48_generate.ipynb #ea91cd23
+# %% ../../nbs/generation/48_generate.ipynb #d21bb8af
 def _check_beam_length(writer, prompt):
     "Refuse a text that beam search cannot write within the context."
     d, n = writer.decoder, writer.settings.max_new_tokens
@@ -114,14 +129,14 @@ def _logprob_of(decoder, prompt, ids):
     scores = decoder.score(prompts, targets)[0]
     return sum(logprob(scores, targets[0]).tolist())
 
-# %% ../../nbs/generation/48_generate.ipynb #4fc70bd3
+# %% ../../nbs/generation/48_generate.ipynb #6761fd99
 def _beam_reason(text, ids, writer):
     "Where a text of beam search ends, and why."
     stop = stop_place(text, writer.settings.stop)
     if stop is not None: return stop, "stop"
     return None, "end" if ids[-1] in writer.ends else "length"
 
-# %% ../../nbs/generation/48_generate.ipynb #8f878795
+# %% ../../nbs/generation/48_generate.ipynb #4ee0b4e8
 def _beam_sample(writer, k, ids, logprob):
     "A text of beam search after prompt `k`; its number comes later."
     text = continuation(writer.codec, writer.before(k), ids)
@@ -158,7 +173,7 @@ def _sure_text(writer, rows):
     sure = len(text)-_n_may_stop(text, writer.settings.stop)
     return text[:sure] if text[:sure].strip() else ""
 
-# %% ../../nbs/generation/48_generate.ipynb #18f7b7ab
+# %% ../../nbs/generation/48_generate.ipynb #fd7e9a4f
 def stream(
     decoder:Decoder,
     codec, # its `Codec`
@@ -191,7 +206,7 @@ class NextTokens(list):
         lines = [f"{o.probability:7.2%}  {o.text!r}" for o in self]
         return "\n".join(lines)
 
-# %% ../../nbs/generation/48_generate.ipynb #7b40b959
+# %% ../../nbs/generation/48_generate.ipynb #bd3411d5
 def _check_k(k):
     "Refuse what is no number of tokens."
     if isinstance(k, bool) or not isinstance(k, int) or k<1:
@@ -201,7 +216,7 @@ def _token_text(codec, before, token):
     "What a token adds to a text; of a control token, its name."
     return continuation(codec, before, [token]) or codec.fast.id_to_token(token) or ""
 
-# %% ../../nbs/generation/48_generate.ipynb #9ef36c7b
+# %% ../../nbs/generation/48_generate.ipynb #d3b580fe
 @torch.inference_mode()
 def next_tokens(
     decoder:Decoder,
@@ -230,7 +245,7 @@ class Comparison(dict):
         parts = [f"<h4>temperature {escape_html(t)}</h4>{samples._repr_html_()}" for t,samples in self.items()]
         return "".join(parts)
 
-# %% ../../nbs/generation/48_generate.ipynb #9f3ab7b9
+# %% ../../nbs/generation/48_generate.ipynb #aa44663c
 def compare(
     decoder:Decoder,
     codec, # its `Codec`

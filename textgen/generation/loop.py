@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from ..core import GenerateError, say
 from ..models.decoder import Decoder, DecoderState, Draw
 from ..settings import GenerateSettings
-from .rules import Guide, Rules
+from .rules import Guide, Rules, folder_rules
 from .samples import Reader, Row, Sample, continuation, sample_uniforms, stop_place
 
 # %% ../../nbs/generation/47_loop.ipynb #ec00f193
@@ -108,8 +108,8 @@ class Writer:
         self.settings = settings
         self.prompts = as_prompts(prompt)
         self.prompt_ids = _prompt_ids(decoder, codec, self.prompts)
-        self.ends = () if codec.end is None else (codec.end,)
-        self.rules = Rules(codec, settings, self.ends, guide)
+        self.ends = codec.ends
+        self.rules = Rules(codec, settings, self.ends, guide, folder_rules(decoder.model))
         self.reads_texts = bool(settings.stop) # whether somebody looks at the texts while they grow
         self.last_prefill = None # the number of a prompt, and the state after it
 
@@ -366,7 +366,7 @@ def is_simple(self:Writer, rows:Rows)->bool:
     least = self.settings.min_new_tokens
     texts = rows.growing
     may_end = {len(row.ids)>=least for row in texts}
-    if len(may_end)>1: return False
+    if len(may_end)>1 or len(self.ends)>1 and False in may_end: return False
     coldest = min(row.temperature for row in texts)
     return coldest>0
 

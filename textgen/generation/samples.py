@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from ..core import GenerateError, escape_html, printable, uniforms
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings
+from ..text.tokenizer import BYTE_OF
 
 # %% ../../nbs/generation/45_samples.ipynb #2c7d0eb7
 @dataclass
@@ -39,11 +40,13 @@ class Samples:
         prompt="", # what they continue; of several prompts a list
         prompt_tokens=(), # its ids; of several prompts a list of lists
         origin=None, # a function that gives the hashes of model and tokenizer
+        folder=None, # what the model's folder says of tokens, as `folder_rules` gives it
     ):
         self._samples = list(samples)
         self.settings = settings
         self.prompt = prompt
         self.prompt_tokens = list(prompt_tokens)
+        self.folder = folder or {}
         self._origin = origin
 
 # %% ../../nbs/generation/45_samples.ipynb #be03f4ea
@@ -107,6 +110,7 @@ def receipt(self:Samples)->Receipt:
     content = dict(model={}, tokenizer={}) if self._origin is None else self._origin()
     content |= _prompt_record(self)
     content |= dict(settings=asdict(self.settings), seed=self.seed)
+    if self.folder: content["generation_config"] = self.folder
     content |= dict(samples=[_sample_record(s) for s in self], versions=versions())
     return Receipt("generation", content).check()
 
@@ -246,17 +250,6 @@ def note(self:Row,
     if self.logprob!=self.logprob: raise GenerateError(_NOT_A_NUMBER)
     self.finish_reason = self._reason(tokens[n-1], settings, ends) if n else "stuck"
 
-# %% ../../nbs/generation/45_samples.ipynb #181ba9d8
-def _byte_table():
-    "GPT-2's table: the byte that each character stands for."
-    own = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in own]
-    table = {chr(b): b for b in own}
-    for k,b in enumerate(others): table[chr(256+k)] = b
-    return table
-
-_BYTE_OF = _byte_table()
-
 # %% ../../nbs/generation/45_samples.ipynb #4b6ce6e2
 def _is_byte_level(codec):
     "Whether the tokens of a vocabulary are bytes."
@@ -265,7 +258,7 @@ def _is_byte_level(codec):
 
 def _bytes_of(name):
     "The bytes of a token of a byte-level vocabulary; of one that is not spelled with the table, its own."
-    if all(c in _BYTE_OF for c in name): return bytes(_BYTE_OF[c] for c in name)
+    if all(c in BYTE_OF for c in name): return bytes(BYTE_OF[c] for c in name)
     return name.encode()
 
 def _bytes_of_piece(name):
@@ -273,7 +266,7 @@ def _bytes_of_piece(name):
     if len(name)==6 and name.startswith("<0x"): return bytes([int(name[3:5], 16)])
     return name.encode()
 
-# %% ../../nbs/generation/45_samples.ipynb #9fef9db1
+# %% ../../nbs/generation/45_samples.ipynb #755a1923
 def token_bytes(
     codec, # a `Codec`
 )->list[bytes]: # one for each id; b"" for control tokens
@@ -283,7 +276,7 @@ def token_bytes(
     spell = _bytes_of if _is_byte_level(codec) else _bytes_of_piece
     return [spell(name) for name in names]
 
-# %% ../../nbs/generation/45_samples.ipynb #88b8af9a
+# %% ../../nbs/generation/45_samples.ipynb #a4c3409d
 def _spelled(codec, text):
     "`text` in bytes, as the tokenizer's tokens spell it."
     if _is_byte_level(codec): return text.encode()
@@ -312,7 +305,7 @@ class Banned:
             self._with_prefix[prefix] = [i for i,b in enumerate(self.bytes) if b.startswith(prefix)]
         return self._with_prefix[prefix]
 
-# %% ../../nbs/generation/45_samples.ipynb #92393ef8
+# %% ../../nbs/generation/45_samples.ipynb #b2cbaeae
 @patch
 def _missing(self:Banned, tail):
     "What would complete a banned string after these bytes."
