@@ -54,10 +54,12 @@ class WindowSource(Windows, BatchSource):
         sources = self.data.info.get("sources", [])
         return [_describe("text", [self.data.tokens], len(self.data), sources)]
     def identity(self)->str:
-        hashes = _hash([self.data.tokens]), _hash([self.data.starts])
-        begin = self.stream.begin.tolist()
-        groups = self.data.info.get("groups")
-        return sha256(repr([*hashes, groups, self.window, self.by, begin, self.stream.gap]))
+        data, stream = self.data, self.stream
+        what = [_hash([o]) for o in (data.tokens, data.starts)]
+        what.append(data.info.get("groups"))
+        what += [self.window, self.by]
+        what += [stream.begin.tolist(), stream.gap]
+        return sha256(repr(what))
 
 # %% ../../nbs/tasks/29_batch.ipynb #269effe4
 @patch
@@ -69,15 +71,19 @@ def describe(self:Pairs)->list:
         found.append(_describe(task.name, columns, len(task), task.sources, share))
     return found
 
+def _shared(opened):
+    "The identity of each task, and its share."
+    return [(task.identity(), float(share)) for task,share in zip(opened.tasks, opened.shares)]
+
 # %% ../../nbs/tasks/29_batch.ipynb #4dfaf691
 @patch
 def identity(self:Pairs)->str:
     "The SHA-256 of what decides the batches, beside seed and number of rows."
-    opened = self.opened
-    tasks = [(t.identity(), float(s)) for t,s in zip(opened.tasks, opened.shares)]
     shapes = None if self.shapes is None else self.shapes.tolist()
     lengths = self.window, self.window
-    return sha256(repr([self.kind, lengths, self.reading.loss, shapes, tasks, self.codec.begin_ids]))
+    what = [self.kind, lengths, self.reading.loss, shapes]
+    what += [_shared(self.opened), self.codec.begin_ids]
+    return sha256(repr(what))
 
 # %% ../../nbs/tasks/29_batch.ipynb #9da6b2de
 def _segment_length(kind, codec, window):
@@ -96,7 +102,7 @@ def open_source(
     options = dict(length=_segment_length(kind, codec, reading.window), begin=reading.by!="stream")
     return open_tasks(data, codec, kind, validation=reading.validation, split=split, **options)
 
-# %% ../../nbs/tasks/29_batch.ipynb #9ebb4d5b
+# %% ../../nbs/tasks/29_batch.ipynb #65718681
 def _dataset(source, codec, reading, split="train"):
     "The dataset of plain text, or the part of it that a split stands for."
     data = source.dataset(codec)
@@ -120,7 +126,7 @@ SOURCES = dict(causal=_texts, seq2seq=_pairs)
 def _check_kind(kind):
     if kind not in SOURCES: raise unknown("kind of model", kind, SOURCES, TrainError)
 
-# %% ../../nbs/tasks/29_batch.ipynb #07a97caa
+# %% ../../nbs/tasks/29_batch.ipynb #37acb61e
 def make_source(
     kind:str, # of the model: a key of `SOURCES`
     data, # anything `as_source` takes

@@ -51,21 +51,26 @@ def _before(example, codec, marks, loss):
     whole = loss=="all" or not len(example["input"])
     return codec.begin_ids if whole else prefix
 
+# %% ../../nbs/tasks/28_pairs.ipynb #cf0d8ff8
 def _given(example, codec, max_target, loss, marks):
     "What stands before the target: the ids of a beginning, the input, and what comes between."
+    given = example["input"]
     before = _before(example, codec, marks, loss)
-    between = example.get("between", ()) if len(example["input"]) else ()
-    room = max(max_target-len(example["target"]), max_target//2)
+    between = example.get("between", ()) if len(given) else ()
+    beside = max_target-len(example["target"])
+    room = max(beside, max_target//2)
     room -= len(before)+len(between)
-    return _ids(before, example["input"][:max(room, 0)], between)
+    return _ids(before, given[:max(room, 0)], between)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #c6d8005e
+# %% ../../nbs/tasks/28_pairs.ipynb #d40359e1
 def _begins(ids, codec):
     "Which ids after the first begin another text inside a row."
-    none = np.zeros(max(len(ids)-1, 0), bool)
-    if codec.end is None or len(codec.begin_ids)!=1: return none
-    if codec.begin==codec.end: return none
-    return (ids[:-1]==codec.end) & (ids[1:]==codec.begin_ids[0])
+    apart = codec.end is not None and codec.begin!=codec.end
+    if not apart or len(codec.begin_ids)!=1:
+        return np.zeros(max(len(ids)-1, 0), bool)
+    after_end = ids[:-1]==codec.end
+    begin = ids[1:]==codec.begin_ids[0]
+    return after_end & begin
 
 # %% ../../nbs/tasks/28_pairs.ipynb #ff43fd56
 def causal_row(
@@ -107,14 +112,18 @@ def _copies(keys, rows, n):
     most = int(np.bincount(keys[rows]).max())
     return -(-most//n)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #eb7e7557
+# %% ../../nbs/tasks/28_pairs.ipynb #c2c68573
 def _wasted(lengths, batches):
     "The share of places that is filled up."
-    used = sum(int(lengths[b].sum()) for b in batches)
-    places = sum(int(lengths[b].max(0).sum())*len(b) for b in batches)
+    used = places = 0
+    for b in batches:
+        mine = lengths[b]
+        widths = mine.max(0)
+        used += int(mine.sum())
+        places += int(widths.sum())*len(b)
     return 1-used/max(1, places)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #3c79e8a5
+# %% ../../nbs/tasks/28_pairs.ipynb #3f0ad408
 @dataclass
 class _Halving:
     "Rows, parted into batches of like length."
@@ -125,10 +134,11 @@ class _Halving:
     def halves(self, rows, n):
         "Two parts of `rows`, split where they differ more."
         mine = self.compared[rows]
-        longer = np.ptp(mine, 0).argmax()
-        order = rows[np.argsort(mine[:,longer], kind="stable")]
-        middle = n//2*self.size
-        return (order[:middle], n//2), (order[middle:], n-n//2)
+        column = np.ptp(mine, 0).argmax()
+        order = np.argsort(mine[:,column], kind="stable")
+        rows, half = rows[order], n//2
+        middle = half*self.size
+        return (rows[:middle], half), (rows[middle:], n-half)
     def batches(self, rows, n, copies):
         "The `n` batches of `rows`, with at most `copies` of a row in each where that costs little."
         if n==1: return [rows]
@@ -137,8 +147,9 @@ class _Halving:
         if needed>copies:
             dealt = _dealt(rows, self.keys, n)
             if _wasted(self.lengths, dealt)<=WASTE: return dealt
-        found = [self.batches(*part, max(needed, copies)) for part in parts]
-        return [*found[0], *found[1]]
+        copies = max(needed, copies)
+        shorter, longer = (self.batches(*part, copies) for part in parts)
+        return shorter+longer
 
 # %% ../../nbs/tasks/28_pairs.ipynb #a2d47327
 def arrange(
@@ -174,7 +185,7 @@ def _fit(widths, shapes):
     cost = np.where(fits, shapes.sum(1), shapes.sum())
     return shapes[cost.argmin(1)]
 
-# %% ../../nbs/tasks/28_pairs.ipynb #8d2e13f9
+# %% ../../nbs/tasks/28_pairs.ipynb #cbef4af4
 _AHEAD = 256 # batches in a superbatch
 _LEAST = 64 # batches in one with many rows in each
 _ROWS_AHEAD = 16384 # rows in one, where there are more than `_LEAST` batches
@@ -191,7 +202,7 @@ class _Superbatch:
     which:np.ndarray # the number of the task of each row
     order:np.ndarray # of the batches
 
-# %% ../../nbs/tasks/28_pairs.ipynb #3c23a18f
+# %% ../../nbs/tasks/28_pairs.ipynb #bf857eda
 def _lengths(rows):
     "The length of input and target of each row."
     return np.array([(len(r["input_ids"]), len(r["labels"])) for r in rows])
@@ -201,35 +212,28 @@ def _key(row, number):
     labels = zlib.crc32(row["labels"], number%2**32)
     return labels<<31^zlib.crc32(row["input_ids"])
 
+# %% ../../nbs/tasks/28_pairs.ipynb #4379928b
 def _filled(rows, widths, fill):
     "Rows as arrays, filled up to their widths."
     out = {}
     for name in rows[0]:
         width = widths[int(name=="labels")]
-        out[name] = np.full((len(rows), width), fill[name], np.int64)
-        for i,row in enumerate(rows): out[name][i,:len(row[name])] = row[name]
+        filled = np.full((len(rows), width), fill[name], np.int64)
+        for i,row in enumerate(rows):
+            ids = row[name]
+            filled[i,:len(ids)] = ids
+        out[name] = filled
     return out
 
-# %% ../../nbs/tasks/28_pairs.ipynb #51c1e03a
-class Pairs(BatchSource):
-    "Batches of a task or mixture; `pairs[k]` is batch k."
-    def __init__(self,
-        opened, # an `Opened`
-        codec, # the `Codec`
-        kind:str, # of the model
-        reading:Reading, # how the data is read
-    ):
-        if kind not in ROWS: raise unknown("kind of model", kind, ROWS, TrainError)
-        self.opened, self.names = opened, opened.names
-        self.codec, self.marks = codec, codec.marks
-        self.kind, self.reading = kind, reading
-        self.batch_size, self.window = reading.batch_size, reading.window
-        self.many = min(_AHEAD, max(_LEAST, _ROWS_AHEAD//self.batch_size)) # batches in a superbatch
-        self.fill = dict(input_ids=codec.pad or 0, attention_mask=0, labels=-100)
-        self.last = None # the superbatch that was made last
-    def __repr__(self):
-        head = f"Pairs: {self.batch_size} rows for a {self.kind} model, seed {self.reading.seed}"
-        return f"{head}\n{self.opened}"
+# %% ../../nbs/tasks/28_pairs.ipynb #eca29cdb
+def _batches_ahead(batch_size):
+    "The number of batches in a superbatch."
+    fitting = _ROWS_AHEAD//batch_size
+    return min(_AHEAD, max(_LEAST, fitting))
+
+# %% ../../nbs/tasks/28_pairs.ipynb #0d95e9ee
+class _Counted(BatchSource):
+    "What is counted on the first superbatch, when it is first asked for."
     @cached_property
     def shapes(self):
         "The shapes that batches may have; None: any."
@@ -243,7 +247,28 @@ class Pairs(BatchSource):
         columns = slice(0, 2) if self.kind=="seq2seq" else slice(1, 2)
         return float(_lengths(rows)[:,columns].sum(1).mean())
 
-# %% ../../nbs/tasks/28_pairs.ipynb #b3084748
+# %% ../../nbs/tasks/28_pairs.ipynb #51c1e03a
+class Pairs(_Counted):
+    "Batches of a task or mixture; `pairs[k]` is batch k."
+    def __init__(self,
+        opened, # an `Opened`
+        codec, # the `Codec`
+        kind:str, # of the model
+        reading:Reading, # how the data is read
+    ):
+        if kind not in ROWS: raise unknown("kind of model", kind, ROWS, TrainError)
+        self.opened, self.names = opened, opened.names
+        self.codec, self.marks = codec, codec.marks
+        self.kind, self.reading = kind, reading
+        self.batch_size, self.window = reading.batch_size, reading.window
+        self.many = _batches_ahead(self.batch_size) # batches in a superbatch
+        self.fill = dict(input_ids=codec.pad or 0, attention_mask=0, labels=-100)
+        self.last = None # the superbatch that was made last
+    def __repr__(self):
+        head = f"Pairs: {self.batch_size} rows for a {self.kind} model, seed {self.reading.seed}"
+        return f"{head}\n{self.opened}"
+
+# %% ../../nbs/tasks/28_pairs.ipynb #9513a769
 @patch
 def row(self:Pairs,
     example:dict, # of a task
@@ -252,20 +277,26 @@ def row(self:Pairs,
     make = ROWS[self.kind]
     return make(example, self.codec, self.window, self.window, self.reading.loss, self.marks)
 
-# %% ../../nbs/tasks/28_pairs.ipynb #2329e001
+@patch
+def _arranged(self:Pairs, rows, number):
+    "Which rows make each batch of a superbatch."
+    seed = self.reading.seed
+    keys = np.array([_key(r, number) for r in rows])
+    noise = uniforms(2*len(rows), "task", seed, number, _NOISE)
+    return arrange(_lengths(rows), self.batch_size, keys, noise.reshape(-1, 2))
+
+# %% ../../nbs/tasks/28_pairs.ipynb #a8922bf0
 @patch
 def _superbatch(self:Pairs, number):
     "The superbatch of a number, without limits to its shapes."
-    seed, size = self.reading.seed, self.batch_size
-    examples, which = self.opened.draw(self.many*size, seed, number)
+    seed = self.reading.seed
+    examples, which = self.opened.draw(self.many*self.batch_size, seed, number)
     rows = [self.row(e) for e in examples]
-    lengths = _lengths(rows)
-    keys = np.array([_key(r, number) for r in rows])
-    noise = uniforms(2*len(rows), "task", seed, number, _NOISE).reshape(-1, 2)
-    batches = arrange(lengths, size, keys, noise)
+    batches = self._arranged(rows, number)
+    widths = _lengths(rows)[batches].max(1)
     words = random_words(self.many, "task", seed, number, _ORDER)
     order = np.argsort(words, kind="stable")
-    return _Superbatch(number, rows, batches, lengths[batches].max(1), which, order)
+    return _Superbatch(number, rows, batches, widths, which, order)
 
 # %% ../../nbs/tasks/28_pairs.ipynb #090fab2a
 @patch
@@ -278,7 +309,7 @@ def superbatch(self:Pairs, number:int):
     self.last = made
     return made
 
-# %% ../../nbs/tasks/28_pairs.ipynb #982174e7
+# %% ../../nbs/tasks/28_pairs.ipynb #2c89bdc7
 @patch
 def __getitem__(self:Pairs,
     k:int, # number of the batch
@@ -292,7 +323,7 @@ def __getitem__(self:Pairs,
     batch["task"] = made.which[mine].astype(np.int64)
     return batch
 
-# %% ../../nbs/tasks/28_pairs.ipynb #9c7d42a3
+# %% ../../nbs/tasks/28_pairs.ipynb #f50896f8
 @patch
 def padding(self:Pairs)->float:
     "The share of places, in input and target together, that is filled up; over the first superbatch."
@@ -304,20 +335,28 @@ def padding(self:Pairs)->float:
 @patch(as_prop=True)
 def cells(self:Pairs)->float:
     "Examples in an epoch: each document once, a long one once for each of its segments."
-    return sum(t.n for t,share in zip(self.opened.tasks, self.opened.shares) if share>0)
+    opened = self.opened
+    drawn = zip(opened.tasks, opened.shares)
+    return sum(task.n for task,share in drawn if share>0)
 
 # %% ../../nbs/tasks/28_pairs.ipynb #21a629c9
+@patch
+def _in_order(self:Pairs, rows):
+    "Batches of rows, the short ones first."
+    lengths = _lengths(rows)
+    order = np.lexsort(lengths.T)
+    for i in range(0, len(rows), self.batch_size):
+        mine = order[i:i+self.batch_size]
+        widths = lengths[mine].max(0)
+        yield _filled([rows[j] for j in mine], widths, self.fill)
+
+# %% ../../nbs/tasks/28_pairs.ipynb #ca85590f
 def all_pairs(
     source:Pairs, # made for the split to be measured
 ): # yields batches as `Pairs` makes them
     "Every document, task by task, those of like length together."
-    size = source.batch_size
-    for t,task in enumerate(source.opened.tasks):
+    for number,task in enumerate(source.opened.tasks):
         rows = [source.row(e) for e in task.every()]
-        lengths = _lengths(rows)
-        order = np.lexsort(lengths.T)
-        for i in range(0, len(rows), size):
-            mine = order[i:i+size]
-            batch = _filled([rows[j] for j in mine], lengths[mine].max(0), source.fill)
-            batch["task"] = np.full(len(mine), t, np.int64)
+        for batch in source._in_order(rows):
+            batch["task"] = np.full(len(batch["labels"]), number, np.int64)
             yield batch

@@ -13,6 +13,7 @@ from ..core import TrainError, unknown
 BY = ("stream", "document", "row")
 LOSSES = ("target", "all")
 
+# %% ../../nbs/tasks/26_reading.ipynb #7a1b8e07
 @dataclass(frozen=True)
 class Reading:
     "How data is read, for training and for evaluation."
@@ -24,10 +25,12 @@ class Reading:
     loss:str="target" # for a causal model and a task: what counts, the "target" or "all"
     shapes:int|None=None # at most so many shapes of batches, for a TPU
     def __post_init__(self):
-        if self.by not in BY: raise unknown("by", self.by, BY, TrainError)
-        if self.loss not in LOSSES: raise unknown("loss", self.loss, LOSSES, TrainError)
+        if self.by not in BY:
+            raise unknown("by", self.by, BY, TrainError)
+        if self.loss not in LOSSES:
+            raise unknown("loss", self.loss, LOSSES, TrainError)
 
-# %% ../../nbs/tasks/26_reading.ipynb #1d961a6b
+# %% ../../nbs/tasks/26_reading.ipynb #c4970c86
 class BatchSource:
     "What training reads: `source[k]` is batch k, a function of seed, k and data."
     names = ("text",) # of the tasks

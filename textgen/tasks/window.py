@@ -33,8 +33,10 @@ def _network(i, base, high, keys):
     "One pass: the digits of `i` in `base`, the upper one below `high`."
     upper, lower = np.divmod(i, base)
     for r in range(0, ROUNDS, 2):
-        upper = (upper+_round(lower, keys, r))%high
-        lower = (lower+_round(upper, keys, r+1))%base
+        upper = upper+_round(lower, keys, r)
+        upper = upper%high
+        lower = lower+_round(upper, keys, r+1)
+        lower = lower%base
     return upper*base+lower
 
 # %% ../../nbs/tasks/27_window.ipynb #3c1f0a11
@@ -116,20 +118,31 @@ class Stream:
 
 # %% ../../nbs/tasks/27_window.ipynb #466fdd15
 @patch
+def _stored(self:Stream, at, document, text):
+    "The stored tokens at places that hold text; any at others."
+    place = at-(document+1)*self.gap
+    return self.data.tokens[np.where(text, place, 0)]
+
+@patch
+def _begin(self:Stream, inside):
+    "The ids of a beginning at places in a document that hold one; any at others."
+    return self.begin[np.minimum(inside, self.gap-1)]
+
+# %% ../../nbs/tasks/27_window.ipynb #bee7c7a0
+@patch
 def read(self:Stream,
     at:np.ndarray, # int64: places in the stream
 ): # (ids, which of them can be asked for), both of the shape of `at`
     "The ids at places of the stream."
-    tokens = self.data.tokens
-    if not self.gap: return tokens[at].astype(np.int64), np.ones(at.shape, bool)
+    if not self.gap: return self.data.tokens[at].astype(np.int64), np.ones(at.shape, bool)
     document = np.searchsorted(self.starts, at, side="right")-1
     inside = at-self.starts[document] # places in the document, its begin included
     text = inside>=self.gap
-    stored = np.where(text, at-(document+1)*self.gap, 0)
-    begin = self.begin[np.minimum(inside, self.gap-1)]
-    return np.where(text, tokens[stored], begin).astype(np.int64), text
+    stored = self._stored(at, document, text)
+    ids = np.where(text, stored, self._begin(inside))
+    return ids.astype(np.int64), text
 
-# %% ../../nbs/tasks/27_window.ipynb #2a584413
+# %% ../../nbs/tasks/27_window.ipynb #77a8536f
 @patch
 def _place_of(self:Stream, token):
     "The place of a token that begins a document, its begin included."
@@ -141,7 +154,8 @@ def groups(self:Stream):
     "The parts of a merged dataset with a share of their own, as places in the stream: (first, end, share)."
     found = self.data.info.get("groups")
     if not found: return found
-    return [[self._place_of(a), self._place_of(b), share] for a,b,share in found]
+    place = self._place_of
+    return [[place(first), place(end), share] for first,end,share in found]
 
 # %% ../../nbs/tasks/27_window.ipynb #b97466ed
 def _check_length(n, window):
@@ -150,7 +164,7 @@ def _check_length(n, window):
     raise TrainError(f"the text has {n:,} tokens, one window needs {window+1:,}: give more text, "
                      f"or pass window={max(n//2, 1)} or less")
 
-# %% ../../nbs/tasks/27_window.ipynb #06789fb0
+# %% ../../nbs/tasks/27_window.ipynb #ed7f2f09
 class Windows:
     "Batches of windows over a dataset's stream; `windows[k]` is batch k."
     def __init__(self,
@@ -165,10 +179,13 @@ class Windows:
         self.data, self.by = data, by
         self.window, self.batch_size, self.seed = window, batch_size, seed
         self.stream = Stream(data, begin)
-        n = len(self.stream)
-        if by!="row": _check_length(n, window)
+        if by!="row": _check_length(len(self.stream), window)
         self.groups = self.stream.groups
-        self.cells = math.ceil(n/window) if by=="stream" else len(data.starts)-1 # rows in an epoch
+        self.cells = self._cells() # rows in an epoch
+    def _cells(self):
+        "Windows side by side in the stream; or documents."
+        if self.by!="stream": return len(self.data.starts)-1
+        return math.ceil(len(self.stream)/self.window)
     def __repr__(self):
         return f"Windows: {self.batch_size} rows of {self.window}+1 tokens by {self.by}, seed {self.seed}"
 
@@ -176,8 +193,9 @@ class Windows:
 @patch
 def _ranges(self:Windows, u):
     "For each point, the first place and the end of the source it falls into, and where in between, from 0 to 1."
-    if not self.groups: return u, 0, len(self.stream)
-    first, end, share = (np.array(o) for o in zip(*self.groups))
+    if not self.groups:
+        return u, 0, len(self.stream)
+    first, end, share = map(np.array, zip(*self.groups))
     edges = np.cumsum(share)-share
     which = np.searchsorted(edges, u, side="right")-1
     inside = (u-edges[which])/share[which]
@@ -185,19 +203,29 @@ def _ranges(self:Windows, u):
 
 def _between(u, low, high):
     "A whole number from `low` to `high`-1 for each point from 0 to 1."
-    return np.minimum(low+u*(high-low), high-1).astype(np.int64)
+    at = low+u*(high-low)
+    return np.minimum(at, high-1).astype(np.int64)
 
-# %% ../../nbs/tasks/27_window.ipynb #158b437d
+# %% ../../nbs/tasks/27_window.ipynb #209ac299
+@patch
+def _documents(self:Windows, u, low, high):
+    "Where the documents start and end that points fall on, of those from place `low` to `high`."
+    starts = self.stream.starts
+    first = np.searchsorted(starts, low)
+    end = np.searchsorted(starts, high)
+    i = _between(u, first, end)
+    edges = starts[i], starts[i+1]
+    return [np.asarray(o).astype(np.int64) for o in edges]
+
+# %% ../../nbs/tasks/27_window.ipynb #6348e860
 @patch
 def _starts(self:Windows, step):
     "Where each row starts, and where its document ends; None for rows that may leave it."
     u = points(self.batch_size, self.seed, step, self.cells)
     u, low, high = self._ranges(u)
-    if self.by=="stream": return _between(u, low, high), None
-    starts = self.stream.starts
-    document = _between(u, np.searchsorted(starts, low), np.searchsorted(starts, high))
-    first, end = np.asarray(starts[document]), np.asarray(starts[document+1])
-    return first.astype(np.int64), end.astype(np.int64)
+    if self.by!="stream":
+        return self._documents(u, low, high)
+    return _between(u, low, high), None
 
 # %% ../../nbs/tasks/27_window.ipynb #db146345
 PAD = -1 # marks places of a row after the end of its document
@@ -207,12 +235,15 @@ def read(self:Windows, step:int): # (int64 [batch_size, window+1], bool of the s
     "The ids of batch `step`, and which of them can be asked for."
     starts, ends = self._starts(step)
     lead = 0 if self.by=="stream" else self.stream.lead
-    at = starts[:,None]+np.arange(self.window+1)-lead
+    at = starts[:,None]-lead+np.arange(self.window+1)
     ids, text = self.stream.read(at%len(self.stream))
-    if lead: ids[:,0] = self.stream.begin
-    if self.by=="row": ids[at>=ends[:,None]] = PAD
+    if lead:
+        ids[:,0] = self.stream.begin
+    if self.by=="row":
+        ids[at>=ends[:,None]] = PAD
     return ids, text
 
+# %% ../../nbs/tasks/27_window.ipynb #8a5024c2
 @patch
 def __getitem__(self:Windows, step:int)->np.ndarray: # int64 [batch_size, window+1]
     "The ids of batch `step`: the first `window` of a row are read, the last `window` predicted."
@@ -232,19 +263,38 @@ def causal_batch(
 # %% ../../nbs/tasks/27_window.ipynb #346dbff6
 def _edges(stream, by):
     "Where what must not be mixed in a row starts and ends: the stream, or each document."
-    edges = np.asarray([0, len(stream)] if by=="stream" else stream.starts).astype(np.int64)
+    edges = [0, len(stream)] if by=="stream" else stream.starts
+    edges = np.asarray(edges).astype(np.int64)
     return edges[:-1]-stream.lead, edges[1:]
 
+def _numbers(rows):
+    "For each row, which document it is of, and its number in that document."
+    which = np.repeat(np.arange(len(rows)), rows)
+    before = np.cumsum(rows)-rows # rows of the documents before
+    return which, np.arange(len(which))-before[which]
+
+# %% ../../nbs/tasks/27_window.ipynb #8690a4f5
 def _rows_of(stream, window, by):
     "The place where each row starts, where its document (or the stream) starts, and where that ends."
     first, end = _edges(stream, by)
-    rows = np.maximum(-(-(end-1-first)//window), 0) # of each document
-    which = np.repeat(np.arange(len(rows)), rows)
-    before = np.repeat(np.cumsum(rows)-rows, rows)
-    number = np.arange(len(which))-before # of the row in its document
-    return first[which]+number*window, first[which], end[which]
+    asked = end-1-first # tokens of each document that can be asked for
+    rows = np.maximum(-(-asked//window), 0)
+    which, number = _numbers(rows)
+    first = first[which]
+    return first+number*window, first, end[which]
 
-# %% ../../nbs/tasks/27_window.ipynb #fb1d8ae0
+# %% ../../nbs/tasks/27_window.ipynb #0d483670
+def _read_rows(stream, window, starts, first, end):
+    "A batch of rows from `starts` on, each within its document from `first` to `end`."
+    at = starts+np.arange(window+1)
+    used = (at<end).any(0)
+    at = at[:,used] # no wider than the longest row
+    ids, text = stream.read(np.clip(at, 0, len(stream)-1))
+    if stream.lead: ids[at==first] = stream.begin[0]
+    inside = np.where(at<end, ids, PAD)
+    return causal_batch(inside, text)
+
+# %% ../../nbs/tasks/27_window.ipynb #40658b2c
 def all_windows(
     data:TokenDataset, # what is read
     begin, # ids after which a text begins
@@ -254,11 +304,7 @@ def all_windows(
 ): # yields batches as `causal_batch` makes them
     "The windows of a dataset, one after the other."
     stream = Stream(data, begin)
-    starts, first, end = (o[:,None] for o in _rows_of(stream, window, by))
-    for i in range(0, len(starts), batch_size):
+    places = [o[:,None] for o in _rows_of(stream, window, by)]
+    for i in range(0, len(places[0]), batch_size):
         rows = slice(i, i+batch_size)
-        at = starts[rows]+np.arange(window+1)
-        at = at[:,(at<end[rows]).any(0)] # no wider than the longest row
-        ids, text = stream.read(np.clip(at, 0, len(stream)-1))
-        if stream.lead: ids[at==first[rows]] = stream.begin[0]
-        yield causal_batch(np.where(at<end[rows], ids, PAD), text)
+        yield _read_rows(stream, window, *[o[rows] for o in places])
