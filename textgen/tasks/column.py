@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 import numpy as np
+from fastcore.basics import patch
 from ..core import TaskError, unknown
 from ..array import Spill
 from ..text.corpus import SEP
@@ -90,7 +91,14 @@ class Column:
         "The number of ids of each document."
         return np.diff(self.starts).astype(np.int64)-self.gap
 
-# %% ../../nbs/tasks/22_column.ipynb #b3039860
+# %% ../../nbs/tasks/22_column.ipynb #a977324a
+def _encoded_together(codec, texts):
+    "The ids of texts, none of them empty, one after the other; and the length of each."
+    piece = SEP.join([t.encode() for t in texts])
+    ids, starts = codec.encode_piece(piece)
+    return ids, np.diff(starts)
+
+# %% ../../nbs/tasks/22_column.ipynb #5771d722
 class _ColumnBuilder:
     "Takes texts, gives a column."
     def __init__(self, codec):
@@ -98,21 +106,18 @@ class _ColumnBuilder:
         self.tokens = Spill(codec.dtype)
         self.lengths = Spill(np.int64)
     def add(self, texts):
-        raw = [t.encode() for t in texts]
-        lengths = np.zeros(len(raw), np.int64)
-        full = [i for i,o in enumerate(raw) if o]
+        lengths = np.zeros(len(texts), np.int64)
+        full = [i for i,t in enumerate(texts) if t]
         if full:
-            piece = SEP.join([raw[i] for i in full])
-            ids, starts = self.codec.encode_piece(piece)
+            ids, lengths[full] = _encoded_together(self.codec, [texts[i] for i in full])
             self.tokens.append(ids)
-            lengths[full] = np.diff(starts)
         self.lengths.append(lengths)
     def finish(self):
         ends = np.cumsum(self.lengths.array())
         starts = np.concatenate([[0], ends])
         return Column(self.tokens.array(), starts)
 
-# %% ../../nbs/tasks/22_column.ipynb #c73fd473
+# %% ../../nbs/tasks/22_column.ipynb #49d99b2e
 def field_text(
     v, # the value of a field
     name:str, # of the field, for messages
@@ -129,20 +134,20 @@ def field_text(
                         "clean it with .encode('utf-8', 'replace').decode()") from None
     return text
 
-# %% ../../nbs/tasks/22_column.ipynb #1ee787a8
+# %% ../../nbs/tasks/22_column.ipynb #c287a2c0
 def text_fields(
     row, # a dictionary
 )->list:
     "The names of the fields that hold text, or may."
     return [k for k,v in row.items() if v is None or isinstance(v, (str, Real))]
 
-# %% ../../nbs/tasks/22_column.ipynb #1ab5b39d
+# %% ../../nbs/tasks/22_column.ipynb #956c9795
 class _Table:
     "Takes groups of records, gives a column for each field."
     def __init__(self, codec, names, where):
-        self.codec, self.where = codec, where
-        self.names = sorted(names) # a set has another order in every process
-        self.builders = {k: _ColumnBuilder(codec) for k in self.names}
+        self.where = where
+        names = sorted(names) # a set has another order in every process
+        self.builders = {k: _ColumnBuilder(codec) for k in names}
         self.seen = set()
         self.n = 0 # records
     def add(self, group):
@@ -151,16 +156,17 @@ class _Table:
         self.n += len(group)
     def texts(self, group, name):
         "A field of some records as text."
-        found = []
-        for i,record in enumerate(group, self.n+1):
-            place = f"{self.where}, record {i}"
-            found.append(field_text(record.get(name), name, place))
-        return found
-    def finish(self):
-        for k in self.names:
-            if k in self.seen: continue
-            raise unknown(f"field of {self.where}", k, self.seen, TaskError)
-        return {k: o.finish() for k,o in self.builders.items()}
+        numbered = enumerate(group, self.n+1)
+        return [field_text(o.get(name), name, f"{self.where}, record {i}") for i,o in numbered]
+
+# %% ../../nbs/tasks/22_column.ipynb #0aae6960
+@patch
+def finish(self:_Table):
+    "A column for each field."
+    for k in self.builders:
+        if k in self.seen: continue
+        raise unknown(f"field of {self.where}", k, self.seen, TaskError)
+    return {k: o.finish() for k,o in self.builders.items()}
 
 # %% ../../nbs/tasks/22_column.ipynb #5b765b2b
 def _groups(rows, size=1024):

@@ -18,6 +18,7 @@ from ..text.codec import Codec
 
 # %% ../../nbs/tasks/25_mixture.ipynb #8f722bcd
 RATES = ("proportional", "equal")
+_BY = ("example", "token") # what rates are shares of
 
 def _is_positive(v):
     "Whether a value is a number above 0."
@@ -33,19 +34,17 @@ def _check_numbers(rates, n):
     words = ", ".join(map(repr, RATES))
     raise TaskError(f"rates must be {n} numbers above 0, one for each task, or one of {words}; got {rates!r}")
 
-# %% ../../nbs/tasks/25_mixture.ipynb #4f14b132
-def _check_options(rates, cap, temperature):
-    "Raise unless cap and temperature make sense together with the rates."
+# %% ../../nbs/tasks/25_mixture.ipynb #6fe6e45e
+def _check_options(rates, cap, temperature, by):
+    "Raise unless the options make sense together with the rates."
+    if by not in _BY: raise unknown("by", by, _BY, TaskError)
     if not _is_positive(temperature) or not (cap is None or _is_positive(cap)):
         raise TaskError("cap and temperature must be numbers above 0, "
                         f"got cap={cap!r}, temperature={temperature!r}")
     if rates!="proportional" and (cap is not None or temperature!=1):
         raise TaskError("cap= and temperature= belong to rates='proportional'; leave them out, or leave out rates=")
 
-# %% ../../nbs/tasks/25_mixture.ipynb #87ec9e97
-_BY = ("example", "token")
-
-# %% ../../nbs/tasks/25_mixture.ipynb #cabd0278
+# %% ../../nbs/tasks/25_mixture.ipynb #8dc148ba
 class Mixture(AnyTask):
     "Several tasks that train one model."
     def __init__(self,
@@ -57,12 +56,12 @@ class Mixture(AnyTask):
         by:str="example", # what the rates are shares of: "example" or "token"
         name:str=None, # by which it is registered
     ):
-        self.tasks = [as_task(t) for t in (tasks if isinstance(tasks, (list, tuple)) else [tasks])]
+        given = tasks if isinstance(tasks, (list, tuple)) else [tasks]
+        self.tasks = [as_task(t) for t in given]
         if not self.tasks: raise TaskError("a mixture needs at least one task")
-        if by not in _BY: raise unknown("by", by, _BY, TaskError)
         _check_numbers(rates, len(self.tasks))
-        _check_options(rates, cap, temperature)
-        self.rates = self._in_order(rates) if isinstance(rates, Mapping) else rates
+        _check_options(rates, cap, temperature, by)
+        self.rates = self._in_order(rates)
         self.cap, self.temperature = cap, float(temperature)
         self.by, self.name = by, name
     def __repr__(self):
@@ -72,7 +71,8 @@ class Mixture(AnyTask):
 # %% ../../nbs/tasks/25_mixture.ipynb #d33262f0
 @patch
 def _in_order(self:Mixture, rates):
-    "Rates by name as a list, in the order of the tasks."
+    "Rates by name as a list, in the order of the tasks; other rates as they are."
+    if not isinstance(rates, Mapping): return rates
     names = [t.name for t in self.tasks]
     for k in rates:
         if k not in names: raise unknown("task in this mixture", k, filter(None, names), TaskError)
@@ -85,7 +85,7 @@ def _contents(self:Mixture):
     by = f" by {self.by}" if self.by!="example" else ""
     return f"{names}; rates {self.rates}{by}"
 
-# %% ../../nbs/tasks/25_mixture.ipynb #02bde0ba
+# %% ../../nbs/tasks/25_mixture.ipynb #0a44d142
 def as_task(
     data, # anything `as_source` takes
 )->AnyTask:
@@ -102,9 +102,10 @@ def _rates(self:Mixture, size):
     "A rate for each task; `size`: its examples, or its tokens."
     if self.rates=="equal": return np.ones(len(size))
     if self.rates!="proportional": return np.asarray(self.rates, float)
-    return np.minimum(size, self.cap or np.inf)**(1/self.temperature)
+    capped = np.minimum(size, self.cap or np.inf)
+    return capped**(1/self.temperature)
 
-# %% ../../nbs/tasks/25_mixture.ipynb #cf0ea3b7
+# %% ../../nbs/tasks/25_mixture.ipynb #cbe59e96
 @patch
 def shares(self:Mixture,
     n, # number of examples of each task
@@ -126,21 +127,35 @@ def texts(self:Mixture): # yields strings
 
 @patch
 def fingerprints(self:Mixture)->set:
-    return set().union(*(t.fingerprints() for t in self.tasks))
+    found = [t.fingerprints() for t in self.tasks]
+    return set().union(*found)
 
 @patch
 def summary(self:Mixture)->tuple:
     return "mixture", self._contents()
 
-# %% ../../nbs/tasks/25_mixture.ipynb #dd745928
+def _examples(part):
+    "Examples of a part."
+    return sum(task.n for task,_ in part)
+
+# %% ../../nbs/tasks/25_mixture.ipynb #93a48bba
+def _mean_length(part):
+    "Tokens in an example of a part, on average."
+    return sum(share*task.mean_length for task,share in part)
+
+def _scaled(part, by):
+    "The tasks of a part, each with its share of a share."
+    return [(task, share*by) for task,share in part]
+
 @patch
 def leaves(self:Mixture, open_task)->list:
     parts = [t.leaves(open_task) for t in self.tasks]
-    n = [sum(task.n for task,_ in part) for part in parts]
-    lengths = [1]*len(parts)
-    if self.by=="token": lengths = [sum(s*task.mean_length for task,s in part) for part in parts]
+    n = list(map(_examples, parts))
+    lengths = list(map(_mean_length, parts)) if self.by=="token" else None
+    found = []
     shares = self.shares(n, lengths)
-    return [(task, s*share) for part,share in zip(parts, shares) for task,s in part]
+    for part,share in zip(parts, shares): found += _scaled(part, share)
+    return found
 
 # %% ../../nbs/tasks/25_mixture.ipynb #13f05081
 def open_tasks(

@@ -49,18 +49,21 @@ def _shares_of(splits):
     "The splits that are shares of the documents."
     return {k: v for k,v in splits.items() if isinstance(v, Real)}
 
-# %% ../../nbs/tasks/24_task.ipynb #e7a3b0a5
+# %% ../../nbs/tasks/24_task.ipynb #97300a29
+def _check_shares(name, splits):
+    "Raise unless the splits that are shares leave something for training."
+    if "train" in splits:
+        raise TaskError(f"task {name!r}: what no split holds out is for training; leave 'train' out of splits")
+    shares = _shares_of(splits).values()
+    if all(0<v<1 for v in shares) and sum(shares)<1: return
+    raise TaskError(f"task {name!r}: a split is a share of the documents above 0 and below 1 "
+                    f"(together below 1), or a source, got {splits!r}")
+
 def _as_splits(name, splits):
     "Splits as a dictionary: name -> share of the documents, or a source of text."
     splits = {"validation": splits} if isinstance(splits, Real) else dict(splits or {})
-    if "train" in splits:
-        raise TaskError(f"task {name!r}: what no split holds out is for training; leave 'train' out of splits")
-    shares = _shares_of(splits)
-    if any(not 0<v<1 for v in shares.values()) or sum(shares.values())>=1:
-        raise TaskError(f"task {name!r}: a split is a share of the documents above 0 and below 1 "
-                        f"(together below 1), or a source, got {splits!r}")
-    sources = {k: as_source(v, text=True) for k,v in splits.items() if k not in shares}
-    return {k: sources.get(k, v) for k,v in splits.items()}
+    _check_shares(name, splits)
+    return {k: v if isinstance(v, Real) else as_source(v, text=True) for k,v in splits.items()}
 
 # %% ../../nbs/tasks/24_task.ipynb #39dab2b4
 class Task(AnyTask):
@@ -89,7 +92,7 @@ class Task(AnyTask):
         arrow = f" → {steps}" if steps else ""
         return printable(f"Task {self.name!r}: {self.text.where}{arrow}")
 
-# %% ../../nbs/tasks/24_task.ipynb #d8517ff7
+# %% ../../nbs/tasks/24_task.ipynb #86770048
 @patch(as_prop=True)
 def where(self:Task)->str:
     "The source in a few words."
@@ -98,16 +101,19 @@ def where(self:Task)->str:
 @patch
 def fingerprints(self:Task)->set:
     "The tokenizers that made the token caches among the text and the splits."
-    held = [o for o in self.splits.values() if isinstance(o, Text)]
-    return set().union(*(o.fingerprints() for o in (self.text, *held)))
+    texts = [self.text]
+    texts += [o for o in self.splits.values() if isinstance(o, Text)]
+    return set().union(*(o.fingerprints() for o in texts))
 
 @patch
 def leaves(self:Task, open_task)->list:
     return [(open_task(self), 1.)]
 
+# %% ../../nbs/tasks/24_task.ipynb #809b2478
 @patch
 def summary(self:Task)->tuple:
-    return self.where, ", ".join(map(step_name, self.steps)) or "text"
+    steps = ", ".join(map(step_name, self.steps))
+    return self.where, steps or "text"
 
 # %% ../../nbs/tasks/24_task.ipynb #1d905bd9
 @patch
@@ -120,7 +126,7 @@ def _documents(self:Task):
         return (d.text for d in documents(text.paths, **self.read))
     return None
 
-# %% ../../nbs/tasks/24_task.ipynb #a9090f6c
+# %% ../../nbs/tasks/24_task.ipynb #c2cf9a0f
 @patch
 def texts(self:Task): # yields strings
     "All text of the source, field by field."
@@ -145,7 +151,7 @@ def _data_column(data, name, reads):
                         f"{', '.join(map(repr, more))}; give the table or folder itself")
     return {"text": Column(data.tokens, data.starts, int(data.end is not None))}
 
-# %% ../../nbs/tasks/24_task.ipynb #8067a4df
+# %% ../../nbs/tasks/24_task.ipynb #a4d10e52
 @patch
 def _encode(self:Task, codec, reads):
     "(columns, the dataset if there is one)."
@@ -167,22 +173,50 @@ def columns(self:Task,
     return self._columns[key]
 
 # %% ../../nbs/tasks/24_task.ipynb #dff8aece
+def _ranges_of(shares, n):
+    "Where each split of `n` documents starts and stops in their order; what is left is for training."
+    ranges, start = {}, 0
+    for name,share in shares.items():
+        stop = start+max(1, round(share*n))
+        ranges[name] = start, stop
+        start = stop
+    ranges["train"] = start, n
+    return ranges
+
+# %% ../../nbs/tasks/24_task.ipynb #f613fd9b
 @patch
 def _chosen(self:Task, splits, n, split):
     "The documents of a split, in order: int64."
     shares = _shares_of(splits)
-    if split!="train" and split not in shares:
+    ranges = _ranges_of(shares, n)
+    if split not in ranges:
         raise unknown(f"split of task {self.name!r}", split, ["train", *splits], TaskError)
-    order = np.argsort(random_words(n, "split", 0), kind="stable")
-    start = 0
-    for name,share in shares.items():
-        stop = start+max(1, round(share*n))
-        if name==split: return np.sort(order[start:stop])
-        start = stop
-    if start>=n: raise TaskError(f"task {self.name!r}: {n} documents are too few for the splits {shares}")
-    return np.sort(order[start:])
+    start, stop = ranges[split]
+    if start>=stop:
+        raise TaskError(f"task {self.name!r}: {n} documents are too few for the splits {shares}")
+    words = random_words(n, "split", 0)
+    order = np.argsort(words, kind="stable")
+    return np.sort(order[start:stop])
 
-# %% ../../nbs/tasks/24_task.ipynb #e548f44e
+# %% ../../nbs/tasks/24_task.ipynb #c053adad
+@patch
+def _documents_of(self:Task, split, validation, n):
+    "The documents of a split; of a task that holds out nothing, all are for validation, too."
+    splits = self.splits or _as_splits(self.name, validation or None)
+    if split=="validation" and not splits: split = "train"
+    return self._chosen(splits, n, split)
+
+def _height(columns):
+    "The number of documents."
+    return len(next(iter(columns.values())))
+
+@patch
+def _of(self:Task, text):
+    "The same task of another text."
+    more = dict(postprocess=self.postprocess, metrics=self.metrics)
+    return Task(self.name, text, self.steps, **more, **self.read)
+
+# %% ../../nbs/tasks/24_task.ipynb #d33bddac
 @patch
 def open(self:Task,
     codec:Codec, # of the model
@@ -192,23 +226,14 @@ def open(self:Task,
     **options, # of the objective, where the task has none of its own: length, begin
 )->OpenTask:
     "The task with its text encoded, ready to give examples."
-    held = self.splits.get(split)
-    if isinstance(held, Text): return self._of(held).open(codec, kind, **options)
+    text = self.splits.get(split)
+    if isinstance(text, Text): return self._of(text).open(codec, kind, **options)
     steps = all_steps(self.steps, kind, **options)
-    splits = self.splits or _as_splits(self.name, validation or None)
-    if split=="validation" and not splits: split = "train"
     columns, data = self.columns(codec, _reads(steps))
-    n = len(next(iter(columns.values())))
-    index = self._chosen(splits, n, split)
+    index = self._documents_of(split, validation, _height(columns))
     return OpenTask(self, codec, steps, columns, data, index, kind, options.get("length"))
 
-# %% ../../nbs/tasks/24_task.ipynb #5ea2d6fd
-@patch
-def _of(self:Task, text):
-    "The same task of another text."
-    return Task(self.name, text, self.steps, postprocess=self.postprocess, metrics=self.metrics, **self.read)
-
-# %% ../../nbs/tasks/24_task.ipynb #cf694d39
+# %% ../../nbs/tasks/24_task.ipynb #82e17a73
 @patch
 def opened(self:AnyTask,
     codec:Codec, # of the model
@@ -222,7 +247,12 @@ def opened(self:AnyTask,
         return known[id(task)]
     return Opened(self.leaves(open_once))
 
-# %% ../../nbs/tasks/24_task.ipynb #33b01fb4
+# %% ../../nbs/tasks/24_task.ipynb #349c7609
+def _shown(codec, name, example):
+    "An example as text."
+    texts = {k: codec.decode(example[k]) for k in ("input", "target")}
+    return dict(task=name, **texts, ends=example["ends"])
+
 @patch
 def preview(self:AnyTask,
     tokenizer, # of the model
@@ -234,11 +264,8 @@ def preview(self:AnyTask,
     codec = tokenizer if isinstance(tokenizer, Codec) else Codec(tokenizer)
     opened = self.opened(codec, kind, **options)
     examples, which = opened.draw(n, seed, 0)
-    shown = []
-    for e,task in zip(examples, which):
-        given, target = codec.decode(e["input"]), codec.decode(e["target"])
-        shown.append(dict(task=opened.names[task], input=given, target=target, ends=e["ends"]))
-    return shown
+    names = [opened.names[i] for i in which]
+    return [_shown(codec, name, e) for name,e in zip(names, examples)]
 
 # %% ../../nbs/tasks/24_task.ipynb #46da112c
 @patch(cls_method=True)
@@ -273,7 +300,7 @@ def _line_of(e, file):
         t = t.tb_next
     return f"line {line}: " if line else ""
 
-# %% ../../nbs/tasks/24_task.ipynb #d4661d37
+# %% ../../nbs/tasks/24_task.ipynb #6b36d6f4
 def _run_file(file):
     "The tasks among the variables of a Python file, and the names it registers."
     before = dict(known_tasks)
@@ -286,7 +313,7 @@ def _run_file(file):
     tasks = {k: v for k,v in found.items() if isinstance(v, AnyTask)}
     return tasks, [k for k in known_tasks if k not in before]
 
-# %% ../../nbs/tasks/24_task.ipynb #65326cbe
+# %% ../../nbs/tasks/24_task.ipynb #6cc6e990
 _files = {} # path -> (its state, its tasks, the names it registered)
 
 def _state_of(path):
@@ -294,31 +321,35 @@ def _state_of(path):
     stat = path.stat()
     return stat.st_mtime_ns, stat.st_size
 
-# %% ../../nbs/tasks/24_task.ipynb #0b9f01c6
+def _read_file(path):
+    "What a file gave when it was run; it is run again where it has changed."
+    key, state = path.resolve(), _state_of(path)
+    before, _, names = _files.get(key, (None, {}, []))
+    if before!=state:
+        for k in names: known_tasks.pop(k, None)
+        _files.pop(key, None)
+        _files[key] = (state, *_run_file(path))
+    return _files[key]
+
+# %% ../../nbs/tasks/24_task.ipynb #3ce15e3f
 def tasks_of(
     file, # a Python file, which is run
 )->dict: # name -> task or mixture
     "The tasks in a file of the user's own: its variables, and what it registers."
     path = Path(file).expanduser()
     if not path.is_file(): raise TaskError(f"{file}: there is no such file; a task is named FILE.py:NAME")
-    key = path.resolve()
-    state, _, names = _files.get(key, (None, {}, []))
-    if state!=_state_of(path):
-        for k in names: known_tasks.pop(k, None)
-        _files.pop(key, None)
-        _files[key] = (_state_of(path), *_run_file(path))
-    _, found, names = _files[key]
+    _, found, names = _read_file(path)
     registered = {k: known_tasks[k] for k in names if k in known_tasks}
     return {**registered, **found}
 
-# %% ../../nbs/tasks/24_task.ipynb #2e3b8807
+# %% ../../nbs/tasks/24_task.ipynb #9aa62768
 def _from_file(file, name):
     "A task from a file of the user's own."
     found = tasks_of(file)
     if name in found: return found[name]
     raise unknown(f"task in {file}", name, found, TaskError)
 
-# %% ../../nbs/tasks/24_task.ipynb #7794359b
+# %% ../../nbs/tasks/24_task.ipynb #98e8ac69
 @patch(cls_method=True)
 def get(cls:Task,
     name:str, # of a registered task, or FILE.py:NAME, which runs that file
