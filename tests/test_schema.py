@@ -6,7 +6,7 @@ from textgen.core import GenerateError
 from textgen.settings import GenerateSettings, as_schema
 
 pytest.importorskip("llguidance")
-from textgen.generation.loop import generate
+from textgen.generation.generate import generate
 from textgen.generation.schema import Guide, parse
 from textgen.text.codec import Codec
 

@@ -93,15 +93,14 @@ def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
 
 def test_resumed_where_weights_are_cast_twice(tiny, tok, data, tmp_path, monkeypatch):
     "What training does for large models in bfloat16 on a CPU, here for a tiny one: cut and resumed it gives the same bits, and the losses of the plain way nearly."
-    from textgen.models import model
-    from textgen.training import module
+    from textgen.training import losses, module
     def run(folder, **kw):
         tg = tiny(tok)
         return tg.train(data, **{**dict(steps=6, batch_size=2, accumulate=2, window=16, save_every=2, sample_every=0, precision="bf16", compile=False, save_to=folder, view=NoView()), **kw}), model_hash(tg.model)
     plain, _ = run(tmp_path/"plain")
-    monkeypatch.setattr(module, "MANY", 1); monkeypatch.setattr(model, "CHUNK", 1)
-    used, old = [], model._TiedLoss.forward
-    monkeypatch.setattr(model._TiedLoss, "forward", staticmethod(lambda *args: (used.append(1), old(*args))[1]))
+    monkeypatch.setattr(module, "MANY", 1); monkeypatch.setattr(losses, "CHUNK", 1)
+    used, old = [], losses._TiedLoss.forward
+    monkeypatch.setattr(losses._TiedLoss, "forward", staticmethod(lambda *args: (used.append(1), old(*args))[1]))
     whole, hash = run(tmp_path/"whole")
     with pytest.raises(RuntimeError, match="power cut"): run(tmp_path/"cut", callbacks=(_crash_after(4),))
     again, cut = run(tmp_path/"cut", resume=True)

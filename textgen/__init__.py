@@ -11,7 +11,7 @@ _homes = {  # the module in which each public name lives
     "text.pretrained": "load_tokenizer",
     "text.dataset": "TokenDataset",
     "tasks.task": "Task Mixture",
-    "generation.loop": "Samples Sample",
+    "generation.samples": "Samples Sample",
     "training.trainer": "Run",
 }
 _names = {name: home for home, names in _homes.items() for name in names.split()}

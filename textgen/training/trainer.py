@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from ..tasks.batch import eval_batches, make_source
+from ..tasks.batch import Reading, eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, check_view, default_view, draw_losses, curve_png, _size
 from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
-from ..generation.loop import generate
+from ..generation.generate import generate
+from .losses import loss_of
 from ..models.model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
 from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, remember, spread_like, _hidden_matrices
 from ..receipt import Receipt, versions
@@ -140,7 +141,7 @@ def _source(model, codec, data, s, rows):
     "The batch source of this run, or why there cannot be any."
     window = s.window or min(model.context, 1024)
     if model.limit and window>model.limit: raise TrainError(f"window={window} is longer than the model's context of {model.limit} tokens")
-    return make_source(model.kind, data, codec, batch_size=rows, seed=s.seed, window=window, by=s.by, validation=s.validation)
+    return make_source(model.kind, data, codec, Reading(batch_size=rows, seed=s.seed, window=window, by=s.by, validation=s.validation))
 
 # %% ../../nbs/training/57_trainer.ipynb #e4568efa
 class Batches:
@@ -574,7 +575,7 @@ def prompt(self:Session, step)->str:
     "What a sample is asked for: the input of an example where there are tasks, else nothing."
     if (opened := getattr(self.source, "opened", None)) is None: return ""
     (e,), _ = opened.draw(1, self.s.seed, 2**41+step)
-    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.continues else ())])
+    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.extends_prompt else ())])
 
 # %% ../../nbs/training/57_trainer.ipynb #dcb31908
 def _sampler(session):
@@ -596,8 +597,9 @@ def _go(session, trainer, batches, control):
     module.net.train()
     fast = fast_cpu(module.net, s.window, session.plan.precision=="bf16", not session.plan.compile and s.strategy!="fsdp") if trainer.strategy.root_device.type=="cpu" else nullcontext()
     try:
-        with quiet_lightning(), fast, checkpointed(module.net, s.checkpointing), control:
-            if session.plan.compile: module.compute = torch.compile(module.wrapped.loss)
+        with quiet_lightning(), fast as tie, checkpointed(module.net, s.checkpointing), control:
+            module.compute = loss_of(module.wrapped, tie)
+            if session.plan.compile: module.compute = torch.compile(module.compute)
             trainer.fit(module, batches)
     finally: model.model.to(home).eval()
 
@@ -650,7 +652,7 @@ def _fit(model, codec, data, s, scratch, base, device, view):
     session = _begin(model, codec, data, s, scratch, device, view)
     session.base = base
     if s.lora: _adapt(model.model, s, base)
-    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation), 100_000)
+    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, Reading(batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation)), 100_000)
     losses, found = session.resume()
     module = session.make_module(len(losses))
     session.watch = watch = WatchCallback(session.view, s.steps, losses, names=session.source.names)
