@@ -324,8 +324,8 @@ def test_what_is_lost_is_counted_across_pieces(families, tmp_path, monkeypatch):
     ([("the sea", True), (" the land", False)], 0, 0), ([("the\nsea", True), (" the land", True), ("", False)], 1, 1), ([("the", True), (" sea\n\na\xffb\nc", False), ("x\ny", False)], 4, 3),
     ([("a\xffb\nb", True), (" c\nc", True), (" d", False)], 2, 1), ([("a\nb", True)], 1, 1)])
 def test_what_is_lost_in_pieces(families, pieces, lost, changed):
-    from textgen.text.dataset import _Losses
-    losses = _Losses(Codec(families("t5")))
+    from textgen.text.builder import Losses
+    losses = Losses(Codec(families("t5")))
     for text,more in pieces: losses.add([o for o in text.encode("latin1").split(SEP) if o], more)
     figures = losses.figures()
     assert (figures["characters"], figures["documents"])==(lost, changed)

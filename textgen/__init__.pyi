@@ -456,7 +456,7 @@ class TokenDataset:
     def __init__(self, tokens, starts, codec, info=None, path=None, header=None):
         """tokens: ids [n_tokens], uint16 or uint32; each document ends with the end-of-text token
         starts: where each document starts, and at the end the number of tokens; uint64 [n_documents+1]
-        codec: a `Codec`, or a function that makes it
+        codec: a `Codec`, or a function that makes it and takes `local_files_only`
         info: what else is known: sources, characters, duplicates
         path: the file it is mapped from
         header: of that file
@@ -468,79 +468,35 @@ class TokenDataset:
         ...
 
     @property
-    def tokens(self):
-        """ """
-        ...
-
-    @property
-    def codec(self):
-        """ """
-        ...
-
-    @property
     def tokenizer(self):
-        """ """
+        """The transformers tokenizer. """
         ...
 
     @property
-    def fingerprint(self):
-        """ """
+    def fingerprint(self) -> str:
+        """What identifies the tokenizer. """
         ...
 
     @property
-    def vocab_size(self):
-        """ """
+    def vocab_size(self) -> int:
+        """The number of ids that the tokenizer has. """
         ...
 
     @property
     def end(self):
-        """ """
+        """The id that ends a document; None where the tokenizer has none. """
         ...
 
-    def encode(self, text):
-        """ """
+    def encode(self, text) -> list:
+        """The ids of a text, by the tokenizer of this dataset. """
         ...
 
-    def decode(self, ids):
-        """ """
+    def decode(self, ids) -> str:
+        """The text of ids, by the tokenizer of this dataset. """
         ...
 
     def __getitem__(self, i: int) -> np.ndarray:
         """The ids of document `i`. """
-        ...
-
-    @classmethod
-    def from_files(cls, sources, tokenizer, *, by=None, column=None, template=None, encoding='utf-8', dedupe=False, save=None, compress='zstd', newlines=True, where=None, quoting=None):
-        """Read, encode, and (with `save`) write the cache.
-
-        sources: files, folders, patterns or addresses; a pandas frame or `datasets.Dataset`
-        tokenizer: a transformers tokenizer, or where one lies
-        by: "file", "line", "paragraph", "row", or the string between documents
-        column: of a table: the column with the text
-        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-        encoding: of the files; "detect" guesses
-        dedupe: leave out documents that come again
-        save: file to write the cache to
-        compress: of that file: "zstd", "gzip" or None
-        newlines: make every kind of line end a "\\n"
-        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
-        """
-        ...
-
-    @classmethod
-    def from_texts(cls, texts, tokenizer, *, column=None, template=None, where=None, dedupe=False, save=None, compress='zstd'):
-        """Encode texts that are in Python already.
-
-        texts: strings, dictionaries, a pandas frame, a `datasets.Dataset`; any iterable of these
-        tokenizer: a transformers tokenizer, or where one lies
-        column: of dictionaries: the one with the text
-        template: of dictionaries: a text over several
-        where: a function of the dictionary that says whether to take it
-        dedupe: leave out documents that come again
-        save: file to write the cache to
-        compress: of that file: "zstd", "gzip" or None
-        """
         ...
 
     def save(self, path, compress='zstd'):
@@ -564,8 +520,45 @@ class TokenDataset:
         """Compare every checksum of the file with its bytes; True, or `CacheError`. """
         ...
 
-    def check_tokenizer(self, codec):
-        """Raise `CacheError` unless `codec` is the tokenizer that made this dataset. """
+    @classmethod
+    def from_files(cls, sources, tokenizer, *, dedupe=False, save=None, compress='zstd', by=None, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
+        """Read, encode, and (with `save`) write the cache.
+
+        sources: files, folders, patterns or addresses; a pandas frame or `datasets.Dataset`
+        tokenizer: a transformers tokenizer, or where one lies
+        dedupe: leave out documents that come again
+        save: file to write the cache to
+        compress: of that file: "zstd", "gzip" or None
+        by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a "\\n"
+        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
+        """
+        ...
+
+    @classmethod
+    def from_texts(cls, texts, tokenizer, *, column=None, template=None, where=None, dedupe=False, save=None, compress='zstd'):
+        """Encode texts that are in Python already.
+
+        texts: strings, dictionaries, a pandas frame, a `datasets.Dataset`; any iterable of these
+        tokenizer: a transformers tokenizer, or where one lies
+        column: of dictionaries: the one with the text
+        template: of dictionaries: a text over several
+        where: a function of the dictionary that says whether to take it
+        dedupe: leave out documents that come again
+        save: file to write the cache to
+        compress: of that file: "zstd", "gzip" or None
+        """
+        ...
+
+    def check_tokenizer(self, codec) -> bool:
+        """True if `codec` is the tokenizer that made this dataset; else `CacheError`.
+
+        codec: the model's
+        """
         ...
 
     @classmethod

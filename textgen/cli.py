@@ -100,7 +100,8 @@ class _Material:
 # %% ../nbs/81_cli.ipynb #5a4ec56e
 def _learned_tokenizer(material):
     "A tokenizer for a new model: a cache's own, or one that is learned from the text."
-    from textgen.text.dataset import TokenDataset, is_cache
+    from textgen.text.dataset import TokenDataset
+    from textgen.text.cache import is_cache
     from textgen.text.tokenizer import train_tokenizer
     if material.files and is_cache(material.files[0]): return TokenDataset.load(material.files[0]).tokenizer
     say("training: learns a tokenizer of 1,000 tokens from the text (--tokenizer takes another)", sys.stderr)

@@ -11,7 +11,8 @@ from pathlib import Path
 from .core import ModelError, TextGenError, VerifyError, recover, sha256
 from .receipt import Receipt
 from .text.corpus import documents
-from .text.dataset import TokenDataset, is_cache
+from .text.dataset import TokenDataset
+from .text.cache import is_cache
 from .text.tokenizer import find_tokenizer, fingerprint
 from .text.pretrained import load_tokenizer
 

@@ -20,7 +20,8 @@ from ..text.source import TABLE_TYPES, TEXT_TYPES
 from ..text.corpus import bundled, documents
 from ..text.source import find_files, read_chunks
 from ..text.table import records, rows
-from ..text.dataset import TokenDataset, cache_fingerprint, is_cache, open_data
+from ..text.dataset import TokenDataset, open_data
+from ..text.cache import cache_fingerprint, is_cache
 
 # %% ../../nbs/tasks/21_source.ipynb #154a131b
 class Source:

@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'VERSION', 'COMPRESSION', 'HEADER', 'ALIGN', 'CHUNK_BYTES', 'BIN', 'PACKED_BIN', 'MAGIC', 'CHECK_AT_LOAD',
-           'CacheWriter', 'map_file', 'read_header', 'CacheFile', 'Checked']
+           'CacheWriter', 'map_file', 'read_header', 'is_cache', 'cache_fingerprint', 'CacheFile', 'Checked', 'Column',
+           'column']
 
 # %% ../../nbs/text/17_cache.ipynb #0b35896e
 import gzip,itertools,mmap,os,re,zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, cast
 import msgpack
 import numpy as np
 from fastcore.basics import patch
 from ..core import CacheError
-from ..array import Chain, LazyArray, spilled
+from ..array import Chain, LazyArray, Spill, spilled
 
 # %% ../../nbs/text/17_cache.ipynb #6d1bba67
 FORMAT = "textgen tokens"
@@ -271,6 +274,21 @@ def read_header(
     found = f"{len(buf):,} bytes where there should be {size:,}"
     raise CacheError(f"{path}: {found}; it was cut short or added to: encode the text again")
 
+# %% ../../nbs/text/17_cache.ipynb #6341656a
+def is_cache(
+    path, # of a file; anything else is none
+)->bool:
+    "Whether a file begins as a token cache does."
+    try:
+        with open(Path(path).expanduser(), "rb") as f: return bool(MAGIC.match(f.read(40)))
+    except (OSError, TypeError, ValueError): return False
+
+def cache_fingerprint(
+    path, # of a cache
+)->str:
+    "The fingerprint of the tokenizer that made a cache; nothing but the header is read."
+    return read_header(map_file(Path(path).expanduser()), path)["tokenizer"]
+
 # %% ../../nbs/text/17_cache.ipynb #fb838e5a
 CHECK_AT_LOAD = 64<<20  # bytes of the largest file that is compared as a whole when it is opened
 
@@ -429,3 +447,26 @@ def array(self:CacheFile,
     if self.header["compress"]: return self._unpacked(payloads, dtype)
     arrays = [self._mapped(p, dtype) for p in payloads]
     return arrays[0] if len(arrays)==1 else Chain(arrays)
+
+# %% ../../nbs/text/17_cache.ipynb #a0d95e1e
+@dataclass(frozen=True)
+class Column:
+    "An array on its way into a file."
+    dtype: np.dtype
+    n: int  # elements
+    chunks: Iterable  # bytes or arrays, in order
+
+    @property
+    def nbytes(self): return self.n*self.dtype.itemsize
+
+def _in_chunks(a):
+    "An array as little-endian chunks."
+    little = np.dtype(a.dtype).newbyteorder("<")
+    for i in range(0, len(a), CHUNK_BYTES): yield np.ascontiguousarray(a[i:i+CHUNK_BYTES], little)
+
+def column(
+    a, # a `Spill`, or anything like an array
+)->Column:
+    "An array as a column of a cache."
+    if isinstance(a, Spill): return Column(a.dtype, a.n, a.chunks())
+    return Column(np.dtype(a.dtype), len(a), _in_chunks(a))
