@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from textgen.generation.loop import Writer, generate
 from textgen.models.build import seeded
-from textgen.models.wrap import wrap
+from textgen.models.seq2seq import wrap
 from textgen.settings import GenerateSettings
 from textgen.text.tokenizer import Codec
 

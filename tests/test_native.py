@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from textgen.core import ModelError
 from textgen.models.folder import load_model
-from textgen.models.wrap import wrap
+from textgen.models.seq2seq import wrap
 
 native = pytest.importorskip("textgen.generation.native")
 engine = pytest.importorskip("textgen.generation.engine")

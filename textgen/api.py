@@ -16,7 +16,7 @@ from .models.folder import RECEIPT, load_model, pick_device, save_model
 from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.weights import model_hash, weights_version
-from .models.wrap import wrap
+from .models.seq2seq import wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, make_settings, takes
 from .tasks.task import as_task, encoded_with, open_tasks
