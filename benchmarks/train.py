@@ -73,7 +73,7 @@ def textgen(shape, kw, steps=None, callbacks=()):
     import pytorch_lightning as pl
     from textgen import TextGen, TokenDataset
     from textgen.training.callback import NoView
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     rows, window, steps = (*SHAPES[shape][:2], steps or SHAPES[shape][2])
     tok, times = tokenizer(VOCAB[shape]), []
     data = TokenDataset(

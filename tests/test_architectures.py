@@ -4,11 +4,12 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
-from textgen.generation.loop import Writer, generate
+from textgen.generation.generate import generate
+from textgen.generation.loop import Writer
 from textgen.models.build import seeded
 from textgen.models.seq2seq import wrap
 from textgen.settings import GenerateSettings
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 V = 400
 kv = dict(

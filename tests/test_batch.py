@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TokenDataset
-from textgen.tasks.batch import BY, ROWS, SOURCES, Windows, causal_row, eval_batches, make_source, seq2seq_row
+from textgen.tasks.batch import BY, Reading, ROWS, SOURCES, Windows, causal_row, eval_batches, make_source, seq2seq_row
 from textgen.text.corpus import bundled
 from textgen.tasks.task import concat_and_chunk, fields, open_tasks, prefix_lm, span_corruption
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 kinds = pytest.mark.parametrize("kind", SOURCES)
 
@@ -28,14 +28,14 @@ def targets(b): return [r[r>=0].tolist() for r in b["labels"]]
 @pytest.mark.parametrize("what", ["text", "poems", "mixture"])
 def test_any_order_any_number_of_times(kind, what, data, codec):
     what = dict(text=data, poems="poems", mixture=Mixture(["poems", Task("verse", data, prefix_lm(length=32))], "equal"))[what]
-    make = lambda seed=3: make_source(kind, what, codec, batch_size=4, seed=seed, window=64)
+    make = lambda seed=3: make_source(kind, what, codec, Reading(batch_size=4, seed=seed, window=64))
     a, b = make(), make()
     ahead = [a[k] for k in range(600)]
     for k in (599, 3, 300, 256, 255, 3, 0): assert same(b[k], ahead[k])
     assert not same(make(4)[0], ahead[0]) and len({x["labels"].tobytes() for x in ahead})>300
 
 def test_from_several_threads(codec):
-    source, want = make_source("seq2seq", "poems", codec, batch_size=4), {}
+    source, want = make_source("seq2seq", "poems", codec, Reading(batch_size=4)), {}
     for k in range(0, 1024, 64): want[k] = source[k]
     wrong = []
     def go(shift):
@@ -49,7 +49,7 @@ def test_from_several_threads(codec):
 def test_two_epochs_split_the_same_text_elsewhere(data, codec):
     "One document; all it gives are two parts of it, at as many places as there are."
     text = "The sea is wide, the sea is deep."
-    source = make_source("seq2seq", Task("t", [text]), codec, batch_size=1)
+    source = make_source("seq2seq", Task("t", [text]), codec, Reading(batch_size=1))
     n = len(codec.encode(text))
     seen = Counter(len(inputs(source[k])[0]) for k in range(600))
     for k in range(100): assert inputs(source[k])[0]+targets(source[k])[0]==[*codec.encode(text), codec.end]
@@ -141,12 +141,12 @@ def test_an_input_begins_and_ends_as_the_tokenizer_says(codec):
     from tokenizers.processors import TemplateProcessing
     marked = Codec(codec.tokenizer.__class__(tokenizer_object=codec.tokenizer.backend_tokenizer.__class__.from_str(codec.tokenizer.backend_tokenizer.to_str()), eos_token=codec.tokenizer.eos_token))
     marked.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"$A {marked.tokenizer.eos_token}", special_tokens=[(marked.tokenizer.eos_token, marked.end)])
-    for ids in inputs(make_source("seq2seq", "poems", marked, batch_size=4)[0]):
+    for ids in inputs(make_source("seq2seq", "poems", marked, Reading(batch_size=4))[0]):
         assert ids[-1]==marked.end and marked.decode(ids).startswith("poem: ")
 
 def test_for_a_causal_model_the_prompt_is_what_a_person_types(codec):
     "Ids read before the first that counts: those of the prompt, and the line break."
-    source = make_source("causal", "poems", codec, batch_size=4)
+    source = make_source("causal", "poems", codec, Reading(batch_size=4))
     for k in range(8):
         b = source[k]
         for ids,said in zip(b["input_ids"], b["labels"]):
@@ -159,18 +159,18 @@ def test_for_a_causal_model_the_prompt_is_what_a_person_types(codec):
 @pytest.mark.parametrize("what", ["poems", "news", ["poems", "news"]], ids=str)
 @pytest.mark.parametrize("size", [4, 8, 16, 32])
 def test_less_than_a_tenth_is_filled_up(kind, what, size, codec):
-    source = make_source(kind, what, codec, batch_size=size)
+    source = make_source(kind, what, codec, Reading(batch_size=size))
     assert source.padding()<.1
     real = sum(len(x) for k in range(64) for x in [*inputs(source[k]), *targets(source[k])]) if kind=="seq2seq" else None
     if real: assert 1-real/sum(source[k][n].size for k in range(64) for n in ("input_ids", "labels"))<.1
 
 def test_poems_split_at_random(data, codec):
-    for size in (4, 8, 16, 32): assert make_source("seq2seq", data, codec, batch_size=size).padding()<.1
+    for size in (4, 8, 16, 32): assert make_source("seq2seq", data, codec, Reading(batch_size=size)).padding()<.1
 
 @kinds
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_few_shapes(kind, n, data, codec):
-    source = make_source(kind, Mixture(["poems", Task("verse", data)]), codec, batch_size=2, window=256, shapes=n)
+    source = make_source(kind, Mixture(["poems", Task("verse", data)]), codec, Reading(batch_size=2, window=256, shapes=n))
     seen = {tuple(v.shape for v in source[k].values()) for k in range(1200)}
     assert len(seen)<=n
 
@@ -197,7 +197,7 @@ def test_a_poem_meets_others_over_the_epochs(codec):
 
 # ---- mixtures
 def test_every_row_knows_its_task(codec):
-    source = make_source("seq2seq", Mixture(["poems", "news"], [1, 2]), codec, batch_size=6)
+    source = make_source("seq2seq", Mixture(["poems", "news"], [1, 2]), codec, Reading(batch_size=6))
     for k in range(100):
         b = source[k]
         assert [source.names[t] for t in b["task"]]==[codec.decode(i).split(":")[0].replace("poem", "poems") for i in inputs(b)]
@@ -207,7 +207,7 @@ def test_every_row_knows_its_task(codec):
 def test_a_list_of_paths_is_one_text_and_of_names_a_mixture(data, codec):
     assert make_source("seq2seq", [bundled("poems")], codec).names==["poems"]
     assert make_source("seq2seq", [data, data], codec).names==["text"]
-    assert make_source("causal", [data, data], codec, window=32).names==("text",)
+    assert make_source("causal", [data, data], codec, Reading(window=32)).names==("text",)
     assert make_source("causal", ["news", data], codec).names==["news", "text"]
 
 
@@ -220,21 +220,21 @@ def test_held_out_documents_are_not_trained_on(kind, what, codec):
     what = dict(text=data, poems=Task("a", [dict(title="t", text=t) for t in texts], fields("title")), both=[Task("b", texts[:60]), Task("c", texts[60:])])[what]
     kw = dict(batch_size=4, window=24, validation=.1, by="row")
     def numbers(batches): return {codec.decode(r[r>=0]) for b in batches for r in b["labels"]} if kind=="causal" else {codec.decode(i+t) for b in batches for i,t in zip(inputs(b), targets(b))}
-    source = make_source(kind, what, codec, **kw)
+    source = make_source(kind, what, codec, Reading(**kw))
     train = numbers(source[k] for k in range(300))
-    held = numbers(eval_batches(kind, what, codec, **kw))
+    held = numbers(eval_batches(kind, what, codec, Reading(**kw)))
     assert len(held)==12 and len(train)>100 and not train & held
 
 @kinds
 def test_every_document_counts_once(kind, data, codec):
-    n = sum(int((b["labels"]>=0).sum()) for b in eval_batches(kind, Task("t", data, lambda e, d: [dict(input=e["text"][:1], target=e["text"][1:])]), codec, window=2048))
+    n = sum(int((b["labels"]>=0).sum()) for b in eval_batches(kind, Task("t", data, lambda e, d: [dict(input=e["text"][:1], target=e["text"][1:])]), codec, Reading(window=2048)))
     assert n==len(data.tokens)-len(data)  # all but the first token of each, and its end
 
 
 # ---- models
 def _learns(kind, model, what, codec, steps):
     import torch
-    source, losses = make_source(kind, what, codec, batch_size=8, window=64), []
+    source, losses = make_source(kind, what, codec, Reading(batch_size=8, window=64)), []
     opt = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for k in range(steps):
         b = {n: torch.from_numpy(v) for n,v in source[k].items() if n!="task"}
@@ -260,5 +260,5 @@ def test_models_learn_and_a_run_repeats(kind, what, tiny, data, codec):
     codec.sentinels = []
 
 def test_streams_of_short_texts(codec):
-    source = make_source("causal", Task("t", ["a", "bc", "def"]*10, concat_and_chunk(length=64)), codec, window=64)
+    source = make_source("causal", Task("t", ["a", "bc", "def"]*10, concat_and_chunk(length=64)), codec, Reading(window=64))
     assert source.padding()<.03 and ROWS.keys()==SOURCES.keys()

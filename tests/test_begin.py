@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from textgen import Mixture, Task, TextGen, TokenDataset
-from textgen.tasks.batch import BY, Windows, eval_batches, make_source
+from textgen.tasks.batch import BY, Reading, Windows, eval_batches, make_source
 from textgen.training.callback import NoView
 from textgen.tasks.task import concat_and_chunk, lm, prefix_lm, split_tokens
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 FIRST = "Lo"
 WORDS = "the sea and a wave of light under stone goes home again while winter rain".split()
@@ -91,7 +91,7 @@ def test_rows_of_the_stream(codecs, name):
     for k in range(20):
         for row in windows[k].tolist():
             assert _starts_of(ring, row)
-    labels = make_source("causal", data, codec, window=12)[0]
+    labels = make_source("causal", data, codec, Reading(window=12))[0]
     for read, said in zip(labels["input_ids"].tolist(), labels["labels"].tolist()):
         put_in = codec.begin_ids if codec.begin_ids != [codec.end] else []
         assert [i if i not in put_in else -100 for i in read[1:]] == said[:-1]
@@ -115,7 +115,7 @@ def test_rows_of_documents(codecs, name, by):
                     row[len(mine[0]) :][:6] == (d + d)[n if codec.begin_ids == [codec.end] else 0 :][:6]
                     for d in documents
                 )
-    b = make_source("causal", data, codec, window=40, by=by)[0]
+    b = make_source("causal", data, codec, Reading(window=40, by=by))[0]
     asked = b["labels"][:, : max(n, 1)] != -100
     assert asked[:, -1].all() and not asked[:, :-1].any()  # the first token of a text, and nothing before it
 
@@ -123,7 +123,7 @@ def test_rows_of_documents(codecs, name, by):
 def test_every_token_is_equally_likely(codecs):
     codec = codecs["llama"]
     data = TokenDataset.from_texts(["a", "be", "see the sea", "on"], codec.tokenizer)
-    source = make_source("causal", data, codec, batch_size=100, window=3)
+    source = make_source("causal", data, codec, Reading(batch_size=100, window=3))
     seen = np.bincount(
         np.concatenate([source[k]["labels"][source[k]["labels"] >= 0] for k in range(300)]), minlength=len(codec) + 1
     )
@@ -145,7 +145,7 @@ def test_merged_data_keeps_its_shares(codecs):
 
 def test_what_a_row_holds_is_part_of_what_a_run_is(codecs):
     def identity(what, name):
-        return make_source("causal", what(codecs[name]), codecs[name], window=16).identity()
+        return make_source("causal", what(codecs[name]), codecs[name], Reading(window=16)).identity()
 
     for what in (lambda c: TokenDataset.from_texts(LINES, c.tokenizer), lambda c: Mixture([Task("t", LINES)])):
         assert len({identity(what, n) for n in ("gpt2", "llama", "two")}) == 3
@@ -153,7 +153,7 @@ def test_what_a_row_holds_is_part_of_what_a_run_is(codecs):
 
 # ---- tasks of a causal model
 def _row(codec, task, **kw):
-    source = make_source("causal", task, codec, batch_size=1, **kw)
+    source = make_source("causal", task, codec, Reading(batch_size=1, **kw))
     for k in range(60):
         b = source[k]
         yield b["input_ids"][0].tolist(), b["labels"][0].tolist()
@@ -182,7 +182,7 @@ def test_inputs_are_read_as_prompts_are(codecs):
     from textgen.tasks.task import fields
 
     for codec in codecs.values():
-        b = make_source("causal", Task("t", rows, fields("title")), codec, batch_size=1)[0]
+        b = make_source("causal", Task("t", rows, fields("title")), codec, Reading(batch_size=1))[0]
         asked = codec.prompt_ids("The sea")
         assert b["input_ids"][0].tolist()[: len(asked)] == asked and (b["labels"][0][: len(asked)] == -100).all()
 
@@ -196,7 +196,7 @@ def test_joined_documents_begin_inside_a_row(codecs):
 
 # ---- every token once
 def _said(kind, what, codec, **kw):
-    got = np.concatenate([b["labels"][b["labels"] >= 0] for b in eval_batches(kind, what, codec, **kw)])
+    got = np.concatenate([b["labels"][b["labels"] >= 0] for b in eval_batches(kind, what, codec, Reading(**kw))])
     return np.sort(got).tolist()
 
 
@@ -247,7 +247,7 @@ def test_all_tokens_are_read_or_said_by_a_seq2seq_model(codecs, name, steps):
     put = [] if name == "gpt2" else [400]
     for texts in (LINES[:9], [" ".join(LINES)]):
         found = []
-        for b in eval_batches("seq2seq", Task("t", texts, steps), codec, window=12):
+        for b in eval_batches("seq2seq", Task("t", texts, steps), codec, Reading(window=12)):
             for i, m, l in zip(b["input_ids"], b["attention_mask"], b["labels"]):
                 found += [o for o in [*i[m == 1].tolist(), *l[l >= 0].tolist()] if o not in put]
         assert sorted(found) == _all_of(codec, texts)
@@ -375,7 +375,7 @@ def test_validation_measures_all_that_is_held_out(codecs):
     data = TokenDataset.from_texts(LINES, codec.tokenizer)
 
     def batches():
-        return eval_batches("causal", data, codec, window=24, validation=0.5)
+        return eval_batches("causal", data, codec, Reading(window=24, validation=0.5))
 
     def count(found):
         return sum(int((b["labels"] != -100).sum()) for b in found)
@@ -396,7 +396,7 @@ def test_a_decoder_is_trained_with_what_it_starts_from(codecs):
             f"<s> $A {codecs['gpt2'].tokenizer.eos_token}",
         )
     )
-    b = make_source("seq2seq", Task("t", LINES), bart, batch_size=4)[0]
+    b = make_source("seq2seq", Task("t", LINES), bart, Reading(batch_size=4))[0]
     for i, m, l in zip(b["input_ids"], b["attention_mask"], b["labels"]):
         assert i[0] == bart.begin and i[m == 1][-1] == bart.end and l[0] == bart.begin and l[l >= 0][-1] == bart.end
         assert l[l >= 0].tolist() == bart.tokenizer(bart.decode(l[l >= 0])).input_ids

@@ -1,4 +1,4 @@
-"The faster steps of 41_fused and 42_native against the models themselves. This file goes with those modules; nothing else needs it."
+"The faster steps of 42_fused and 43_native against the models themselves. This file goes with those modules; nothing else needs it."
 import subprocess
 import sys
 import threading
@@ -15,6 +15,7 @@ from textgen.settings import GenerateSettings
 from textgen.generation.sampling import draw, filtered
 
 fast = pytest.importorskip("textgen.generation.fused")
+plans = pytest.importorskip("textgen.generation.plans")
 native = pytest.importorskip("textgen.generation.native")
 engine = pytest.importorskip("textgen.generation.engine")
 
@@ -162,8 +163,8 @@ def test_sizes_that_do_not_go_together():
     m = make("gpt2")
     m.model.transformer.h[1].mlp.c_fc.weight = torch.nn.Parameter(torch.zeros(64, 512))
     m.model.transformer.h[1].mlp.c_fc.bias = torch.nn.Parameter(torch.zeros(512))
-    with torch.no_grad(): plan = fast.gpt2_plan(m.model, lambda w, b: native.c_linear(w, b, False))
-    with pytest.raises(fast.Unfit, match="do not go together"): native.Native(native.library(), plan)
+    with torch.no_grad(): plan = plans.gpt2_plan(m.model, lambda w, b: native.c_linear(w, b, False))
+    with pytest.raises(plans.Unfit, match="do not go together"): native.Native(native.library(), plan)
 
 
 @needs_library
@@ -201,14 +202,14 @@ def test_models_without_a_plan_stay_as_they_are():
 
 
 @pytest.mark.parametrize("error, reason", [
-    (fast.Unfit("a sliding window"), "fused: a sliding window"),
+    (plans.Unfit("a sliding window"), "fused: a sliding window"),
     (KeyError("rope_theta"), "fused: KeyError: 'rope_theta'"),
     (RuntimeError("out of memory"), "fused: RuntimeError: out of memory")])
 def test_why_a_model_writes_by_itself(error, reason, monkeypatch):
     m = make("gpt2")
     assert (m.engine, m.why_not_faster) == ("plain", "")
     def read(model, make): raise error
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", read)
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", read)
     whole = "; ".join(filter(None, [native.why_no_library(), reason]))  # where no library was built, that is said first
     assert engine.faster(m, native=False) is m and m.engine == "plain" and m.why_not_faster == whole
     if native.library(): assert engine.faster(m) is m and m.why_not_faster == f"native{reason[5:]}; {reason}"
@@ -216,7 +217,7 @@ def test_why_a_model_writes_by_itself(error, reason, monkeypatch):
 
 def test_an_error_that_no_reader_makes_is_not_hidden(monkeypatch):
     def read(model, make): raise ZeroDivisionError("a mistake of ours")
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", read)
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", read)
     with pytest.raises(ZeroDivisionError, match="a mistake of ours"): engine.faster(make("gpt2"))
 
 
@@ -249,10 +250,10 @@ def test_the_engine_of_a_textgen(model_folder, monkeypatch):
 
 def test_a_wrong_plan_is_found_out(monkeypatch):
     def upside_down(model, make):
-        p = fast.gpt2_plan(model, make)
+        p = plans.gpt2_plan(model, make)
         p.layers = p.layers[::-1]
         return p
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", upside_down)
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", upside_down)
     m = make("gpt2")
     assert engine.faster(m, native=False) is m and engine.faster(m) is m
     assert "differed from the model itself by" in m.why_not_faster
@@ -260,8 +261,8 @@ def test_a_wrong_plan_is_found_out(monkeypatch):
 
 def test_no_numbers_are_not_trusted(monkeypatch):
     "A plan whose logits are NaN is as wrong as one that is far away."
-    def broken(model, make): return fast.gpt2_plan(model, lambda w, b: make(w*torch.nan, b))
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", broken)
+    def broken(model, make): return plans.gpt2_plan(model, lambda w, b: make(w*torch.nan, b))
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", broken)
     m = make("gpt2")
     assert engine.faster(m, native=False) is m and "by inf" in m.why_not_faster
     assert engine.faster(m) is m
@@ -293,5 +294,5 @@ def test_threads(in_c):
 
 
 def test_nothing_needs_these_modules():
-    code = "import sys\nfor m in ('fused', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.loop, textgen.api, textgen.cli"
+    code = "import sys\nfor m in ('plans', 'fused', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.files, textgen.api, textgen.cli"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,9 @@ import pytest
 import torch
 from textgen import GenerateError, TextGen
 from textgen.core import uniforms
-from textgen.generation.loop import Writer, generate, generate_file, next_tokens, read_prompts, stream
+from textgen.generation.files import generate_file, read_prompts
+from textgen.generation.generate import generate, next_tokens, stream
+from textgen.generation.loop import Writer
 from textgen.generation.sampling import choose, draw, filtered, probabilities
 from textgen.settings import GenerateSettings
 
@@ -130,7 +132,7 @@ def test_streams(write, ask):
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
     from textgen.models.state import PlainState
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
 
     codec = Codec(tok)
     ids = codec.encode("a🍜é👩‍👩‍👧b")

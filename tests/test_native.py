@@ -1,4 +1,4 @@
-"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 42_native."
+"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 43_native."
 
 import ctypes
 import json
@@ -164,7 +164,7 @@ def test_what_is_not_the_right_tensor_does_not_reach_c():
 @needs_library
 def test_from_files_writes_what_the_whole_model_writes(model_folder, tmp_path):
     from textgen import TextGen
-    from textgen.generation.loop import generate
+    from textgen.generation.generate import generate
     from textgen.settings import GenerateSettings
 
     tg, fast = TextGen(model_folder, device="cpu"), engine.from_files(model_folder)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TaskError, TokenDataset
-from textgen.text.corpus import bundled, rows
+from textgen.text.corpus import bundled
+from textgen.text.table import rows
 from textgen.tasks.task import (Draws, list_tasks, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
                           preprocessor, span_corruption, split_tokens)
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +194,11 @@ def test_another_process_draws_the_same(python):
 import sys
 from textgen import Task, Mixture, train_tokenizer
 from textgen.text.corpus import bundled
-from textgen.text.tokenizer import Codec
-from textgen.tasks.batch import make_source
+from textgen.text.codec import Codec
+from textgen.tasks.batch import Reading, make_source
 from textgen.core import sha256
 tok = train_tokenizer(bundled("poems"), vocab_size=300)
-s = make_source("seq2seq", Mixture(["poems", "news", Task("own", "news", lambda e, d: [dict(input=e["headline"], target=e["body"])])]), Codec(tok), batch_size=2)
+s = make_source("seq2seq", Mixture(["poems", "news", Task("own", "news", lambda e, d: [dict(input=e["headline"], target=e["body"])])]), Codec(tok), Reading(batch_size=2))
 print(s.identity(), [d["sha256"] for d in s.describe()], sha256(b"".join(v.tobytes() for k in range(3) for v in s[k].values())), "torch" in sys.modules)"""
     import os
     seen = set()

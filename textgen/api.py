@@ -9,18 +9,21 @@ __all__ = ['TextGen', 'Engine']
 from dataclasses import dataclass, replace
 from pathlib import Path
 from fastcore.basics import patch
-from .tasks.batch import eval_batches
+from .tasks.batch import Reading, eval_batches, open_source
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
-from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
+from .generation.files import generate_file
+from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
+from .generation.samples import Samples
 from .models.folder import RECEIPT, load_model, pick_device, save_model
 from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.weights import model_hash, weights_version
 from .models.seq2seq import wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings, takes
-from .tasks.task import as_task, encoded_with, open_tasks
-from .text.tokenizer import Codec, added_pieces, lossless
+from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
+from .text.codec import Codec
+from .text.lossless import added_pieces, lossless
+from .tasks.source import as_source
 
 # %% ../nbs/80_api.ipynb #57f87077
 class TextGen:
@@ -145,11 +148,11 @@ def adapt(self:TextGen):
     return self
 
 @patch
-def _adapt_for(self:TextGen, data):
+def _adapt_for(self:TextGen, source):
     "Adapt the tokenizer before a training, unless the data was encoded with it as it is; what was done, in words."
     if self.codec.lossless: return
     old = self.codec
-    if old.fingerprint in encoded_with(data):
+    if old.fingerprint in source.fingerprints():
         return f"the data was encoded with a tokenizer that can lose text ({old.weakness()}); its describe() counts what was lost; {_advice(old)}"
     try: self.adapt()
     except TokenizerError as e: return str(e)
@@ -179,9 +182,10 @@ def train(self:TextGen,
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
     view = check_view(view or default_view())
-    if said := self._adapt_for(data): view.note(said)
+    source = as_source(data)
+    if said := self._adapt_for(source): view.note(said)
     self._changing()
-    run, self.receipt = fit(self.wrapped, self.codec, data, settings, scratch=self.scratch, base=base, device=device, view=view)
+    run, self.receipt = fit(self.wrapped, self.codec, source, settings, scratch=self.scratch, base=base, device=device, view=view)
     self.scratch, self.found = False, str(run.folder) if run.folder else None
     return run
 
@@ -343,13 +347,12 @@ def evaluate(self:TextGen,
     "The loss on `data`, by task where there are several."
     from textgen.training.trainer import evaluate
     window = window or min(self.context, 1024)
-    args = dict(window=window, by=by, validation=validation)
-    names = open_tasks(data, self.codec, self.kind, length=window, begin=by!="stream", validation=validation, split="validation").names
-    result = evaluate(self.wrapped, self.codec, eval_batches(self.kind, data, self.codec, batch_size=batch_size, **args), names)
-    for t in _leaf_tasks(as_task(data)): result.metrics |= self._metrics(t, window, validation, answers)
+    source = as_source(data)
+    reading = Reading(window=window, by=by, batch_size=batch_size, validation=validation)
+    opened = open_source(self.kind, source, self.codec, reading, split="validation")
+    result = evaluate(self.wrapped, self.codec, eval_batches(self.kind, source, self.codec, reading), opened.names)
+    for t in opened.tasks: result.metrics |= self._metrics(t.task, window, validation, answers)
     return result
-
-def _leaf_tasks(t): return [o for x in t.tasks for o in _leaf_tasks(x)] if hasattr(t, "tasks") else [t]
 
 @patch
 def _metrics(self:TextGen, task, window, validation, n):
@@ -361,3 +364,6 @@ def _metrics(self:TextGen, task, window, validation, n):
     said = [self.generate(p, temperature=0, max_new_tokens=window, seed=0)[0].text for p in asked]
     if task.postprocess: said, wanted = [task.postprocess(o) for o in said], [task.postprocess(o) for o in wanted]
     return {f"{task.name} {getattr(m, '__name__', 'metric')}": m(said, wanted) for m in task.metrics}
+
+# %% ../nbs/80_api.ipynb #4abde467
+explain_parameters(TextGen)

@@ -5,15 +5,17 @@
 # %% auto #0
 __all__ = ['ROUNDS', 'BY', 'PAD', 'LOSSES', 'ROWS', 'WASTE', 'BLUR', 'AHEAD', 'LEAST', 'ROWS_AHEAD', 'SOURCES', 'shuffled',
            'points', 'places', 'Stream', 'Windows', 'causal_batch', 'seq2seq_row', 'causal_row', 'arrange',
-           'choose_shapes', 'Pairs', 'WindowSource', 'make_source', 'eval_batches']
+           'choose_shapes', 'Pairs', 'Reading', 'WindowSource', 'open_source', 'make_source', 'eval_batches']
 
 # %% ../../nbs/tasks/23_batch.ipynb #0d22a939
 import hashlib,math,zlib
+from dataclasses import dataclass, replace
 import numpy as np
 from fastcore.basics import patch
 from ..core import TrainError, random_words, sha256, uniforms, unknown
 from ..text.dataset import TokenDataset
-from .task import as_task, is_text, open_tasks
+from .source import Text, as_source
+from .task import open_tasks
 
 # %% ../../nbs/tasks/23_batch.ipynb #361ce223
 ROUNDS = 12 # of the network: four do for large digits (Luby and Rackoff), an order of five things needs all
@@ -315,22 +317,16 @@ class Pairs:
     def __init__(self,
         opened, # an `Opened`
         codec, # the `Codec`
-        kind:str="seq2seq", # of the model
-        batch_size:int=8, # rows
-        seed:int=0, # of the run
-        max_input:int=512, # longest input
-        max_target:int=512, # longest target; of a causal model: of both together
-        loss:str="target", # for a causal model: what counts, the "target" or "all"
-        shapes:int=None, # at most so many shapes of batches, for a TPU
+        kind:str, # of the model
+        reading, # a `Reading`: how it is read
     ):
         if kind not in ROWS: raise unknown("kind of model", kind, ROWS, TrainError)
-        if loss not in LOSSES: raise unknown("loss", loss, LOSSES, TrainError)
-        self.opened, self.codec, self.kind, self.batch_size, self.seed, self.loss = opened, codec, kind, batch_size, seed, loss
-        self.names, self.limits, self.window, self.marks = opened.names, (max_input, max_target), max_target, codec.marks
-        self.many = min(AHEAD, max(LEAST, ROWS_AHEAD//batch_size))
+        self.opened, self.codec, self.kind, self.batch_size, self.seed, self.loss = opened, codec, kind, reading.batch_size, reading.seed, reading.loss
+        self.names, self.limits, self.window, self.marks = opened.names, (reading.window, reading.window), reading.window, codec.marks
+        self.many = min(AHEAD, max(LEAST, ROWS_AHEAD//reading.batch_size))
         self.fill = dict(input_ids=codec.pad or 0, attention_mask=0, labels=-100)
         self.held, self.shapes = (None, None), None
-        if shapes: self.shapes = choose_shapes(self._super(0)[2], self.limits if kind=="seq2seq" else (max_target, max_target), shapes)
+        if reading.shapes: self.shapes = choose_shapes(self._super(0)[2], self.limits, reading.shapes)
         self.held = (None, None)
     def __repr__(self): return f"Pairs: {self.batch_size} rows for a {self.kind} model, seed {self.seed}\n{self.opened}"
     def row(self, example)->dict: return ROWS[self.kind](example, self.codec, *self.limits, self.loss, self.marks)
@@ -365,6 +361,21 @@ def padding(self:Pairs, batches=None)->float:
     "The share of places, in input and target together, that is filled up; over the first superbatch."
     rows, batches, widths, *_ = self._super(0)
     return 1-sum(len(r["input_ids"])+len(r["labels"]) for r in rows)/(int(widths.sum())*self.batch_size)
+
+# %% ../../nbs/tasks/23_batch.ipynb #f947d325
+@dataclass(frozen=True)
+class Reading:
+    "How data is read, for training and for evaluation."
+    window:int=512 # longest text in tokens; with an input, of input and target each
+    by:str="stream" # segments anywhere in the "stream", from the beginning of a "document", or one document a "row"
+    batch_size:int=8 # rows
+    seed:int=0 # of the run; an evaluation needs none
+    validation:float=0. # share of the documents that is held out
+    loss:str="target" # for a causal model and a task: what counts, the "target" or "all"
+    shapes:int=None # at most so many shapes of batches, for a TPU
+    def __post_init__(self):
+        if self.by not in BY: raise unknown("by", self.by, BY, TrainError)
+        if self.loss not in LOSSES: raise unknown("loss", self.loss, LOSSES, TrainError)
 
 # %% ../../nbs/tasks/23_batch.ipynb #33171bbd
 def _hash(columns):
@@ -409,45 +420,46 @@ def identity(self:Pairs)->str:
     return sha256(repr([self.kind, self.limits, self.loss, None if self.shapes is None else self.shapes.tolist(), tasks, self.codec.begin_ids]))
 
 # %% ../../nbs/tasks/23_batch.ipynb #9da6b2de
-def _dataset(data, codec, validation, split):
+def _dataset(source, codec, validation, split):
     "The dataset of plain text, or the part of it that a split stands for."
-    data = as_task(data).columns(codec, {"text"})[1]
-    if not validation: return data
-    return data.split(validation)[split!="train"]
+    data = source.dataset(codec)
+    return data.split(validation)[split!="train"] if validation else data
 
 def _segment_length(kind, codec, window):
     "Ids of a text in a row, beside those that are put before it."
     more = codec.prefix if kind=="seq2seq" else codec.begin_ids[1:]
     return max(window-len(more), 2)
 
-def _pairs(kind, data, codec, *, batch_size, seed, window, by, validation, **kw):
-    opened = open_tasks(data, codec, kind, length=_segment_length(kind, codec, window), begin=by!="stream", validation=validation)
-    return Pairs(opened, codec, kind, batch_size, seed, window, window, **kw)
+def open_source(
+    kind:str, # of the model
+    data, # anything `as_source` takes
+    codec, # the `Codec` of the model
+    reading:Reading=Reading(), # how it is read
+    split:str="train", # or "validation"
+): # an `Opened`
+    "The tasks in `data`, opened as `make_source` and `eval_batches` open them."
+    length = _segment_length(kind, codec, reading.window)
+    return open_tasks(data, codec, kind, length=length, begin=reading.by!="stream", validation=reading.validation, split=split)
 
-def _texts(kind, data, codec, *, batch_size, seed, window, by, validation, loss, shapes):
-    if not is_text(data): return _pairs(kind, data, codec, batch_size=batch_size, seed=seed, window=window, by=by, validation=validation, loss=loss, shapes=shapes)
-    return WindowSource(_dataset(data, codec, validation, "train"), window, batch_size, seed, by, codec.begin_ids)
+def _pairs(kind, source, codec, reading, split="train"): return Pairs(open_source(kind, source, codec, reading, split), codec, kind, reading)
+
+def _texts(kind, source, codec, reading):
+    if not isinstance(source, Text): return _pairs(kind, source, codec, reading)
+    data = _dataset(source, codec, reading.validation, "train")
+    return WindowSource(data, reading.window, reading.batch_size, reading.seed, reading.by, codec.begin_ids)
 
 SOURCES = dict(causal=_texts, seq2seq=_pairs)
 
 # %% ../../nbs/tasks/23_batch.ipynb #df9fb10c
 def make_source(
     kind:str, # of the model: a key of `SOURCES`
-    data, # a `TokenDataset`, task, mixture, name, path, or a list of these
+    data, # anything `as_source` takes
     codec, # the `Codec` of the model
-    *,
-    batch_size:int=8, # rows
-    seed:int=0, # of the run
-    window:int=512, # longest text in tokens; with an input, of input and target each
-    by:str="stream", # segments anywhere in the "stream", from the beginning of a "document", or one document a "row"
-    loss:str="target", # for a causal model and a task: what counts, the "target" or "all"
-    shapes:int=None, # at most so many shapes of batches
-    validation:float=0., # share of the documents that is held out
+    reading:Reading=Reading(), # how it is read
 ): # `source[k]` is batch k
     "What training reads."
     if kind not in SOURCES: raise unknown("kind of model", kind, SOURCES, TrainError)
-    if by not in BY: raise unknown("by", by, BY, TrainError)
-    return SOURCES[kind](kind, data, codec, batch_size=batch_size, seed=seed, window=window, by=by, loss=loss, shapes=shapes, validation=validation)
+    return SOURCES[kind](kind, as_source(data), codec, reading)
 
 # %% ../../nbs/tasks/23_batch.ipynb #346dbff6
 def _rows_of(stream, window, by):
@@ -489,15 +501,12 @@ def eval_batches(
     kind:str, # of the model
     data, # anything training takes
     codec, # the `Codec` of the model
-    *,
-    batch_size:int=8, # rows
-    window:int=512, # longest text in tokens
-    by:str="stream", # as in training
-    loss:str="target", # as in training
-    validation:float=0., # the share that was held out in training; 0: the split "validation" of tasks that have one, else everything
+    reading:Reading=Reading(), # as in training; without `validation` the split "validation" of tasks that have one, else everything
 ): # yields batches as `make_source` gives them, the last one of a task with fewer rows
     "What a loss is measured on."
     if kind not in SOURCES: raise unknown("kind of model", kind, SOURCES, TrainError)
-    if kind=="causal" and is_text(data): yield from _all_windows(_dataset(data, codec, validation, "validation"), codec.begin_ids, window, batch_size, by); return
-    opened = open_tasks(data, codec, kind, length=_segment_length(kind, codec, window), begin=by!="stream", validation=validation, split="validation")
-    yield from _all_pairs(Pairs(opened, codec, kind, batch_size, 0, window, window, loss))
+    source, reading = as_source(data), replace(reading, seed=0, shapes=None)
+    if kind=="causal" and isinstance(source, Text):
+        held = _dataset(source, codec, reading.validation, "validation")
+        yield from _all_windows(held, codec.begin_ids, reading.window, reading.batch_size, reading.by)
+    else: yield from _all_pairs(_pairs(kind, source, codec, reading, "validation"))

@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['LENGTH', 'END_MARK', 'MOST', 'SEAM', 'OBJECTIVES', 'REDRAWS', 'RATES', 'Draws', 'Step', 'preprocessor', 'prefix_lm',
            'lm', 'noise_mask', 'span_corruption', 'fields', 'prefix', 'split_tokens', 'concat_and_chunk',
-           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture',
-           'in_python_file', 'tasks_of', 'refuse_code', 'is_text', 'as_task', 'encoded_with', 'Opened', 'open_tasks',
-           'list_tasks']
+           'filter_length', 'join', 'Column', 'encode_columns', 'Task', 'all_steps', 'OpenTask', 'Mixture', 'tasks_of',
+           'as_task', 'Opened', 'open_tasks', 'list_tasks']
 
 # %% ../../nbs/tasks/21_task.ipynb #425f119c
-import glob,inspect,itertools,os
-from collections.abc import Iterable, Mapping
+import inspect,itertools
+from collections.abc import Mapping
 from functools import partial, wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,10 +18,12 @@ import numpy as np
 from fastcore.basics import patch
 from ..codehash import code_hash
 from ..core import TaskError, TextGenError, first_line, printable, sha256, random_words, uniforms, unknown
-from ..text.corpus import BUNDLED, SEP, TABLE_TYPES, TEXT_TYPES, bundled, documents, find_files, read_chunks, records, rows
-from ..text.array import Spill
-from ..text.dataset import TokenDataset, cache_fingerprint, is_cache, open_data
-from ..text.tokenizer import Codec
+from ..text.corpus import SEP, bundled, documents
+from ..array import Spill
+from ..text.dataset import TokenDataset
+from ..text.codec import Codec
+from .source import Encoded, Files, Several, Source, Text, as_source, in_python_file, known_tasks
+from ..text.table import is_null
 
 # %% ../../nbs/tasks/21_task.ipynb #644cab11
 class Draws:
@@ -317,7 +318,7 @@ class _ColumnBuilder:
 # %% ../../nbs/tasks/21_task.ipynb #5b765b2b
 def _cell(v, name, where):
     "A field of a record as text."
-    if v is None or (isinstance(v, float) and v!=v): return ""
+    if is_null(v): return ""
     if isinstance(v, (str, Real)):
         v = str(v)
         if v.isascii(): return v
@@ -325,7 +326,7 @@ def _cell(v, name, where):
         except UnicodeEncodeError: raise TaskError(f"{where}: field {name!r} has a lone surrogate, which no file can hold; clean it with .encode('utf-8', 'replace').decode()") from None
     raise TaskError(f"{where}: field {name!r} holds {type(v).__name__}, not text")
 
-def _names(row): return [k for k,v in row.items() if v is None or isinstance(v, (str, Real))]
+def _names(row): return [k for k,v in row.items() if is_null(v) or isinstance(v, (str, Real))]
 
 def encode_columns(
     rows, # dictionaries
@@ -346,49 +347,6 @@ def encode_columns(
         if k not in seen: raise unknown(f"field of {where}", k, seen, TaskError)
     return {k: b.finish() for k,b in builders.items()}
 
-# %% ../../nbs/tasks/21_task.ipynb #8338415a
-def _is_path(s):
-    "Whether something names a file, folder, pattern or address; or looks like the name of a file."
-    if isinstance(s, os.PathLike): return True
-    if not isinstance(s, str) or "\n" in s or not 0<len(s)<1000: return False
-    if "://" in s or Path(s).suffix.lower() in TEXT_TYPES+TABLE_TYPES+(".tokens",): return True
-    try: return Path(s).expanduser().exists() or bool(glob.has_magic(s) and glob.glob(s, recursive=True))
-    except OSError: return False
-
-def _as_list(source): return list(source) if isinstance(source, (list, tuple)) else [source]
-
-def _is_data(o): return isinstance(o, TokenDataset) or (isinstance(o, (str, os.PathLike)) and is_cache(o))
-
-def _sort(source):
-    "What a source is: `data` that is encoded already, `paths`, or `rows`."
-    some = _as_list(source)
-    if some and all(map(_is_data, some)): return "data"
-    if any(map(_is_data, some)): raise TaskError("a token cache and text cannot be mixed in one task; encode the text first, with the tokenizer of the cache, or make a task of each")
-    if some and all(map(_is_path, some)): return "paths"
-    if isinstance(source, (str, Mapping)) or not isinstance(source, Iterable): raise TaskError(f"no text in {source!r}: give a file, folder, pattern or address, a TokenDataset, a frame, or a list of texts or records")
-    missing = [o for o in some if not _is_path(o)]
-    if any(isinstance(o, os.PathLike) for o in some): raise TaskError(f"paths and other things cannot be mixed: {missing[0]!r} is no file or folder")
-    return "rows"
-
-# %% ../../nbs/tasks/21_task.ipynb #27f71db5
-def _article(text, **more):
-    "A file as a record: its first line is the title."
-    title, _, rest = text.strip("\n").partition("\n")
-    return dict(more, title=title.strip(), text=rest.strip("\n"))
-
-def _file_rows(file, root, by=None, encoding="utf-8"):
-    "The records of one file, table or text."
-    if Path(str(file).split("?")[0].removesuffix(".gz").removesuffix(".zst")).suffix.lower() in TABLE_TYPES: return (r for _,r in rows(file, encoding))
-    category = Path(file).parent.relative_to(root).as_posix() if root else ""
-    texts = [b"".join(read_chunks(file, encoding)).decode()] if by in (None, "file") else (d.text for d in documents(file, by, encoding=encoding))
-    return (_article(t, category="" if category=="." else category) for t in texts if t.strip())
-
-def _path_rows(source, **read):
-    "The records of all files that a source stands for."
-    for s in _as_list(source):
-        root = Path(s).expanduser()
-        for f in find_files(s): yield from _file_rows(f, root if root.is_dir() else None, **read)
-
 # %% ../../nbs/tasks/21_task.ipynb #39dab2b4
 def _as_steps(name, preprocess):
     "The preprocessors as a list; a maker without its brackets is called."
@@ -400,12 +358,13 @@ def _as_steps(name, preprocess):
 def _check_splits(name, splits):
     "Splits as a dictionary: name -> share of the documents, or a source."
     splits = {"validation": splits} if isinstance(splits, Real) else dict(splits or {})
+    splits = {k: v if isinstance(v, Real) else as_source(v, text=True) for k,v in splits.items()}
     shares = {k: v for k,v in splits.items() if isinstance(v, Real)}
     if any(not 0<v<1 for v in shares.values()) or sum(shares.values())>=1: raise TaskError(f"task {name!r}: a split is a share of the documents above 0 and below 1 (together below 1), or a source, got {splits!r}")
     if "train" in splits: raise TaskError(f"task {name!r}: what no split holds out is for training; leave 'train' out of splits")
     return splits
 
-class Task:
+class Task(Source):
     "The whole way from stored text to model input."
     def __init__(self,
         name:str, # by which it is registered and its loss is shown
@@ -417,9 +376,8 @@ class Task:
         **read, # how files are read: by, column, template, encoding, where
     ):
         if not isinstance(name, str) or not name.strip(): raise TaskError(f"the name of a task is a text, got {name!r}")
-        if isinstance(source, str) and source in BUNDLED and not Path(source).exists(): source = bundled(source)
-        self.sort = _sort(source)
-        self.name, self.source, self.steps, self.splits = name, source, _as_steps(name, preprocess), _check_splits(name, splits)
+        self.source, self.text = source, as_source(source, text=True)
+        self.name, self.steps, self.splits = name, _as_steps(name, preprocess), _check_splits(name, splits)
         self.postprocess, self.metrics, self.read, self._columns = postprocess, metrics if isinstance(metrics, (list, tuple)) else (metrics,), read, {}
     def __repr__(self):
         steps = ", ".join(getattr(s, "__name__", None) or repr(s) for s in self.steps)
@@ -427,29 +385,20 @@ class Task:
     @property
     def where(self)->str:
         "The source in a few words."
-        if self.sort=="rows": return f"{type(self.source).__name__} in memory"
-        some = _as_list(self.source)
-        names = [str(o) if isinstance(o, (str, os.PathLike)) else repr(o) for o in some]
-        names = [f"bundled {Path(o).stem}" if Path(o).parent==bundled("poems").parent else o for o in names]
-        return ", ".join(names[:3])+(" …" if len(some)>3 else "")
+        return self.text.where
+    def fingerprints(self)->set:
+        "The tokenizers that made the token caches among the text and the splits."
+        return set().union(*(o.fingerprints() for o in (self.text, *self.splits.values()) if isinstance(o, Text)))
 
 # %% ../../nbs/tasks/21_task.ipynb #1d905bd9
 @patch
-def _held(self:Task):
-    "The source; of an iterator, that can be read once only, a list from then on."
-    again = hasattr(self.source, "itertuples") or hasattr(self.source, "column_names") or isinstance(self.source, (list, tuple))
-    if self.sort=="rows" and not again: self.source = list(self.source)
-    return self.source
-
-@patch
 def texts(self:Task): # yields strings
     "All text of the source, field by field."
-    source = self._held()
-    if self.sort=="data":
-        for data in (o if isinstance(o, TokenDataset) else TokenDataset.load(o) for o in _as_list(source)): yield from (data.decode(data[i]) for i in range(len(data)))
-    elif self.sort=="paths" and not _is_table(source) and not _has_folder(source): yield from (d.text for d in documents(source, **self.read))
+    if isinstance(self.text, Encoded):
+        for data in self.text.datasets(): yield from (data.decode(data[i]) for i in range(len(data)))
+    elif isinstance(self.text, Files) and self.text.is_plain(None): yield from (d.text for d in documents(self.text.paths, **self.read))
     else:
-        for r in _path_rows(source, **self.read) if self.sort=="paths" else (r for _,r in records(source)): yield from (_cell(r[k], k, self.where) for k in _names(r))
+        for r in self.text.records(**self.read): yield from (_cell(r[k], k, self.where) for k in _names(r))
 
 # %% ../../nbs/tasks/21_task.ipynb #a2f0a4a0
 def _reads(steps):
@@ -461,29 +410,12 @@ def _data_column(data, name, reads):
     if more := (reads or set())-{"text"}: raise TaskError(f"task {name!r}: a TokenDataset has only the field 'text', the preprocessors read {', '.join(map(repr, sorted(more)))}; give the table or folder itself")
     return {"text": Column(data.tokens, data.starts, int(data.end is not None))}
 
-def _is_table(source): return any(Path(str(f).split("?")[0].removesuffix(".gz").removesuffix(".zst")).suffix.lower() in TABLE_TYPES for f in find_files(source)[:1])
-
-def _has_folder(source): return any("://" not in str(s) and Path(s).expanduser().is_dir() for s in _as_list(source))
-
-@patch
-def _plain(self:Task, reads)->bool:
-    "Whether documents are texts without other fields."
-    if self.sort=="rows": return reads=={"text"}
-    if reads is None: return not _is_table(self.source) and not _has_folder(self.source)
-    return reads<={"text"}
-
 @patch
 def _encode(self:Task, codec, reads):
     "(columns, the dataset if there is one)."
-    if self.sort=="data" or (self._plain(reads) and self.sort=="paths"):
-        data = open_data(self.source if self.sort=="data" else TokenDataset.from_files(self.source, codec, **self.read), codec)
-        return _data_column(data, self.name, reads), data
-    source = self._held()
-    if self._plain(reads):
-        data = TokenDataset.from_texts(source, codec, **self.read)
-        return _data_column(data, self.name, reads), data
-    found = (r for _,r in records(source)) if self.sort=="rows" else _path_rows(self.source, **self.read)
-    return encode_columns(found, codec, reads, self.where), None
+    if not self.text.is_plain(reads): return encode_columns(self.text.records(**self.read), codec, reads, self.where), None
+    data = self.text.dataset(codec, **self.read)
+    return _data_column(data, self.name, reads), data
 
 # %% ../../nbs/tasks/21_task.ipynb #27e8d097
 @patch
@@ -736,7 +668,7 @@ def _check_rates(rates, n, cap, temperature):
     if not ok(temperature) or not (cap is None or ok(cap)): raise TaskError(f"cap and temperature must be numbers above 0, got cap={cap!r}, temperature={temperature!r}")
     if rates!="proportional" and (cap is not None or temperature!=1): raise TaskError("cap= and temperature= belong to rates='proportional'; leave them out, or leave out rates=")
 
-class Mixture:
+class Mixture(Source):
     "Several tasks that train one model."
     def __init__(self,
         tasks, # tasks, mixtures, names of registered ones, or anything a task takes as its source
@@ -747,12 +679,13 @@ class Mixture:
         by:str="example", # what the rates are shares of: "example" or "token"
         name:str=None, # by which it is registered
     ):
-        self.tasks = [as_task(t) for t in _as_list(tasks)]
+        self.tasks = [as_task(t) for t in (tasks if isinstance(tasks, (list, tuple)) else [tasks])]
         if not self.tasks: raise TaskError("a mixture needs at least one task")
         if by not in ("example", "token"): raise unknown("by", by, ("example", "token"), TaskError)
         _check_rates(rates, len(self.tasks), cap, temperature)
         self.rates, self.cap, self.temperature, self.by, self.name = rates, cap, float(temperature), by, name
         if isinstance(rates, Mapping): self.rates = self._by_name(rates)
+    def fingerprints(self)->set: return set().union(*(t.fingerprints() for t in self.tasks))
     def __repr__(self):
         names = ", ".join(t.name or repr(t) for t in self.tasks)
         by = f" by {self.by}" if self.by!="example" else ""
@@ -785,7 +718,7 @@ def texts(self:Mixture): # yields strings
     for t in self.tasks: yield from t.texts()
 
 # %% ../../nbs/tasks/21_task.ipynb #46da112c
-_registry, _files = {}, {}
+_files = {}
 
 @patch(cls_method=True)
 def register(cls:Task,
@@ -795,15 +728,9 @@ def register(cls:Task,
     "Make a task known by its name; returns it."
     if not isinstance(task, (Task, Mixture)): raise TaskError(f"only a Task or a Mixture can be registered, got {type(task).__name__}")
     if not task.name: raise TaskError("this mixture has no name; write Mixture(…, name=…)")
-    if task.name in _registry and not replace: raise TaskError(f"there is a task {task.name!r} already; choose another name, or register it with replace=True")
-    _registry[task.name] = task
+    if task.name in known_tasks and not replace: raise TaskError(f"there is a task {task.name!r} already; choose another name, or register it with replace=True")
+    known_tasks[task.name] = task
     return task
-
-def in_python_file(name)->bool:
-    "Whether `name` is FILE.py:NAME."
-    if not isinstance(name, str) or "\n" in name or len(name)>1000: return False
-    file, _, inner = name.rpartition(":")
-    return file.endswith(".py") and bool(inner)
 
 @patch(cls_method=True)
 def get(cls:Task,
@@ -812,22 +739,22 @@ def get(cls:Task,
     "A task or mixture by its name."
     if isinstance(name, (Task, Mixture)): return name
     if not isinstance(name, str): raise TaskError(f"the name of a task is a text, got {name!r}")
-    if name in _registry: return _registry[name]
+    if name in known_tasks: return known_tasks[name]
     if in_python_file(name): return _from_file(*name.rsplit(":", 1))
     if name.endswith(".py"): raise TaskError(f"{name}: which task? Write {name}:NAME; `textgen tasks {name}` lists the names")
-    raise unknown("task", name, _registry, TaskError)
+    raise unknown("task", name, known_tasks, TaskError)
 
 # %% ../../nbs/tasks/21_task.ipynb #15c43d42
 def _run_file(file):
     "The variables of a Python file, and the names it registers."
     import runpy
-    before = dict(_registry)
+    before = dict(known_tasks)
     try: found = runpy.run_path(str(file), run_name="textgen_tasks")
     except BaseException as e:
-        _registry.clear(); _registry.update(before)
+        known_tasks.clear(); known_tasks.update(before)
         if not isinstance(e, Exception): raise
         raise TaskError(f"{file}: {_line_of(e, file)}{type(e).__name__}: {first_line(e)}") from e
-    return {k: v for k,v in found.items() if isinstance(v, (Task, Mixture))}, [k for k in _registry if k not in before]
+    return {k: v for k,v in found.items() if isinstance(v, (Task, Mixture))}, [k for k in known_tasks if k not in before]
 
 def _line_of(e, file):
     "Where in a file an error came from."
@@ -843,10 +770,10 @@ def tasks_of(
     if not path.is_file(): raise TaskError(f"{file}: there is no such file; a task is named FILE.py:NAME")
     key, state = path.resolve(), (path.stat().st_mtime_ns, path.stat().st_size)
     if _files.get(key, [None])[0]!=state:
-        for k in _files.pop(key, [None, {}, []])[2]: _registry.pop(k, None)
+        for k in _files.pop(key, [None, {}, []])[2]: known_tasks.pop(k, None)
         _files[key] = [state, *_run_file(path)]
     _, found, names = _files[key]
-    return {**{k: _registry[k] for k in names if k in _registry}, **found}
+    return {**{k: known_tasks[k] for k in names if k in known_tasks}, **found}
 
 def _from_file(file, name):
     "A task from a file of the user's own."
@@ -854,50 +781,14 @@ def _from_file(file, name):
     if name in found: return found[name]
     raise unknown(f"task in {file}", name, found, TaskError)
 
-
 # %% ../../nbs/tasks/21_task.ipynb #d33262f0
-def _named(o): return isinstance(o, str) and o in _registry and not Path(o).exists()
-
-def refuse_code(
-    data, # what is to be read as text: one thing, or a list
-):
-    "Raise for FILE.py:NAME, which names code, where there is no file of this whole name."
-    for o in _as_list(data):
-        if in_python_file(o) and Path(o.rpartition(":")[0]).expanduser().is_file() and not _is_path(o):
-            raise TaskError(f"{o} names a task in a Python file, and data is only read, never run; to run that file write Task.get({o!r}), or --task {o} in the terminal")
-
-def is_text(data)->bool:
-    "Whether what was handed over is text alone, and no task, mixture or name of one."
-    some = data if isinstance(data, (list, tuple)) else [data]
-    return not any(isinstance(o, (Task, Mixture)) or _named(o) for o in some)
-
 def as_task(
-    data, # a `Task`, `Mixture`, name, path, `TokenDataset`, frame, or a list of these
+    data, # anything `as_source` takes
 ):
-    "A task or mixture from whatever was handed over."
-    if isinstance(data, (Task, Mixture)): return data
-    if _named(data): return Task.get(data)
-    refuse_code(data)
-    if isinstance(data, (list, tuple)):
-        if len(data)==1: return as_task(data[0])
-        if not is_text(data): return Mixture(data)
-    if isinstance(data, str) and not _is_path(data): raise TaskError(f"{unknown('task', data, _registry)}; and there is no file or folder of this name")
-    return Task(_name_of(data), data)
-
-def encoded_with(
-    data, # anything `as_task` takes
-)->set: # of fingerprints
-    "The tokenizers of all token caches and datasets in `data`, opened or not."
-    task = as_task(data)
-    if isinstance(task, Mixture): return set().union(*map(encoded_with, task.tasks))
-    sources = [task.source, *(o for o in task.splits.values() if not isinstance(o, Real))]
-    found = [o for s in sources for o in _as_list(s) if _is_data(o)]
-    return {o.fingerprint if isinstance(o, TokenDataset) else cache_fingerprint(o) for o in found}
-
-def _name_of(data):
-    "What a source is called in the figures."
-    if isinstance(data, TokenDataset): data = data.path or "text"
-    return Path(str(data)).name.split(".")[0] or "text" if isinstance(data, (str, os.PathLike)) else "text"
+    "The task or mixture that a source stands for."
+    source = as_source(data)
+    if isinstance(source, Several): return Mixture(source.parts)
+    return Task(source.name, source) if isinstance(source, Text) else source
 
 # %% ../../nbs/tasks/21_task.ipynb #bdb5ee04
 def _leaves(x, open_, known):
@@ -950,8 +841,8 @@ def draw(self:Opened,
     return [self.tasks[t].draw(seed, place, row, first=int(i)) for row,(t,i) in enumerate(zip(which, first))], which
 
 # %% ../../nbs/tasks/21_task.ipynb #f87e5715
-Task.register(Task("poems", bundled("poems"), [fields("title", to="text"), prefix("poem: ")]))
-Task.register(Task("news", bundled("news"), [fields("category", "headline", to="body"), prefix("news: ")]));
+Task.register(Task("poems", bundled("poems"), [fields("title", to="text"), prefix("poem: ")]), replace=True)
+Task.register(Task("news", bundled("news"), [fields("category", "headline", to="body"), prefix("news: ")]), replace=True);
 
 # %% ../../nbs/tasks/21_task.ipynb #946ec0d6
 def _steps_of(t): return ", ".join(getattr(s, "__name__", None) or repr(s) for s in t.steps) or "text"
@@ -965,7 +856,7 @@ def list_tasks(
     tasks=None, # name -> task or mixture; None: those that are registered
 )->list: # (name, source, what it does)
     "Tasks and mixtures, each in a line."
-    known = _registry if tasks is None else tasks
+    known = known_tasks if tasks is None else tasks
     return [_list_line(name, t) for name,t in sorted(known.items())]
 
 @patch

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
-from ..tasks.batch import eval_batches, make_source
+from ..tasks.batch import Reading, eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, check_view, default_view, draw_losses, curve_png, _size
 from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
-from ..generation.loop import generate
+from ..generation.generate import generate
 from .losses import loss_of
 from ..models.folder import RECEIPT, check_folder, save_model
 from ..models.adapter import add_lora, has_adapter
@@ -143,7 +143,7 @@ def _source(model, codec, data, s, rows):
     "The batch source of this run, or why there cannot be any."
     window = s.window or min(model.context, 1024)
     if model.limit and window>model.limit: raise TrainError(f"window={window} is longer than the model's context of {model.limit} tokens")
-    return make_source(model.kind, data, codec, batch_size=rows, seed=s.seed, window=window, by=s.by, validation=s.validation)
+    return make_source(model.kind, data, codec, Reading(batch_size=rows, seed=s.seed, window=window, by=s.by, validation=s.validation))
 
 # %% ../../nbs/training/57_trainer.ipynb #e4568efa
 class Batches:
@@ -654,7 +654,7 @@ def _fit(model, codec, data, s, scratch, base, device, view):
     session = _begin(model, codec, data, s, scratch, device, view)
     session.base = base
     if s.lora: _adapt(model.model, s, base)
-    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation), 100_000)
+    if s.validation: session.held = some_batches(eval_batches(model.kind, data, codec, Reading(batch_size=s.batch_size, window=s.window, by=s.by, validation=s.validation)), 100_000)
     losses, found = session.resume()
     module = session.make_module(len(losses))
     session.watch = watch = WatchCallback(session.view, s.steps, losses, names=session.source.names)
