@@ -79,7 +79,7 @@ def _is_available(kind):
     return kind not in checks or checks[kind]()
 
 def pick_device(
-    device="auto", # "auto", or a name of torch: "cpu", "cuda", "cuda:1", "mps"
+    device:torch.device|str="auto", # "auto", or a name of torch: "cpu", "cuda", "cuda:1", "mps"
 )->torch.device:
     "The device asked for; \"auto\": CUDA, then Apple's, then the CPU."
     if device=="auto": device = next(kind for kind in ("cuda", "mps", "cpu") if _is_available(kind))

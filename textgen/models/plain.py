@@ -9,7 +9,6 @@ __all__ = ['ConfigFacts', 'config_facts', 'ForwardFacts', 'forward_facts', 'rows
 # %% ../../nbs/models/36_plain.ipynb #36b00002
 import inspect
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 import torch
 from torch.nn.functional import cross_entropy
@@ -81,6 +80,7 @@ def _together(decoder, tokens):
 class _Plain(Decoder[PlainState], Protocol):
     "A decoder with a transformers model."
     model: Any
+    tried: bool|None
 
 _TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
@@ -110,11 +110,14 @@ class PlainDecoder:
         self.facts = config_facts(model.config, getattr(model, "generation_config", None))
         self.forward = forward_facts(model)
         self.why_not_faster = ""
+        self.tried:bool|None = None # what the trial of its rows has given
         self.prepared:Any = None # what faster engines hold of the weights, see `43_engine`
     @property
     def device(self)->torch.device: return next(self.model.parameters()).device
-    @cached_property
-    def can_refill(self:_Plain)->bool: return rows_can_differ(self)
+    @property
+    def can_refill(self:_Plain)->bool:
+        if self.tried is None: self.tried = rows_can_differ(self)
+        return self.tried
     def decode_steps(self:Decoder[PlainState], state:PlainState, draw:Draw, steps:int):
         "Draw and decode in turn."
         return draw_steps(self, state, draw, steps)

@@ -115,8 +115,7 @@ def loss(self:Seq2SeqDecoder,
     return mean_cross_entropy(self._logits(batch), batch["labels"])
 
 # %% ../../nbs/models/38_seq2seq.ipynb #3bceef95
-_causal:type[Decoder[PlainState]] = CausalDecoder
-_seq2seq:type[Decoder[PlainState]] = Seq2SeqDecoder
+def _as_decoders(a:CausalDecoder, b:Seq2SeqDecoder)->list[Decoder[PlainState]]: return [a, b]
 
 def wrap(
     model, # a transformers model
