@@ -245,11 +245,9 @@ def _schema_of(text):
 # %% ../nbs/81_cli.ipynb #0658f260
 def _model_of_weights(folder):
     "The model in a folder, from its file of weights alone; None where it needs more, and `TextGen` says why."
-    from safetensors import SafetensorError
-    from textgen.generation.engine import from_files
-    wrong = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
+    from textgen.generation.engine import NeedsModel, from_files
     try: return from_files(folder)
-    except wrong: return None
+    except NeedsModel: return None
 
 def _folder_of(model):
     "The folder of a model; none is named for the bundled one."
@@ -265,7 +263,7 @@ def _at_once(model, prompt, settings):
     from textgen.generation.loop import generate
     from textgen.text.codec import Codec
     codec = Codec(folder)
-    return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embed) else None
+    return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embedding) else None
 
 # %% ../nbs/81_cli.ipynb #a52e2edc
 def _settings_of(kwargs):

@@ -76,12 +76,13 @@ def _together(decoder, tokens):
     both = long.repeat(2).put(torch.tensor([1], device=decoder.device), short)
     return decoder.decode(tokens, both).logits
 
-# %% ../../nbs/models/36_plain.ipynb #36b00014
+# %% ../../nbs/models/36_plain.ipynb #36b00025
 class _Plain(Decoder[PlainState], Protocol):
     "A decoder with a transformers model."
     model: Any
-    tried: bool|None
+    tried: bool|None # what the trial has given
 
+# %% ../../nbs/models/36_plain.ipynb #36b00014
 _TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 @torch.inference_mode()
@@ -97,12 +98,19 @@ def rows_can_differ(
     most = (1e-3 if exact else .1)*want.std()
     return bool((want-got).abs().max()<=most)
 
-# %% ../../nbs/models/36_plain.ipynb #36b00016
-class PlainDecoder:
-    "A decoder of a transformers model."
+# %% ../../nbs/models/36_plain.ipynb #36b00026
+class _PlainEngine:
+    "What runs where nothing faster does: transformers, a step at a time."
     engine = "plain"
     batch_invariant = False # a product of matrices of another shape rounds differently
     max_steps = 1 # a call for several tokens would save nothing
+    def decode_steps(self:Decoder[PlainState], state:PlainState, draw:Draw, steps:int):
+        "Draw and decode in turn."
+        return draw_steps(self, state, draw, steps)
+
+# %% ../../nbs/models/36_plain.ipynb #36b00016
+class PlainDecoder(_PlainEngine):
+    "A decoder of a transformers model."
     def __init__(self,
         model, # a transformers model
     ):
@@ -111,16 +119,13 @@ class PlainDecoder:
         self.forward = forward_facts(model)
         self.why_not_faster = ""
         self.tried:bool|None = None # what the trial of its rows has given
-        self.prepared:Any = None # what faster engines hold of the weights, see `43_engine`
+        self.prepared:Any = None # what faster engines hold of the weights, see `44_engine`
     @property
     def device(self)->torch.device: return next(self.model.parameters()).device
     @property
     def can_refill(self:_Plain)->bool:
         if self.tried is None: self.tried = rows_can_differ(self)
         return self.tried
-    def decode_steps(self:Decoder[PlainState], state:PlainState, draw:Draw, steps:int):
-        "Draw and decode in turn."
-        return draw_steps(self, state, draw, steps)
 
 # %% ../../nbs/models/36_plain.ipynb #396e1b44
 def mean_cross_entropy(
