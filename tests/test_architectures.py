@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from textgen.generation.generate import generate
 from textgen.generation.loop import Writer
 from textgen.models.build import seeded
-from textgen.models.wrap import wrap
+from textgen.models.seq2seq import wrap
 from textgen.settings import GenerateSettings
 from textgen.text.codec import Codec
 

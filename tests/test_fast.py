@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from textgen.api import TextGen
 from textgen.core import ModelError, uniforms
 from textgen.models.adapter import add_lora
-from textgen.models.wrap import wrap
+from textgen.models.seq2seq import wrap
 from textgen.settings import GenerateSettings
 from textgen.generation.sampling import draw, filtered, logprob
 from textgen.models.decoder import Draw, draw_steps

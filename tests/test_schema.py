@@ -29,7 +29,7 @@ def t5(tok):
     "A tiny random T5 with a byte-level vocabulary."
     from transformers import AutoModelForSeq2SeqLM, T5Config
     from textgen.models.build import seeded
-    from textgen.models.wrap import wrap
+    from textgen.models.seq2seq import wrap
 
     with seeded(0):
         return wrap(

@@ -9,6 +9,7 @@ __all__ = ['PRESETS', 'make_config', 'seeded', 'quiet', 'making_models', 'auto_c
 import logging
 import threading
 from contextlib import contextmanager
+from typing import Any
 import torch
 from ..core import ModelError, check_seed, first_line, unknown
 
@@ -53,7 +54,7 @@ def make_config(
     from transformers import AutoConfig
     if not isinstance(preset, str): return preset
     if preset not in PRESETS: raise unknown("preset", preset, PRESETS, ModelError)
-    settings = PRESETS[preset]|_token_settings(codec)
+    settings:dict[str, Any] = PRESETS[preset]|_token_settings(codec)
     has_positions = "max_position_embeddings" in settings
     if not has_positions: settings |= _start_settings(codec)
     if context is None: return AutoConfig.for_model(**settings)

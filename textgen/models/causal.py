@@ -5,69 +5,88 @@
 # %% auto #0
 __all__ = ['CausalDecoder']
 
-# %% ../../nbs/models/37_causal.ipynb #4cb9180e
-import inspect
+# %% ../../nbs/models/37_causal.ipynb #37b00002
 from dataclasses import replace
 import torch
 from fastcore.basics import patch
 from .plain import PlainDecoder, last_half, mean_cross_entropy, nats
-from .state import PlainState, masked
+from .state import PlainState
 
 # %% ../../nbs/models/37_causal.ipynb #37e88314
 class CausalDecoder(PlainDecoder):
-    "A model in which the text continues itself."
+    "A decoder in which the text continues itself."
     kind, extends_prompt = "causal", True
-    def __init__(self, model): # a transformers causal model
-        super().__init__(model)
-        takes = inspect.signature(model.forward).parameters
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        self._cache, self._numbered = "past_key_values" if "past_key_values" in takes else "cache_params", "position_ids" in takes
+    first = None # no token of its own begins a text
     @property
-    def context(self): return getattr(self.model.config, "max_position_embeddings", None) or 1024
+    def context(self)->int: return self.facts.limit or 1024
     @property
-    def limit(self): return self.context
+    def limit(self)->int: return self.context
 
 # %% ../../nbs/models/37_causal.ipynb #1bbf8d9b
 @patch
+def _read(self:CausalDecoder, ids, **more):
+    "Logits after the last of these tokens, and the cache."
+    out = self.model(input_ids=ids, use_cache=True, **more)
+    return out.logits[:,-1].float(), out[self.forward.cache]
+
+@patch
 def prefill(self:CausalDecoder,
-    prompts, # int64 [rows, length]
-    written=None, # int64 [rows, n]: what followed them already
+    prompts:torch.Tensor, # int64 [rows, length]
+    written:torch.Tensor|None=None, # int64 [rows, n]: what followed them already
 )->PlainState:
     "Read prompts of equal length; of what is too long for the context, half a context."
-    ids = last_half(prompts if written is None else torch.cat([prompts, written], 1), self.context)
-    out = self.model(input_ids=ids, use_cache=True, **self._last)
-    return PlainState(out.logits[:,-1].float(), out[self._cache], ids.shape[1])
+    ids = prompts if written is None else torch.cat([prompts, written], 1)
+    ids = last_half(ids, self.context)
+    logits, cache = self._read(ids, **self.forward.keep)
+    return PlainState(logits, cache, ids.shape[1])
+
+# %% ../../nbs/models/37_causal.ipynb #37b00007
+@patch
+def _gaps(self:CausalDecoder, state):
+    "What tells a step of rows at different positions."
+    if not state.has_gaps: return {}
+    told = dict(attention_mask=state.attention_mask)
+    if self.forward.positions: told[self.forward.positions] = state.position_ids
+    return told
 
 @patch
 def decode(self:CausalDecoder,
-    tokens, # int64 [rows]: the next token of each
+    tokens:torch.Tensor, # int64 [rows]: the next token of each
     state:PlainState, # is used up
 )->PlainState:
     "Read one more token in each row."
-    where = dict(attention_mask=masked(state)) if state.placed else {}
-    if where and self._numbered: where["position_ids"] = (state.length-state.pad)[:,None].to(tokens.device)
-    out = self.model(input_ids=tokens[:,None], use_cache=True, **{self._cache: state.cache}, **where)
-    return replace(state, logits=out.logits[:,-1].float(), cache=out[self._cache], length=state.length+1).trim()
+    given = {self.forward.cache: state.cache}
+    logits, cache = self._read(tokens[:,None], **given, **self._gaps(state))
+    return replace(state, logits=logits, cache=cache, length=state.length+1).trim()
 
 # %% ../../nbs/models/37_causal.ipynb #cde33aa7
 @patch
 def score(self:CausalDecoder,
-    prompts, # int64 [rows, n_prompt]
-    targets, # int64 [rows, n_target]
-): # float32 [rows, n_target, vocabulary]
+    prompts:torch.Tensor, # int64 [rows, n_prompt]
+    targets:torch.Tensor, # int64 [rows, n_target]
+)->torch.Tensor: # float32 [rows, n_target, vocabulary]
     "The logits from which each target was to be chosen, in one pass."
-    ids = torch.cat([prompts, targets], 1)
-    return self.model(input_ids=ids[:,:-1], use_cache=False).logits[:,prompts.shape[1]-1:].float()
+    ids = torch.cat([prompts, targets], 1)[:,:-1]
+    logits = self.model(input_ids=ids, use_cache=False).logits
+    return logits[:,prompts.shape[1]-1:].float()
+
+# %% ../../nbs/models/37_causal.ipynb #37b00013
+@patch
+def _logits(self:CausalDecoder, batch):
+    "The logits of a batch, [rows, window, vocabulary]."
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+    return self.model(**inputs, use_cache=False).logits
 
 @patch
-def losses(self:CausalDecoder, batch): # float32 [rows], nats
+def losses(self:CausalDecoder,
+    batch:dict, # as for `loss`
+)->torch.Tensor: # float32 [rows], nats
     "The cross-entropy of each row, summed over its tokens."
-    return nats(self.model(**{k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}, use_cache=False).logits, batch["labels"])
+    return nats(self._logits(batch), batch["labels"])
 
 @patch
 def loss(self:CausalDecoder,
-    batch, # dict of "input_ids" and "labels", int64 [rows, window], perhaps "attention_mask"; a label of -100 does not count
-): # a scalar tensor, nats per token
+    batch:dict, # "input_ids", "labels", perhaps "attention_mask", int64 [rows, window]; a label of -100 does not count
+)->torch.Tensor: # a scalar, nats per token
     "The mean cross-entropy."
-    inputs = {k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}
-    return mean_cross_entropy(self.model(**inputs, use_cache=False).logits, batch["labels"])
+    return mean_cross_entropy(self._logits(batch), batch["labels"])

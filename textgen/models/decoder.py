@@ -8,7 +8,7 @@ __all__ = ['DecoderState', 'DecoderFacts', 'EngineFacts', 'Draw', 'Decoder', 'dr
 # %% ../../nbs/models/35_decoder.ipynb #35dec002
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 import torch
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec005
@@ -37,8 +37,6 @@ class DecoderFacts(Protocol):
     def limit(self)->int|None: ... # longest window that can be trained; None: there is no limit
     @property
     def device(self)->torch.device: ... # where the weights are
-    @property
-    def model(self)->Any: ... # of transformers: for what its folder says besides, and for beam search
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec026
 class EngineFacts(Protocol):
@@ -78,7 +76,7 @@ class Decoder(DecoderFacts, EngineFacts, Protocol[_S]):
     )->_S: ...
     def decode(self, tokens:torch.Tensor, state:_S)->_S: ... # int64 [rows]: reads one more token in each
     def decode_steps(self, state:_S, draw:Draw, steps:int)->_Steps[_S]: ... # see `draw_steps`
-    def score(self, prompts:torch.Tensor, targets:torch.Tensor)->torch.Tensor: ... # float32 [rows, n_target, vocabulary]
+    def score(self, prompts:torch.Tensor, targets:torch.Tensor)->torch.Tensor: ... # float32 [rows, n, vocabulary]
     def losses(self, batch:dict)->torch.Tensor: ... # float32 [rows], nats: each row's sum
     def loss(self, batch:dict)->torch.Tensor: ... # nats per token: the mean of a batch
 

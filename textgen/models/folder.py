@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from ..core import ModelError, atomic_folder, check_hub_id, check_place, first_line, recover, unknown
@@ -79,7 +79,7 @@ def _is_available(kind):
     return kind not in checks or checks[kind]()
 
 def pick_device(
-    device="auto", # "auto", or a name of torch: "cpu", "cuda", "cuda:1", "mps"
+    device:torch.device|str="auto", # "auto", or a name of torch: "cpu", "cuda", "cuda:1", "mps"
 )->torch.device:
     "The device asked for; \"auto\": CUDA, then Apple's, then the CPU."
     if device=="auto": device = next(kind for kind in ("cuda", "mps", "cpu") if _is_available(kind))
@@ -146,7 +146,7 @@ def _loading_errors():
     from huggingface_hub.errors import HfHubHTTPError
     files = (OSError, EOFError, UnpicklingError, SafetensorError)
     contents = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError)
-    return *files, *contents, *HfHubHTTPError.__bases__
+    return cast(tuple[type[Exception], ...], (*files, *contents, *HfHubHTTPError.__bases__))
 
 def _why_not_loaded(source, folder, error):
     "The error for a source that transformers could not load."
@@ -179,7 +179,7 @@ def _load_whole(source, folder, dtype, **options):
 def load_model(
     source, # a folder, or a Hub id
     *,
-    device="auto", # where to: "auto", "cpu", "cuda", "mps"
+    device:torch.device|str="auto", # where to: "auto", "cpu", "cuda", "mps"
     dtype="auto", # of the weights: "auto", "float32", "bfloat16", "float16"
     revision=None, # of a Hub model
     trust_remote_code=False, # let a Hub model bring its own code, which then runs here
