@@ -9,32 +9,22 @@ __all__ = ['TextGen', 'Engine']
 from dataclasses import dataclass, replace
 from pathlib import Path
 from fastcore.basics import patch
-from textgen.tasks.reading import Reading
-from textgen.tasks.batch import eval_batches, open_source
-from textgen.core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
-from textgen.generation.files import generate_file
-from textgen.generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
-from textgen.generation.samples import Samples
-from textgen.models.folder import RECEIPT, load_model, pick_device, save_model
-from textgen.models.adapter import adapter_layers, has_adapter, merge_lora
-from textgen.models.build import grow, new_model
-from textgen.models.weights import model_hash, weights_version
-from textgen.models.seq2seq import wrap
-from textgen.generation.files import generate_file
-from textgen.generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
-from textgen.generation.samples import Samples
-from textgen.models.folder import RECEIPT, load_model, pick_device, save_model
-from textgen.models.adapter import adapter_layers, has_adapter, merge_lora
-from textgen.models.build import grow, new_model
-from textgen.models.weights import model_hash, weights_version
-=======
-from textgen.models.seq2seq import wrap
->>>>>>> /tmp/tmpa44wziok/b
-from textgen.receipt import Receipt
-from textgen.settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
-from textgen.text.codec import Codec
-from textgen.text.lossless import added_pieces, lossless
-from textgen.tasks.source import as_source
+from .tasks.reading import Reading
+from .tasks.batch import eval_batches, open_source
+from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
+from .generation.files import generate_file
+from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
+from .generation.samples import Samples
+from .models.folder import RECEIPT, load_model, pick_device, save_model
+from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.build import grow, new_model
+from .models.weights import model_hash, weights_version
+from .models.seq2seq import wrap
+from .receipt import Receipt
+from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
+from .text.codec import Codec
+from .text.lossless import added_pieces, lossless
+from .tasks.source import as_source
 
 # %% ../nbs/80_api.ipynb #57f87077
 class TextGen:
