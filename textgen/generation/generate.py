@@ -143,6 +143,7 @@ def _beam_sample(writer, k, ids, logprob):
     stop, reason = _beam_reason(text, ids, writer)
     return Sample(writer.prompts[k], text[:stop], ids, logprob, reason, 0)
 
+# %% ../../nbs/generation/48_generate.ipynb #ceb59924
 def _beams_of(writer, k):
     "The likeliest texts after prompt `k`."
     prompt = writer.prompt_ids[k]
@@ -173,7 +174,7 @@ def _sure_text(writer, rows):
     sure = len(text)-_n_may_stop(text, writer.settings.stop)
     return text[:sure] if text[:sure].strip() else ""
 
-# %% ../../nbs/generation/48_generate.ipynb #fd7e9a4f
+# %% ../../nbs/generation/48_generate.ipynb #9556c3f1
 def stream(
     decoder:Decoder,
     codec, # its `Codec`
@@ -206,7 +207,7 @@ class NextTokens(list):
         lines = [f"{o.probability:7.2%}  {o.text!r}" for o in self]
         return "\n".join(lines)
 
-# %% ../../nbs/generation/48_generate.ipynb #bd3411d5
+# %% ../../nbs/generation/48_generate.ipynb #102df396
 def _check_k(k):
     "Refuse what is no number of tokens."
     if isinstance(k, bool) or not isinstance(k, int) or k<1:
@@ -216,7 +217,7 @@ def _token_text(codec, before, token):
     "What a token adds to a text; of a control token, its name."
     return continuation(codec, before, [token]) or codec.fast.id_to_token(token) or ""
 
-# %% ../../nbs/generation/48_generate.ipynb #d3b580fe
+# %% ../../nbs/generation/48_generate.ipynb #dc36f303
 @torch.inference_mode()
 def next_tokens(
     decoder:Decoder,
@@ -245,7 +246,7 @@ class Comparison(dict):
         parts = [f"<h4>temperature {escape_html(t)}</h4>{samples._repr_html_()}" for t,samples in self.items()]
         return "".join(parts)
 
-# %% ../../nbs/generation/48_generate.ipynb #aa44663c
+# %% ../../nbs/generation/48_generate.ipynb #f6fe62ef
 def compare(
     decoder:Decoder,
     codec, # its `Codec`
