@@ -102,7 +102,7 @@ def textgen(shape, kw, steps=None, callbacks=()):
 class Bare:
     "The same step without Lightning."
     def __init__(self, shape):
-        from textgen.models.model import wrap
+        from textgen.models.seq2seq import wrap
         from textgen.training.module import Plan, make_optimizer
         from textgen.training.trainer import pick_precision
         from transformers import AutoModelForCausalLM

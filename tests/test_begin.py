@@ -420,7 +420,7 @@ def test_a_decoder_is_trained_with_what_it_starts_from(codecs):
             dropout=0.0,
         )
     ).eval()
-    from textgen.models.model import wrap
+    from textgen.models.seq2seq import wrap
 
     batch = {k: torch.from_numpy(b[k]) for k in ("input_ids", "attention_mask", "labels")}
     with torch.no_grad():

@@ -9,7 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from textgen.api import TextGen
 from textgen.core import ModelError, uniforms
-from textgen.models.model import add_lora, wrap
+from textgen.models.adapter import add_lora
+from textgen.models.seq2seq import wrap
 from textgen.settings import GenerateSettings
 from textgen.generation.sampling import draw, filtered, logprob
 from textgen.models.decoder import Draw, draw_steps

@@ -21,7 +21,8 @@ from textgen.settings import GenerateSettings
 def t5(tok):
     "A tiny random T5 with a byte-level vocabulary, behind the four methods."
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
 
     with seeded(0):
         return wrap(
@@ -145,7 +146,7 @@ def test_a_stream_has_no_half_characters(tok):
 
     class Says:
         device, context, extends_prompt = torch.device("cpu"), 100, True
-        can_refill, batch_invariant, max_steps = False, False, 1
+        can_refill, batch_invariant, max_steps, model = False, False, 1, None
         decode_steps = draw_steps
         def prefill(self, prompts, written=None): return At(0)
         def decode(self, tokens, state): return At(state.length+1)
@@ -305,7 +306,8 @@ def test_prompt_files_that_are_none(tmp_path):
 def _decoder(tok, size, **config):
     "A tiny random GPT-2 with a vocabulary of `size`, behind the interface."
     from transformers import GPT2Config, GPT2LMHeadModel
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
 
     small = dict(n_embd=32, n_layer=2, n_head=4, n_positions=48, bos_token_id=0, eos_token_id=0)
     with seeded(0): return wrap(GPT2LMHeadModel(GPT2Config(vocab_size=size, **(small|config))).eval())
@@ -403,7 +405,8 @@ def test_tokens_that_a_folder_suppresses(tok, beams):
 @pytest.mark.parametrize("beams", [1, 3])
 def test_the_first_token_that_a_folder_forces(tok, beams):
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
     from textgen.text.codec import Codec
 
     size = dict(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0)
@@ -415,7 +418,8 @@ def test_the_first_token_that_a_folder_forces(tok, beams):
 def _bart(tok):
     "A tiny random BART of 32 positions."
     from transformers import BartConfig, BartForConditionalGeneration
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
 
     size = dict(d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
     config = BartConfig(vocab_size=len(tok), max_position_embeddings=32, decoder_start_token_id=2, forced_eos_token_id=None, **size)

@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from textgen.core import ModelError
-from textgen.models.model import load_model, wrap
+from textgen.models.folder import load_model
+from textgen.models.seq2seq import wrap
 
 native = pytest.importorskip("textgen.generation.kernels")
 engine = pytest.importorskip("textgen.generation.engine")
@@ -118,7 +119,8 @@ def test_none_leaves_it_out(monkeypatch, model_folder):
         and fast.engine == "fused float32"
         and fast.why_not_faster == "TEXTGEN_ISA=none leaves the native library out"
     )
-    assert engine.from_files(model_folder) is None and fast.max_steps == 1
+    assert fast.max_steps == 1
+    with pytest.raises(engine.NeedsModel, match="TEXTGEN_ISA=none"): engine.from_files(model_folder)
 
 
 def test_no_library(built, model_folder):
@@ -190,7 +192,7 @@ def test_from_files_leaves_what_it_does_not_know(change, model_folder, tmp_path)
     folder = Path(shutil.copytree(model_folder, tmp_path / "m"))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
-    assert engine.from_files(folder) is None
+    with pytest.raises(engine.NeedsModel): engine.from_files(folder)
 
 
 def test_an_installation_without_a_compiler(tmp_path):

@@ -28,7 +28,8 @@ FITS = {
 def t5(tok):
     "A tiny random T5 with a byte-level vocabulary."
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
 
     with seeded(0):
         return wrap(

@@ -118,7 +118,7 @@ import json,sys
 from transformers import GPT2Config
 from textgen import TextGen
 from textgen.training.callback import NoView
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 for dropout in (0., .1):
     drop = dict(resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
     shape = dict(vocab_size=400, n_layer=2, n_head=2, n_embd=32, n_positions=64)

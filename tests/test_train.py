@@ -6,7 +6,7 @@ import pytest
 from textgen import Receipt, TextGen, TextGenError
 from textgen.training.callback import Control, NoView
 from textgen.core import TrainError
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 
 SETTINGS = dict(batch_size=2, accumulate=2, save_every=4, sample_every=0, seed=3, precision="fp32", validation=.05)
 
@@ -211,7 +211,7 @@ def test_the_receipt_tells_what_was_decided(tiny, tok, data, tmp_path):
 SCRIPT = """
 import json,os,sys
 from textgen import TextGen
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 def main():
     folder, cache, tok, kw = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
     from transformers import GPT2Config

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config
 from textgen import TextGen
 from textgen.training.callback import NoView
 from textgen.core import GenerateError
-from textgen.models.model import add_lora, model_hash, weights_version
+from textgen.models.adapter import add_lora
+from textgen.models.weights import model_hash, weights_version
 
 fused = pytest.importorskip("textgen.generation.fused")
 plans = pytest.importorskip("textgen.generation.plans")

@@ -14,7 +14,11 @@ from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyE
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
 from .generation.samples import Samples
-from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
+from .models.folder import RECEIPT, load_model, pick_device, save_model
+from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.build import grow, new_model
+from .models.weights import model_hash, weights_version
+from .models.seq2seq import wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
 from .text.codec import Codec

@@ -161,7 +161,7 @@ def _checked_material(data, tasks, read, settings, device):
     "What is trained on, when everything that can be checked before it is read is right."
     TrainSettings(**settings)
     if not (data or tasks): raise typer.BadParameter("give text files, a token cache, or --task NAME")
-    from textgen.models.model import check_folder, pick_device
+    from textgen.models.folder import check_folder, pick_device
     from textgen.tasks.task import Task
     check_folder(settings["save_to"])
     pick_device(device)
@@ -245,11 +245,9 @@ def _schema_of(text):
 # %% ../nbs/81_cli.ipynb #0658f260
 def _model_of_weights(folder):
     "The model in a folder, from its file of weights alone; None where it needs more, and `TextGen` says why."
-    from safetensors import SafetensorError
-    from textgen.generation.engine import from_files
-    wrong = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
+    from textgen.generation.engine import NeedsModel, from_files
     try: return from_files(folder)
-    except wrong: return None
+    except NeedsModel: return None
 
 def _folder_of(model):
     "The folder of a model; none is named for the bundled one."
@@ -393,7 +391,7 @@ def demo(
     steps: _Steps = None,
 ):
     "The whole job on the bundled poems, in less than a minute."
-    from textgen.models.model import check_folder
+    from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
     from textgen.training.trainer import good_steps
     check_folder(out)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version, PackageNotFoundError
 from pathlib import Path
 from fastcore.basics import patch
-from .core import VerifyError, atomic_path, sha256, unknown
+from .core import TextGenError, VerifyError, atomic_path, sha256, unknown
 
 # %% ../nbs/01_receipt.ipynb #51ef9b3c
 SCHEMA = dict(
@@ -82,7 +82,7 @@ def to_json(self:Receipt)->str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 @patch
-def save(self:Receipt, path, error=VerifyError)->Path:
+def save(self:Receipt, path, error:type[TextGenError]=VerifyError)->Path:
     "Write the receipt to `path`, whole or not at all."
     with atomic_path(path, error) as tmp: tmp.write_text(self.to_json(), encoding="utf-8")
     return Path(path)

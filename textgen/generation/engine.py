@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRANSPOSED', 'KNOWN_SETTINGS', 'distance', 'check_quantize', 'faster', 'Weights', 'Conv1D', 'unknown_settings',
-           'from_files']
+           'WeightsDecoder', 'NeedsModel', 'from_files', 'load_decoder']
 
 # %% ../../nbs/generation/44_engine.ipynb #bf4f7e60
 import json
@@ -12,8 +12,15 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 import torch
-from ..core import ModelError, unknown
-from ..models.model import pick_device, weights_version
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from ..core import ModelError, recover, unknown
+from ..models.adapter import ADAPTER
+from ..models.decoder import Decoder
+from ..models.folder import load_model, pick_device
+from ..models.plain import config_facts
+from ..models.seq2seq import wrap
+from ..models.weights import weights_version
 from .fused import FastDecoder, FusedDecoder
 from .kernels import c_linear, library, why_no_library
 from .plans import FAMILIES, MANY_ROWS, Unfit, linear_maker
@@ -244,7 +251,6 @@ def _generation_config(folder):
 
 def _modules(folder, config):
     "The weights of a folder as modules."
-    from safetensors.torch import load_file
     tensors = {name: t.float() for name,t in load_file(folder/"model.safetensors").items()}
     model = Weights(tensors, TRANSPOSED.get(config.model_type, ()))
     if "lm_head" not in vars(model): model.lm_head = _embedding(model, config.model_type)
@@ -254,28 +260,63 @@ def _modules(folder, config):
     return model
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a27
-def _is_plain_folder(folder):
-    "Whether a folder holds whole weights in one file, to be used on the CPU."
-    if not (folder/"model.safetensors").is_file(): return False
-    return not (folder/"adapter_config.json").exists() and pick_device("auto").type=="cpu"
+class WeightsDecoder:
+    "The facts of a causal model of which only the weights were read."
+    kind, extends_prompt = "causal", True
+    def __init__(self,
+        model, # a `Weights` with its configuration
+    ):
+        self.model, self.device = model, model.device
+        self.context = self.limit = config_facts(model.config).limit or 1024
+    def _needs_model(self, *args):
+        raise ModelError("only the weights of this model were read; open its folder with TextGen for this")
+    prefill = decode = score = losses = loss = _needs_model
 
-def _facts(model):
-    "What a `FastDecoder` asks a causal model, of one that is only weights."
-    context = getattr(model.config, "max_position_embeddings", None) or 1024
-    return SimpleNamespace(model=model, kind="causal", extends_prompt=True, context=context, limit=context, device=model.device)
+# %% ../../nbs/generation/44_engine.ipynb #28e6ca0b
+class NeedsModel(ModelError): "The file of weights is not enough; the whole model has to be loaded."
 
-# %% ../../nbs/generation/44_engine.ipynb #5d4226e6
-def from_files(
-    folder, # of a causal model
-): # a `FastDecoder` in C, or None where the whole model has to be loaded
-    "A model of which only the file of weights is read."
-    folder, lib = Path(folder), library()
-    if not lib or not _is_plain_folder(folder): return None
+def _why_whole(folder, lib):
+    "Why the file of weights is not enough; empty where it may be."
+    if not lib: return why_no_library()
+    if pick_device("auto").type!="cpu": return "this machine has a GPU, and the native engine is for the CPU"
+    if (folder/ADAPTER).exists(): return "the folder holds an adapter"
+    if not (folder/"model.safetensors").is_file(): return "the weights are not in one file, model.safetensors"
+    return ""
+
+def _known_config(folder):
+    "The configuration of a folder, every setting of which a plan knows."
     from transformers import AutoConfig
     config = AutoConfig.from_pretrained(folder)
-    if unknown_settings(config): return None
+    if config.model_type not in KNOWN_SETTINGS: raise NeedsModel(f"no table of settings for {config.model_type!r}")
+    if more := unknown_settings(config): raise NeedsModel(f"config.json sets {', '.join(more)}, which no plan knows")
+    return config
+
+# %% ../../nbs/generation/44_engine.ipynb #5d4226e6
+_FILE_ERRORS = (*_READER_ERRORS, OSError, ValueError, SafetensorError)
+
+def _read_decoder(folder, lib):
+    "A decoder in C, made of a configuration and a file of weights."
+    config = _known_config(folder)
+    model = _modules(folder, config)
+    plan = FAMILIES[config.model_type](model, lambda w, b: c_linear(w, b, False))
+    return NativeDecoder(WeightsDecoder(model), plan, lib)
+
+def from_files(
+    folder, # of a causal model
+)->FastDecoder: # in C; `NeedsModel` where the whole model has to be loaded
+    "A decoder of which only the file of weights is read."
+    folder, lib = recover(folder), library()
+    if why := _why_whole(folder, lib): raise NeedsModel(f"{folder}: {why}")
+    try: return _read_decoder(folder, lib)
+    except _FILE_ERRORS as e: raise NeedsModel(f"{folder}: {_message(e)}") from e
+
+# %% ../../nbs/generation/44_engine.ipynb #02985e8a
+def load_decoder(
+    source, # a folder, or a Hub id
+    **how, # of `load_model`: device, dtype, revision, trust_remote_code; then the whole model is loaded
+)->Decoder:
+    "The fastest decoder of a model: of its file of weights where that is enough, else of the whole model."
     try:
-        model = _modules(folder, config)
-        plan = FAMILIES[config.model_type](model, lambda w, b: c_linear(w, b, False))
-        return NativeDecoder(_facts(model), plan, lib)
-    except (ModelError, RuntimeError, AttributeError, TypeError): return None
+        if not how: return from_files(source)
+    except NeedsModel: pass  # the model itself is tried next, and says what is wrong with it
+    return faster(wrap(load_model(source, **how)))

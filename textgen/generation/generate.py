@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from ..core import GenerateError, escape_html, printable
 from ..models.decoder import Decoder
-from ..models.model import wrap
+from ..models.seq2seq import wrap
 from ..settings import GenerateSettings
 from .loop import Writer
 from .rules import Guide

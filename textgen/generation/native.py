@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from ..models.decoder import Draw, draw_steps
-from ..models.model import last_half
+from ..models.plain import last_half
 from .fused import FastDecoder, FastState
 from .kernels import (
     ACTIVATION_NUMBERS, LANES, CLayer, CLinear, CModel, CState, _float, apply_linear, c_norm, grouped, isa_of)

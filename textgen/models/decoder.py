@@ -78,7 +78,7 @@ class Decoder(DecoderFacts, EngineFacts, Protocol[_S]):
     )->_S: ...
     def decode(self, tokens:torch.Tensor, state:_S)->_S: ... # int64 [rows]: reads one more token in each
     def decode_steps(self, state:_S, draw:Draw, steps:int)->_Steps[_S]: ... # see `draw_steps`
-    def score(self, prompts:torch.Tensor, targets:torch.Tensor)->torch.Tensor: ... # float32 [rows, n_target, vocabulary]
+    def score(self, prompts:torch.Tensor, targets:torch.Tensor)->torch.Tensor: ... # float32 [rows, n, vocabulary]
     def losses(self, batch:dict)->torch.Tensor: ... # float32 [rows], nats: each row's sum
     def loss(self, batch:dict)->torch.Tensor: ... # nats per token: the mean of a batch
 

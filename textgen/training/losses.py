@@ -10,7 +10,7 @@ import math,mmap
 from functools import cached_property
 import torch
 from torch.nn.functional import embedding
-from ..models.model import CausalDecoder
+from ..models.causal import CausalDecoder
 
 # %% ../../nbs/training/49_losses.ipynb #9a24d75f
 CHUNK, BLOCK = 1<<24, 1<<13 # logits computed at once, 64 MB in float32; rows of the vocabulary at once, where it is cut too

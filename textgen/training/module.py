@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils import clip_grad_norm_
 from ..core import TrainError, random_words, unknown
-from ..models.model import seeded
+from ..models.build import seeded
 from .losses import Tie, loss_of, tied_embedding
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -24,7 +24,9 @@ from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallb
 from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
 from ..generation.generate import generate
 from .losses import loss_of
-from ..models.model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
+from ..models.folder import RECEIPT, check_folder, save_model
+from ..models.adapter import add_lora, has_adapter
+from ..models.weights import model_hash
 from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, remember, spread_like, _hidden_matrices
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings, TrainSettings
