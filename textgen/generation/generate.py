@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from ..core import GenerateError, escape_html, printable
 from ..models.decoder import Decoder
-from ..models.seq2seq import wrap
+from ..models.plain import config_facts
 from ..settings import GenerateSettings
 from .loop import Writer
 from .rules import Guide
@@ -61,7 +61,9 @@ def generate(
 # %% ../../nbs/generation/48_generate.ipynb #c869c5f4
 def _start(decoder):
     "What an output begins from, in a model with an input."
-    return None if decoder.extends_prompt else wrap(decoder.model).first
+    if decoder.extends_prompt: return None
+    m = decoder.model
+    return config_facts(m.config, m.generation_config).start or 0
 
 def _suppressed(writer):
     "The tokens that are never written: those of the folder, and rows of the model that no token belongs to."
