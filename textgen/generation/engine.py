@@ -9,6 +9,7 @@ __all__ = ['TRANSPOSED', 'KNOWN_SETTINGS', 'distance', 'check_quantize', 'faster
 # %% ../../nbs/generation/44_engine.ipynb #bf4f7e60
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file

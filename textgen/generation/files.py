@@ -240,11 +240,11 @@ def _write_missing(writer, journal, missing):
             rate = written/(time.monotonic()-start)
             bar.update(len(rows.finished), f"{rate:,.1f} texts/s")
 
-def _wait_gone(journal, path):
+def _wait_gone(journal):
     "Wait until the first process has made the file."
     journal.close(remove=False)
     while journal.parts(): time.sleep(.2)
-    return Path(path)
+    return journal.path
 
 # %% ../../nbs/generation/49_files.ipynb #efae691c
 def _write_share(writer, journal):
@@ -267,12 +267,17 @@ def _check_shared(seeded, path, world):
     if world==1 or seeded and path: return
     raise GenerateError("several processes write one file: give it a name and a seed, the same in all of them")
 
+def _begin(path, prompts, settings, origin, seeded):
+    "The journal of a file that is made, or made on; an error where the file cannot be written."
+    asked = _asked(prompts, settings, origin, seeded)
+    return _journal_of(path and check_output(path), asked, settings)
+
 # %% ../../nbs/generation/49_files.ipynb #71c5d1cc
 def _file_of(writer, journal, prompt, path, origin):
     "The finished file: the first process makes it, and the others wait for it."
-    if journal.rank: return _wait_gone(journal, path)
+    if journal.rank: return _wait_gone(journal)
     samples = as_samples(writer, prompt, _all_samples(writer, journal), origin)
-    path = write_samples(samples, path)
+    path = write_samples(samples, journal.path if path else None)
     journal.close(remove=True)
     return path
 
@@ -284,7 +289,7 @@ def _beam_file(decoder, codec, prompt, settings, origin, path):
 
 # %% ../../nbs/generation/49_files.ipynb #3a58c13c
 def generate_file(
-    decoder:Decoder,
+    decoder:Decoder, # what computes
     codec, # its `Codec`
     path, # .jsonl for JSON lines; None: textgen-<seed>.txt, with a number where that is taken
     prompt, # what to continue; a list: `settings.n` texts for each
@@ -296,9 +301,8 @@ def generate_file(
     "Write texts to a file, so that it can be stopped and continued."
     _check_shared(seeded, path, share()[1])
     if settings.num_beams>1: return _beam_file(decoder, codec, prompt, settings, origin, path)
-    if path: path = check_output(path)
     s = replace(settings, batch_invariant=True)
-    journal = _journal_of(path, _asked(as_prompts(prompt), s, origin, seeded), s)
+    journal = _begin(path, as_prompts(prompt), s, origin, seeded)
     writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
     _write_share(writer, journal)
     return _file_of(writer, journal, prompt, path, origin)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from ..core import GenerateError, escape_html, printable
 from ..models.decoder import Decoder
-from ..models.seq2seq import wrap
+from ..models.plain import config_facts
 from ..settings import GenerateSettings
 from .loop import Writer
 from .rules import Guide
@@ -61,7 +61,9 @@ def generate(
 # %% ../../nbs/generation/48_generate.ipynb #c869c5f4
 def _start(decoder):
     "What an output begins from, in a model with an input."
-    return None if decoder.extends_prompt else wrap(decoder.model).first
+    if decoder.extends_prompt: return None
+    m = decoder.model
+    return config_facts(m.config, m.generation_config).start or 0
 
 def _suppressed(writer):
     "The tokens that are never written: those of the folder, and rows of the model that no token belongs to."
@@ -143,6 +145,7 @@ def _beam_sample(writer, k, ids, logprob):
     stop, reason = _beam_reason(text, ids, writer)
     return Sample(writer.prompts[k], text[:stop], ids, logprob, reason, 0)
 
+# %% ../../nbs/generation/48_generate.ipynb #ceb59924
 def _beams_of(writer, k):
     "The likeliest texts after prompt `k`."
     prompt = writer.prompt_ids[k]
@@ -173,7 +176,7 @@ def _sure_text(writer, rows):
     sure = len(text)-_n_may_stop(text, writer.settings.stop)
     return text[:sure] if text[:sure].strip() else ""
 
-# %% ../../nbs/generation/48_generate.ipynb #fd7e9a4f
+# %% ../../nbs/generation/48_generate.ipynb #9556c3f1
 def stream(
     decoder:Decoder,
     codec, # its `Codec`
@@ -206,7 +209,7 @@ class NextTokens(list):
         lines = [f"{o.probability:7.2%}  {o.text!r}" for o in self]
         return "\n".join(lines)
 
-# %% ../../nbs/generation/48_generate.ipynb #bd3411d5
+# %% ../../nbs/generation/48_generate.ipynb #102df396
 def _check_k(k):
     "Refuse what is no number of tokens."
     if isinstance(k, bool) or not isinstance(k, int) or k<1:
@@ -216,7 +219,7 @@ def _token_text(codec, before, token):
     "What a token adds to a text; of a control token, its name."
     return continuation(codec, before, [token]) or codec.fast.id_to_token(token) or ""
 
-# %% ../../nbs/generation/48_generate.ipynb #d3b580fe
+# %% ../../nbs/generation/48_generate.ipynb #dc36f303
 @torch.inference_mode()
 def next_tokens(
     decoder:Decoder,
@@ -245,7 +248,7 @@ class Comparison(dict):
         parts = [f"<h4>temperature {escape_html(t)}</h4>{samples._repr_html_()}" for t,samples in self.items()]
         return "".join(parts)
 
-# %% ../../nbs/generation/48_generate.ipynb #aa44663c
+# %% ../../nbs/generation/48_generate.ipynb #f6fe62ef
 def compare(
     decoder:Decoder,
     codec, # its `Codec`
