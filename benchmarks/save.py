@@ -60,10 +60,10 @@ def run(shape, repeat):
     def save(self, step, last=False):
         before = peak()
         for k in range(repeat if last else 0):
-            self.s.resume_state, self.saved = True, None
+            self.settings.resume_state, self.saved = True, None
             timed(lambda: old(self, step), saves)
             if not k: extra.append(max(0, peak()-before))
-            self.s.resume_state, self.saved, place = False, None, Path(d)/f"plain{k}"
+            self.settings.resume_state, self.saved, place = False, None, Path(d)/f"plain{k}"
             timed(lambda: old(self, step), only)
             timed(lambda p=place: (tg.model.save_pretrained(p), tok.save_pretrained(p)), plain)
             timed(lambda p=place: [flush(o) for o in p.iterdir()], flushed)

@@ -229,7 +229,7 @@ def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch)
     from textgen.models.folder import pick_device
     seen, make = [], trainer.make_trainer
     monkeypatch.setattr(
-        trainer, "make_trainer", lambda s, devices, device, *args: seen.append(device.type) or make(s, devices, device, *args)
+        trainer, "make_trainer", lambda s, where, device, *args: seen.append(device.type) or make(s, where, device, *args)
     )
     said = cli(
         "train",
