@@ -165,7 +165,8 @@ def test_the_view_of_a_notebook(text, monkeypatch):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_the_panel(text):
-    from textgen.widgets import _OWN, PanelView, TrainPanel
+    from textgen.training.lightning import _OWN
+    from textgen.widgets import PanelView, TrainPanel
 
     def shown(t):
         panel = TrainPanel()

@@ -14,8 +14,8 @@ import torch
 from fastcore.basics import patch
 from ..core import ModelError, TextGenError, TrainError, recover
 from ..generation.generate import generate
-from ..models.folder import check_folder, save_model
 from ..models.adapter import add_lora, has_adapter
+from ..models.folder import check_folder, save_model
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings, TrainSettings
