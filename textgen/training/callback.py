@@ -132,9 +132,14 @@ class LineView(View):
         self.bar.bar.bar_format = _line_format(*figures)
         done = step-self.bar.n
         self.bar.update(done, ", ".join(figures))
-    def sample(self, step, samples): self.bar.write(_under_rule(step, samples))
-    def end(self):
-        if self.bar is not None: self.bar.close()  # a run may fail before its first step
+
+# %% ../../nbs/training/53_callback.ipynb #44310f9c
+@patch
+def sample(self:LineView, step, samples): self.bar.write(_under_rule(step, samples))
+
+@patch
+def end(self:LineView):
+    if self.bar is not None: self.bar.close()  # a run may fail before its first step
 
 # %% ../../nbs/training/53_callback.ipynb #07fa70c3
 def draw_losses(
