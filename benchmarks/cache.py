@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 import numpy as np
 from textgen import TokenDataset
-from textgen.tasks.batch import Windows
+from textgen.tasks.window import Windows
 from textgen.text.codec import Codec
 
 RESULTS = Path(__file__).parent/"results"

@@ -102,8 +102,8 @@ def textgen(shape, kw, steps=None, callbacks=()):
 class Bare:
     "The same step without Lightning."
     def __init__(self, shape):
-        from textgen.models.model import wrap
-        from textgen.training.module import Plan, make_optimizer
+        from textgen.models.wrap import wrap
+        from textgen.training.optim import Plan, make_optimizer
         from textgen.training.trainer import pick_precision
         from transformers import AutoModelForCausalLM
         import torch
@@ -134,8 +134,9 @@ class Bare:
 
 def turns(shape, steps=200):
     "Seconds of steps of `TextGen.train` and of a bare loop, in turns."
+    from textgen.training.cpu import fast_cpu
+    from textgen.training.lightning import pl
     from textgen.training.losses import loss_of
-    from textgen.training.module import fast_cpu, pl
     bare, times = Bare(shape), []
     class Turn(pl.Callback):
         def on_train_start(self, *args): self.start = time.perf_counter()

@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
     from textgen.text.corpus import bundled, documents
-    from textgen.models.model import seeded
+    from textgen.models.build import seeded
     d = tmp_path_factory.mktemp("aitextgen")
     tok = ByteLevelBPETokenizer(dropout=None, trim_offsets=True)
     tok.train_from_iterator(

@@ -6,7 +6,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from textgen.generation.generate import generate
 from textgen.generation.loop import Writer
-from textgen.models.model import seeded, wrap
+from textgen.models.build import seeded
+from textgen.models.wrap import wrap
 from textgen.settings import GenerateSettings
 from textgen.text.codec import Codec
 

@@ -11,7 +11,7 @@ import pytest
 from textgen import Receipt, TextGen, TextGenError, TokenDataset
 from textgen.core import recover
 from textgen.generation.files import receipt_path, write_samples
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 from textgen.text.codec import Codec
 from textgen.text.tokenizer import save_tokenizer
 

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TokenDataset
-from textgen.tasks.batch import BY, Reading, ROWS, SOURCES, Windows, causal_row, eval_batches, make_source, seq2seq_row
+from textgen.tasks.batch import SOURCES, eval_batches, make_source
+from textgen.tasks.pairs import ROWS, causal_row, seq2seq_row
+from textgen.tasks.reading import BY, Reading
+from textgen.tasks.window import Windows
 from textgen.text.corpus import bundled
-from textgen.tasks.task import concat_and_chunk, fields, open_tasks, prefix_lm, span_corruption
+from textgen.tasks.preprocess import concat_and_chunk, fields, prefix_lm, span_corruption
+from textgen.tasks.mixture import open_tasks
 from textgen.text.codec import Codec
 
 kinds = pytest.mark.parametrize("kind", SOURCES)

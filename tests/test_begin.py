@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from textgen import Mixture, Task, TextGen, TokenDataset
-from textgen.tasks.batch import BY, Reading, Windows, eval_batches, make_source
+from textgen.tasks.batch import eval_batches, make_source
+from textgen.tasks.reading import BY, Reading
+from textgen.tasks.window import Windows
 from textgen.training.callback import NoView
-from textgen.tasks.task import concat_and_chunk, lm, prefix_lm, split_tokens
+from textgen.tasks.preprocess import concat_and_chunk, lm, prefix_lm, split_tokens
 from textgen.text.codec import Codec
 
 FIRST = "Lo"
@@ -179,7 +181,7 @@ def test_only_a_beginning_is_read_after_begin(codecs, name):
 
 def test_inputs_are_read_as_prompts_are(codecs):
     rows = [dict(title="The sea", text="goes out")]
-    from textgen.tasks.task import fields
+    from textgen.tasks.preprocess import fields
 
     for codec in codecs.values():
         b = make_source("causal", Task("t", rows, fields("title")), codec, Reading(batch_size=1))[0]
@@ -420,7 +422,7 @@ def test_a_decoder_is_trained_with_what_it_starts_from(codecs):
             dropout=0.0,
         )
     ).eval()
-    from textgen.models.model import wrap
+    from textgen.models.wrap import wrap
 
     batch = {k: torch.from_numpy(b[k]) for k in ("input_ids", "attention_mask", "labels")}
     with torch.no_grad():

@@ -226,7 +226,7 @@ def test_fine_tune(cli, model_folder, cache, tmp_path):
 def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch):
     "The device that is asked for is where the steps are computed."
     from textgen.training import trainer
-    from textgen.models.model import pick_device
+    from textgen.models.folder import pick_device
     seen, make = [], trainer.make_trainer
     monkeypatch.setattr(
         trainer, "make_trainer", lambda s, device, *args: seen.append(device.type) or make(s, device, *args)

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from helpers import scale, LIMIT
 import helpers
-from textgen.tasks.task import preprocessor, fields, prefix
+from textgen.tasks.preprocess import fields, prefix, preprocessor
 
 RATE = %(rate)s
 TABLE = {"a": [1, 2], "b": (3, %(rate)s)}
@@ -317,7 +317,8 @@ def test_a_changed_preprocessor_is_not_resumed(steps, tok, tiny, tmp_path):
 
 def test_steps_of_this_package_are_what_they_were(tok):
     "A run with these, saved by an older version, is still resumed: the text that stands for them has not changed."
-    from textgen.tasks.task import _code, fields, prefix, prefix_lm
+    from textgen.tasks.example import _code
+    from textgen.tasks.preprocess import fields, prefix, prefix_lm
 
     assert [_code(s) for s in (fields("title", to="text"), prefix("poem: "), prefix_lm(length=8))] == [
         "fields('title', to='text')",

@@ -9,12 +9,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from textgen.api import TextGen
 from textgen.core import ModelError, uniforms
-from textgen.models.model import add_lora, wrap
+from textgen.models.adapter import add_lora
+from textgen.models.wrap import wrap
 from textgen.settings import GenerateSettings
-from textgen.generation.sampling import draw, filtered
+from textgen.generation.sampling import draw, filtered, logprob
+from textgen.models.decoder import Draw, draw_steps
 
 fast = pytest.importorskip("textgen.generation.fused")
 plans = pytest.importorskip("textgen.generation.plans")
+kernels = pytest.importorskip("textgen.generation.kernels")
 native = pytest.importorskip("textgen.generation.native")
 engine = pytest.importorskip("textgen.generation.engine")
 
@@ -29,7 +32,7 @@ CONFIGS = dict(
     llama3=dict(model_type="llama", rope_parameters=dict(rope_type="llama3", rope_theta=5e5, factor=8., low_freq_factor=1., high_freq_factor=4., original_max_position_embeddings=64), **llama),
     mistral=dict(model_type="mistral", head_dim=32, sliding_window=None, **llama), qwen2=dict(model_type="qwen2", **llama), qwen3=dict(model_type="qwen3", head_dim=16, **llama),
     t5=dict(model_type="t5", **t5), flan=dict(model_type="t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False, **t5), mt5=dict(model_type="mt5", feed_forward_proj="gated-gelu", **t5))
-needs_library = pytest.mark.skipif(native.library() is None, reason="no native library is built: python setup.py build_ext --inplace")
+needs_library = pytest.mark.skipif(kernels.library() is None, reason="no native library is built: python setup.py build_ext --inplace")
 ENGINES = [False, pytest.param(True, marks=needs_library)]
 
 
@@ -47,7 +50,7 @@ def make(name, seed=0):
 def both(name, in_c, **kw):
     m = make(name)
     f = engine.faster(m, native=in_c, **kw)
-    assert isinstance(f, fast.FastModel) and bool(f.native) == in_c, name
+    assert isinstance(f, native.NativeDecoder if in_c else fast.FusedDecoder), name
     return m, f
 
 
@@ -94,25 +97,33 @@ def test_rows_at_different_places(name, in_c):
     torch.testing.assert_close(s.logits[:1], alone["b"].logits, atol=1e-4, rtol=1e-4)
 
 
+def simple_draw(uniforms, temperatures, **kw):
+    "A draw that C can make; Python makes the same."
+    temperatures = torch.as_tensor(temperatures, dtype=torch.float64)
+    def choose(logits, step):
+        allowed = logits.index_fill(1, torch.tensor([kw["end"]]), -torch.inf) if step < kw.get("min_steps", 0) else logits
+        rows = zip(allowed, temperatures.tolist(), uniforms[:, step])
+        tokens = torch.cat([draw(filtered(x[None], t), u[None]) for x, t, u in rows])
+        return tokens, logprob(logits, tokens)
+    return Draw(choose, torch.ones(len(uniforms), dtype=torch.bool), uniforms, temperatures, simple=True, **kw)
+
+
 @needs_library
 @pytest.mark.parametrize("name", ["gpt2", "llama", "t5"])
 @pytest.mark.parametrize("quantize", [None, "int8"])
 @torch.inference_mode()
-def test_several_is_draw_and_step(name, quantize):
+def test_many_steps_are_draw_and_decode_in_turn(name, quantize):
     _, f = both(name, True, quantize=quantize)
-    rows, k, end, hold, temps = 5, 40, 7, 3, [.7, 1., .2, 1.5, .7]
+    rows, k, end, temps = 5, 40, 7, [.7, 1., .2, 1.5, .7]
     u = torch.from_numpy(uniforms(rows*k, "generate", 3)).view(rows, k)
-    u[0, 5], u[1, 6] = 0., 1-2**-53
-    s, tokens, lps = f.prefill(torch.arange(5, 9)[None]).repeat(rows), [], []
-    for j in range(k):
-        allowed = s.logits.index_fill(1, torch.tensor([end]), -torch.inf) if j < hold else s.logits
-        t = torch.stack([draw(filtered(x[None], temp), v[None])[0] for x, temp, v in zip(allowed, temps, u[:, j])])
-        tokens.append(t); lps.append(s.logits.gather(1, t[:, None])[:, 0]-s.logits.logsumexp(-1))
-        if (t == end).any(): break
-        s = f.decode(t, s)
-    got, lp, state = f.decode_steps(f.prefill(torch.arange(5, 9)[None]).repeat(rows), u, temps, end, hold)
-    assert torch.equal(got, torch.stack(tokens, 1)) and state.length == 4*(f.kind == "causal")+(f.kind != "causal")+got.shape[1]-1
-    torch.testing.assert_close(lp, torch.stack(lps, 1), atol=1e-4, rtol=1e-4)
+    u[0, 5], u[1, 6] = 0., 1-2**-53  # where C leaves the draw to Python
+    how = simple_draw(u, temps, end=end, min_steps=3)
+    start = f.prefill(torch.arange(5, 9)[None])
+    got, lp, state = f.decode_steps(start.repeat(rows), how, k)
+    want, want_lp, want_state = draw_steps(f, start.repeat(rows), how, k)
+    assert torch.equal(got, want) and state.length == want_state.length
+    torch.testing.assert_close(lp, want_lp, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(state.logits, want_state.logits, atol=1e-4, rtol=1e-4)
 
 
 @needs_library
@@ -123,17 +134,29 @@ def test_rows_rest_after_their_end(name):
     _, f = both(name, True)
     rows, k = 6, 60
     u, start = torch.from_numpy(uniforms(rows*k, "generate", 5)).view(rows, k), f.prefill(torch.arange(5, 9)[None])
-    free = f.decode_steps(start.repeat(rows), u, 1.)[0].tolist()
+    free = f.decode_steps(start.repeat(rows), simple_draw(u, [1.]*rows), k)[0].tolist()
     end = max(range(300), key=lambda t: sum(t in o for o in free))  # the token that most rows draw
-    alone = [f.decode_steps(start.repeat(1), u[r:r+1], 1., end)[0][0].tolist() for r in range(rows)]
+    alone = [f.decode_steps(start.repeat(1), simple_draw(u[r:r+1], [1.], end=end), k)[0][0].tolist() for r in range(rows)]
     ended = sorted(len(o) for o in alone if o[-1] == end)
     for ends in (1, 2, len(ended)):
-        got, lp, state = f.decode_steps(start.repeat(rows), u, 1., end, 0, ends)
+        got, lp, state = f.decode_steps(start.repeat(rows), simple_draw(u, [1.]*rows, end=end, max_ends=ends), k)
         n = ended[ends-1]
         assert len(ended) >= 3
         assert got.shape == lp.shape == (rows, n)
         for g, a in zip(got.tolist(), alone): assert g == (a+[-1]*k)[:n]
         assert all((state.lengths[r] == 0) == (end in got[r]) for r in range(rows))
+
+
+@needs_library
+@torch.inference_mode()
+def test_rows_that_are_free_write_nothing():
+    _, f = both("gpt2", True)
+    u = torch.from_numpy(uniforms(3*20, "generate", 5)).view(3, 20)
+    start, how = f.prefill(torch.arange(5, 9)[None]), simple_draw(u, [1.]*3)
+    want = f.decode_steps(start.repeat(3), how, 20)[0]
+    how.active = torch.tensor([True, False, True])
+    got, lp, _ = f.decode_steps(start.repeat(3), how, 20)
+    assert torch.equal(got[[0, 2]], want[[0, 2]]) and (got[1] == -1).all() and (lp[1] == 0).all()
 
 
 @needs_library
@@ -162,8 +185,8 @@ def test_sizes_that_do_not_go_together():
     m = make("gpt2")
     m.model.transformer.h[1].mlp.c_fc.weight = torch.nn.Parameter(torch.zeros(64, 512))
     m.model.transformer.h[1].mlp.c_fc.bias = torch.nn.Parameter(torch.zeros(512))
-    with torch.no_grad(): plan = plans.gpt2_plan(m.model, lambda w, b: native.c_linear(w, b, False))
-    with pytest.raises(plans.Unfit, match="do not go together"): native.Native(native.library(), plan)
+    with torch.no_grad(): plan = plans.gpt2_plan(m.model, lambda w, b: kernels.c_linear(w, b, False))
+    with pytest.raises(plans.Unfit, match="do not go together"): native.NativeStep(kernels.library(), plan)
 
 
 @needs_library
@@ -209,9 +232,9 @@ def test_why_a_model_writes_by_itself(error, reason, monkeypatch):
     assert (m.engine, m.why_not_faster) == ("plain", "")
     def read(model, make): raise error
     monkeypatch.setitem(plans.FAMILIES, "gpt2", read)
-    whole = "; ".join(filter(None, [native.why_no_library(), reason]))  # where no library was built, that is said first
+    whole = "; ".join(filter(None, [kernels.why_no_library(), reason]))  # where no library was built, that is said first
     assert engine.faster(m, native=False) is m and m.engine == "plain" and m.why_not_faster == whole
-    if native.library(): assert engine.faster(m) is m and m.why_not_faster == f"native{reason[5:]}; {reason}"
+    if kernels.library(): assert engine.faster(m) is m and m.why_not_faster == f"native{reason[5:]}; {reason}"
 
 
 def test_an_error_that_no_reader_makes_is_not_hidden(monkeypatch):
@@ -227,7 +250,7 @@ def test_why_not_faster_of_other_families_and_adapters():
     m = make("gpt2")
     f = engine.faster(m)
     add_lora(m.model, dict(r=2))
-    assert engine.faster(m) is m and m.why_not_faster.startswith("the model has an adapter") and f.why_not_faster == native.why_no_library()
+    assert engine.faster(m) is m and m.why_not_faster.startswith("the model has an adapter") and f.why_not_faster == kernels.why_no_library()
 
 
 def test_the_engine_of_a_textgen(model_folder, monkeypatch):
@@ -293,5 +316,5 @@ def test_threads(in_c):
 
 
 def test_nothing_needs_these_modules():
-    code = "import sys\nfor m in ('plans', 'fused', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.files, textgen.api, textgen.cli"
+    code = "import sys\nfor m in ('plans', 'fused', 'kernels', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.files, textgen.api, textgen.cli"
     subprocess.run([sys.executable, "-c", code], check=True)

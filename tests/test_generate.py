@@ -21,7 +21,8 @@ from textgen.settings import GenerateSettings
 def t5(tok):
     "A tiny random T5 with a byte-level vocabulary, behind the four methods."
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.wrap import wrap
 
     with seeded(0):
         return wrap(
@@ -130,7 +131,7 @@ def test_streams(write, ask):
 
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
-    from textgen.models.model import PlainState
+    from textgen.models.state import PlainState
     from textgen.text.codec import Codec
 
     codec = Codec(tok)

@@ -191,7 +191,7 @@ def test_the_panel(text):
 
 @pytest.mark.parametrize("text", [t for t in HOSTILE if CONTROL.search(t)], ids=ascii)
 def test_what_shows_itself_as_text(text, tok):
-    from textgen.tasks.task import open_tasks
+    from textgen.tasks.mixture import open_tasks
     from textgen.text.codec import Codec
     from textgen.training.trainer import Evaluation, Run
 

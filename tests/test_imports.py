@@ -77,7 +77,7 @@ def test_wings_stand_in_the_order_of_their_numbers():
     ],
 )
 def test_the_check_catches_an_upward_import(line):
-    assert upward(f"import torch\nfrom ..core import TextGenError\n{line}", "models.model") == {"api"}
+    assert upward(f"import torch\nfrom ..core import TextGenError\n{line}", "models.wrap") == {"api"}
 
 
 def test_the_check_lets_downward_imports_pass():
@@ -85,7 +85,7 @@ def test_the_check_lets_downward_imports_pass():
         upward(
             "from ..core import unknown\nfrom textgen.text.corpus import documents\nfrom ..text import tokenizer\n"
             "import numpy, textgen",
-            "models.model",
+            "models.wrap",
         )
         == set()
     )
@@ -110,7 +110,7 @@ def test_text_to_batches_without_torch(python):
 import sys,tempfile
 from textgen import train_tokenizer, TokenDataset
 from textgen.text.corpus import bundled
-from textgen.tasks.batch import Windows
+from textgen.tasks.window import Windows
 tok = train_tokenizer(bundled("poems"), vocab_size=300, save=tempfile.mkdtemp()+"/tok")
 data = TokenDataset.load(TokenDataset.from_files(bundled("poems"), tok).save(tempfile.mkdtemp()+"/a.tokens"))
 print(Windows(data, 8)[0].shape, "torch" in sys.modules)"""

@@ -79,7 +79,7 @@ def test_values_that_are_no_nulls():
 
 def test_nulls_in_a_task(tok):
     "The fields of a task follow the same rule."
-    from textgen.tasks.task import encode_columns
+    from textgen.tasks.column import encode_columns
     from textgen.text.codec import Codec
     rows = [dict(a=null, text="one") for null in NULLS.values()]
     columns = encode_columns(rows, Codec(tok))

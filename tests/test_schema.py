@@ -7,7 +7,7 @@ from textgen.settings import GenerateSettings, as_schema
 
 pytest.importorskip("llguidance")
 from textgen.generation.generate import generate
-from textgen.generation.schema import Guide, parse
+from textgen.generation.rules import Guide, parse
 from textgen.text.codec import Codec
 
 ANIMAL = dict(
@@ -28,7 +28,8 @@ FITS = {
 def t5(tok):
     "A tiny random T5 with a byte-level vocabulary."
     from transformers import AutoModelForSeq2SeqLM, T5Config
-    from textgen.models.model import seeded, wrap
+    from textgen.models.build import seeded
+    from textgen.models.wrap import wrap
 
     with seeded(0):
         return wrap(

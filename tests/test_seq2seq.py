@@ -123,7 +123,7 @@ def articles(tmp_path_factory):
     return d
 
 def test_a_folder_is_a_task_in_a_line(t5, tok, articles):
-    from textgen.tasks.task import fields, prefix
+    from textgen.tasks.preprocess import fields, prefix
     task = Task("harbour", articles/"folder", [fields("category", "title", to="text"), prefix("news: ")])
     assert t5().train(task, **SHORT).steps==3
     one = task.preview(tok, 1)[0]
@@ -132,7 +132,7 @@ def test_a_folder_is_a_task_in_a_line(t5, tok, articles):
     assert one["target"]==f"On day {number} nothing happened.\nThe harbour was quiet."
 
 def test_a_table_is_a_task_in_a_line(t5, tok, articles):
-    from textgen.tasks.task import fields, prefix
+    from textgen.tasks.preprocess import fields, prefix
     task = Task("harbour", articles/"articles.csv", [fields("category", "title", to="content"), prefix("news: ")])
     assert t5().train(task, **SHORT).steps==3
     one = task.preview(tok, 1)[0]
@@ -150,7 +150,7 @@ def test_a_mixture_trains_both_kinds(t5, tiny, tok):
 
 def test_a_path_is_prefix_lm_with_no_further_word(t5, sonnets):
     "As the task that says so."
-    from textgen.tasks.task import prefix_lm
+    from textgen.tasks.preprocess import prefix_lm
 
     assert (
         t5().train(sonnets[0], **SHORT).losses
@@ -240,7 +240,7 @@ def test_in_the_terminal(cli, tmp_path, monkeypatch):
 def test_the_faster_attention_keeps_the_position_bias(t5, tok):
     "Inside `fast_cpu` a T5 says what it says outside."
     import torch
-    from textgen.training.module import fast_cpu
+    from textgen.training.cpu import fast_cpu
     tg = t5()
     with torch.no_grad():
         for p in tg.model.parameters(): p.mul_(3 if p.dim()>1 else 1)

@@ -7,9 +7,13 @@ from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TaskError, TokenDataset
 from textgen.text.corpus import bundled
 from textgen.text.table import rows
-from textgen.tasks.task import (Draws, list_tasks, all_steps, as_task, concat_and_chunk, fields, filter_length, join, lm, noise_mask, open_tasks, prefix, prefix_lm,
-                          preprocessor, span_corruption, split_tokens)
+from textgen.tasks.preprocess import Draws, concat_and_chunk, fields, filter_length, lm, noise_mask, prefix, prefix_lm, preprocessor, span_corruption, split_tokens
+from textgen.tasks.example import all_steps
+from textgen.tasks.mixture import as_task, open_tasks
+from textgen.tasks.task import list_tasks
+from textgen.tasks.column import join
 from textgen.text.codec import Codec
+from textgen.tasks.preprocess import Draws, concat_and_chunk, fields, filter_length, lm, noise_mask, prefix, prefix_lm, preprocessor, span_corruption, split_tokens
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +199,8 @@ import sys
 from textgen import Task, Mixture, train_tokenizer
 from textgen.text.corpus import bundled
 from textgen.text.codec import Codec
-from textgen.tasks.batch import Reading, make_source
+from textgen.tasks.reading import Reading
+from textgen.tasks.batch import make_source
 from textgen.core import sha256
 tok = train_tokenizer(bundled("poems"), vocab_size=300)
 s = make_source("seq2seq", Mixture(["poems", "news", Task("own", "news", lambda e, d: [dict(input=e["headline"], target=e["body"])])]), Codec(tok), Reading(batch_size=2))

@@ -70,7 +70,7 @@ def test_files_without_a_name_do_not_meet(tg, tmp_path, monkeypatch):
 
 def test_one_dataset_in_many_threads(data):
     "Batches, documents and encoding, all at once."
-    from textgen.tasks.batch import Windows
+    from textgen.tasks.window import Windows
     def work(k): return Windows(data, 16, 4, seed=3)[k].tolist(), data.decode(data[k]), data.encode(f"The sea {k}")
     with ThreadPoolExecutor(8) as pool: assert list(pool.map(work, range(40)))==[work(k) for k in range(40)]
 
@@ -118,7 +118,7 @@ import json,sys
 from transformers import GPT2Config
 from textgen import TextGen
 from textgen.training.callback import NoView
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 for dropout in (0., .1):
     drop = dict(resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
     shape = dict(vocab_size=400, n_layer=2, n_head=2, n_embd=32, n_positions=64)

@@ -6,7 +6,7 @@ import pytest
 from textgen import Receipt, TextGen, TextGenError
 from textgen.training.callback import Control, NoView
 from textgen.core import TrainError
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 
 SETTINGS = dict(batch_size=2, accumulate=2, save_every=4, sample_every=0, seed=3, precision="fp32", validation=.05)
 
@@ -93,12 +93,12 @@ def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
 
 def test_resumed_where_weights_are_cast_twice(tiny, tok, data, tmp_path, monkeypatch):
     "What training does for large models in bfloat16 on a CPU, here for a tiny one: cut and resumed it gives the same bits, and the losses of the plain way nearly."
-    from textgen.training import losses, module
+    from textgen.training import cpu, losses
     def run(folder, **kw):
         tg = tiny(tok)
         return tg.train(data, **{**dict(steps=6, batch_size=2, accumulate=2, window=16, save_every=2, sample_every=0, precision="bf16", compile=False, save_to=folder, view=NoView()), **kw}), model_hash(tg.model)
     plain, _ = run(tmp_path/"plain")
-    monkeypatch.setattr(module, "MANY", 1); monkeypatch.setattr(losses, "CHUNK", 1)
+    monkeypatch.setattr(cpu, "RECOMPUTE", 1); monkeypatch.setattr(losses, "CHUNK", 1)
     used, old = [], losses._TiedLoss.forward
     monkeypatch.setattr(losses._TiedLoss, "forward", staticmethod(lambda *args: (used.append(1), old(*args))[1]))
     whole, hash = run(tmp_path/"whole")
@@ -211,7 +211,7 @@ def test_the_receipt_tells_what_was_decided(tiny, tok, data, tmp_path):
 SCRIPT = """
 import json,os,sys
 from textgen import TextGen
-from textgen.models.model import model_hash
+from textgen.models.weights import model_hash
 def main():
     folder, cache, tok, kw = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
     from transformers import GPT2Config

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config
 from textgen import TextGen
 from textgen.training.callback import NoView
 from textgen.core import GenerateError
-from textgen.models.model import add_lora, model_hash, weights_version
+from textgen.models.adapter import add_lora
+from textgen.models.weights import model_hash, weights_version
 
 fused = pytest.importorskip("textgen.generation.fused")
 plans = pytest.importorskip("textgen.generation.plans")
@@ -169,7 +170,7 @@ def test_trained_weights_write_as_transformers_do(engine, kind, tok, data, tmp_p
     tg = open_as(new(tok, tmp_path / "a", kind), engine)
     for step in range(2):
         tg.generate("The", seed=1, max_new_tokens=20)
-        assert isinstance(tg.wrapped.prepared[1].popitem()[1][0], fused.FastModel)
+        assert isinstance(tg.wrapped.prepared[1].popitem()[1][0], fused.FastDecoder)
         train(tg, data, steps=6)
         out = tg.generate("The sea", temperature=0, max_new_tokens=20, nonempty=False, seed=0)[0].tokens
         model = (AutoModelForSeq2SeqLM if kind == "t5" else AutoModelForCausalLM).from_pretrained(

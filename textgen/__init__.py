@@ -10,7 +10,8 @@ _homes = {  # the module in which each public name lives
     "text.tokenizer": "train_tokenizer",
     "text.pretrained": "load_tokenizer",
     "text.dataset": "TokenDataset",
-    "tasks.task": "Task Mixture",
+    "tasks.task": "Task",
+    "tasks.mixture": "Mixture",
     "generation.samples": "Samples Sample",
     "training.trainer": "Run",
 }

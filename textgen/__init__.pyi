@@ -447,7 +447,7 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
 def load_tokenizer(source, **kwargs):
     """A transformers tokenizer from wherever it lies.
 
-    source: a folder, a tokenizer.json, a pair (vocab.json, merges.txt), a Hub id, or a tokenizer, which is returned as it is
+    source: a folder, a file, a pair (vocab.json, merges.txt), a Hub id; a tokenizer is returned as it is
     """
     ...
 
@@ -598,8 +598,8 @@ class Task:
     """The whole way from stored text to model input. """
     def __init__(self, name: str, source, preprocess=(), splits=None, postprocess=None, metrics=(), **read):
         """name: by which it is registered and its loss is shown
-        source: a file, folder, pattern or address, a bundled collection, a token cache, a `TokenDataset`, a frame, an iterable of strings or dictionaries
-        preprocess: a preprocessor, or several in order; none: prefix LM for a model with an input, else language modelling
+        source: a path, a bundled collection, a `TokenDataset`, a frame, or an iterable of strings or dictionaries
+        preprocess: a preprocessor, or several in order; none: prefix LM, or language modelling without an input
         splits: share of the documents that is held out; or name -> share or source
         postprocess: a function of a generated text: what of it is the answer
         metrics: functions of (answers, what was wanted), both lists of texts, that return a number
@@ -615,6 +615,14 @@ class Task:
         """The tokenizers that made the token caches among the text and the splits. """
         ...
 
+    def leaves(self, open_task) -> list:
+        """ """
+        ...
+
+    def summary(self) -> tuple:
+        """ """
+        ...
+
     def texts(self):
         """All text of the source, field by field. """
         ...
@@ -622,7 +630,7 @@ class Task:
     def columns(self, codec, reads=None):
         """The fields of the source, encoded once for each tokenizer.
 
-        codec: the `Codec`
+        codec: of the model
         reads: the fields that are wanted; None: all
         """
         ...
@@ -630,7 +638,7 @@ class Task:
     def open(self, codec, kind: str = 'seq2seq', split: str = 'train', validation: float = 0.0, **options):
         """The task with its text encoded, ready to give examples.
 
-        codec: the `Codec` of the model
+        codec: of the model
         kind: of the model
         split: or a name in `splits`; "validation" is everything where nothing is held out
         validation: share of the documents to hold out, where the task has no splits of its own
@@ -641,7 +649,7 @@ class Task:
     def register(cls, task, replace: bool = False):
         """Make a task known by its name; returns it.
 
-        task: a `Task`, or a `Mixture` with a name
+        task: with a name
         replace: take the place of a task of the same name
         """
         ...
@@ -651,16 +659,6 @@ class Task:
         """A task or mixture by its name.
 
         name: of a registered task, or FILE.py:NAME, which runs that file
-        """
-        ...
-
-    def preview(self, tokenizer, n: int = 3, kind: str = 'seq2seq', seed: int = 0, **options) -> list:
-        """What a model would be fed, as text.
-
-        tokenizer: of the model
-        n: examples
-        kind: of the model
-        seed: another seed, other examples
         """
         ...
 
@@ -677,10 +675,6 @@ class Mixture:
         """
         ...
 
-    def fingerprints(self) -> set:
-        """ """
-        ...
-
     def shares(self, n, tokens) -> np.ndarray:
         """The probability of each task to give the next example.
 
@@ -690,30 +684,31 @@ class Mixture:
         ...
 
     def texts(self):
-        """All text of all tasks. """
+        """ """
         ...
 
-    def preview(self, tokenizer, n: int = 3, kind: str = 'seq2seq', seed: int = 0, **options) -> list:
-        """What a model would be fed, as text.
+    def fingerprints(self) -> set:
+        """ """
+        ...
 
-        tokenizer: of the model
-        n: examples
-        kind: of the model
-        seed: another seed, other examples
-        """
+    def summary(self) -> tuple:
+        """ """
+        ...
+
+    def leaves(self, open_task) -> list:
+        """ """
         ...
 
 
 class Samples:
     """The texts of one call, with what is needed to make and to check them again. """
     def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None):
-        """origin: for several prompts: lists of them
+        """samples: each a `Sample`
+        settings: the `GenerateSettings` they were asked for with
+        prompt: what they continue; of several prompts a list
+        prompt_tokens: its ids; of several prompts a list of lists
+        origin: a function that gives the hashes of model and tokenizer
         """
-        ...
-
-    @property
-    def seed(self):
-        """ """
         ...
 
     def __len__(self):
@@ -726,6 +721,11 @@ class Samples:
 
     def __iter__(self):
         """ """
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed that gives the same texts again. """
         ...
 
     def __str__(self):

@@ -9,12 +9,17 @@ __all__ = ['TextGen', 'Engine']
 from dataclasses import dataclass, replace
 from pathlib import Path
 from fastcore.basics import patch
-from .tasks.batch import Reading, eval_batches, open_source
+from .tasks.reading import Reading
+from .tasks.batch import eval_batches, open_source
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
 from .generation.samples import Samples
-from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
+from .models.folder import RECEIPT, load_model, pick_device, save_model
+from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.build import grow, new_model
+from .models.weights import model_hash, weights_version
+from .models.wrap import wrap
 from .receipt import Receipt
 from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
 from .text.codec import Codec
@@ -253,7 +258,7 @@ def _ask(self:TextGen, **kwargs):
     "The settings, and what keeps their schema."
     s = make_settings(GenerateSettings, GenerateError, **kwargs)
     if not s.schema: return s, None
-    from textgen.generation.schema import Guide
+    from textgen.generation.rules import Guide
     key, (known, guide) = (self.codec.fingerprint, s.schema), getattr(self, "_guide", (None, None))
     if known!=key: self._guide = key, (guide:=Guide(self.codec, s.schema))
     return s, guide

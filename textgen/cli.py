@@ -169,7 +169,7 @@ def _checked_material(data, tasks, read, settings, device):
     "What is trained on, when everything that can be checked before it is read is right."
     TrainSettings(**settings)
     if not (data or tasks): raise typer.BadParameter("give text files, a token cache, or --task NAME")
-    from textgen.models.model import check_folder, pick_device
+    from textgen.models.folder import check_folder, pick_device
     from textgen.tasks.task import Task
     check_folder(settings["save_to"])
     pick_device(device)
@@ -275,7 +275,7 @@ def _at_once(folder, prompt, settings):
     from textgen.generation.generate import generate
     from textgen.text.codec import Codec
     codec = Codec(folder)
-    return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embed) else None
+    return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embedding) else None
 
 # %% ../nbs/81_cli.ipynb #a52e2edc
 def _settings_of(kwargs):
@@ -405,7 +405,7 @@ def demo(
     steps: _Steps = None,
 ):
     "The whole job on the bundled poems, in less than a minute."
-    from textgen.models.model import check_folder
+    from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
     from textgen.training.trainer import good_steps
     check_folder(out)

@@ -8,7 +8,7 @@ from pathlib import Path
 import textgen
 from textgen import TextGen, TokenDataset, bundled, train_tokenizer
 from textgen.text.table import table_texts
-from textgen.models.model import make_config
+from textgen.models.build import make_config
 from textgen.text.codec import Codec
 
 

@@ -18,10 +18,11 @@ import variants  # noqa: E402
 
 FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TESTS = ["tests/test_native.py", "tests/test_fast.py"]
+ROOMS = ["nbs/generation/39_kernels.ipynb", "nbs/generation/43_native.ipynb"]
 # one number beyond a tensor's end: if this passes, the run above it says nothing
 WRONG = """
 import torch
-from textgen.generation.native import CNorm, library
+from textgen.generation.kernels import CNorm, library
 library().textgen_norm(CNorm(weight=torch.ones(16), size=32), torch.ones(1, 32), 1, torch.empty(1, 32))
 """
 
@@ -57,7 +58,7 @@ def sanitized(folder, isas):
 
 def able():
     "The variants that this processor can run."
-    from textgen.generation.native import ISAS, open_library
+    from textgen.generation.kernels import ISAS, open_library
 
     probe = open_library("generic")
     return [isa for isa in ISAS if isa in variants.variants() and probe.textgen_cpu_supports(isa.encode())]
@@ -91,17 +92,8 @@ def run(folder, isas, preload, arguments):
         print(f"{isa}: with AddressSanitizer and UndefinedBehaviorSanitizer", flush=True)
         own = dict(env, TEXTGEN_ISA=isa)
         checked([*pytest, *(arguments or TESTS)], own, folder)
-        checked(
-            [
-                Path(sys.executable).parent / "nbdev_test",
-                "--path",
-                "nbs/generation/43_native.ipynb",
-                "--n_workers",
-                "0",
-            ],
-            own,
-            folder,
-        )
+        for room in ROOMS:
+            checked([Path(sys.executable).parent / "nbdev_test", "--path", room, "--n_workers", "0"], own, folder)
 
 
 def main():

@@ -12,10 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 import torch
 from ..core import ModelError, unknown
-from ..models.model import pick_device, weights_version
-from .fused import FastModel
+from ..models.folder import pick_device
+from ..models.weights import weights_version
+from .fused import FastDecoder, FusedDecoder
+from .kernels import c_linear, library, why_no_library
 from .plans import FAMILIES, MANY_ROWS, Unfit, linear_maker
-from .native import Native, c_linear, library, why_no_library
+from .native import NativeDecoder
 
 # %% ../../nbs/generation/44_engine.ipynb #7a08dc45
 def _tolerance(dtype, quantize):
@@ -75,21 +77,21 @@ def _why_plain(model):
     return "the model has an adapter, which only the model itself applies; merge it first"
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a10
-_READER_ERRORS = (Unfit, RuntimeError, AttributeError, TypeError, IndexError, KeyError)
+_READER_ERRORS = (ModelError, RuntimeError, AttributeError, TypeError, IndexError, KeyError)
 
 def _message(error):
     "What an error says; of one that no reader raises on purpose, also what it is."
-    return str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
 def _decoder(model, make, lib):
-    "A `FastModel` as the reader of this family makes it, not tried yet."
+    "A `FastDecoder` as the reader of this family makes it, not tried yet."
     read = FAMILIES[model.model.config.model_type]
     with torch.no_grad(): plan = read(model.model, make)
-    return FastModel(model, plan, lib and Native(lib, plan))
+    return NativeDecoder(model, plan, lib) if lib else FusedDecoder(model, plan)
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a11
 def _try(model, make, quantize, lib=None):
-    "A `FastModel` that has been tried, or None; and why there is none."
+    "A `FastDecoder` that has been tried, or None; and why there is none."
     try:
         decoder = _decoder(model, make, lib)
         found = distance(model, decoder)
@@ -160,7 +162,7 @@ def faster(
 ):
     "The same model with a faster `step`, or the model itself where there is none."
     check_quantize(quantize)
-    plain = model.plain if isinstance(model, FastModel) else model
+    plain = model.plain if isinstance(model, FastDecoder) else model
     lib = library() if native else None
     now = version or weights_version(plain.model), str(plain.device), plain.model.dtype, _parts(plain.model)
     decoder, why = _prepared(plain, now, (quantize, rows>=MANY_ROWS and not lib, lib))
@@ -251,14 +253,14 @@ def _is_plain_folder(folder):
     return not (folder/"adapter_config.json").exists() and pick_device("auto").type=="cpu"
 
 def _facts(model):
-    "What a `FastModel` asks a causal model, of one that is only weights."
+    "What a `FastDecoder` asks a causal model, of one that is only weights."
     context = getattr(model.config, "max_position_embeddings", None) or 1024
-    return SimpleNamespace(model=model, kind="causal", extends_prompt=True, context=context, device=model.device)
+    return SimpleNamespace(model=model, kind="causal", extends_prompt=True, context=context, limit=context, device=model.device)
 
 # %% ../../nbs/generation/44_engine.ipynb #5d4226e6
 def from_files(
     folder, # of a causal model
-): # a `FastModel` in C, or None where the whole model has to be loaded
+): # a `FastDecoder` in C, or None where the whole model has to be loaded
     "A model of which only the file of weights is read."
     folder, lib = Path(folder), library()
     if not lib or not _is_plain_folder(folder): return None
@@ -268,5 +270,5 @@ def from_files(
     try:
         model = _modules(folder, config)
         plan = FAMILIES[config.model_type](model, lambda w, b: c_linear(w, b, False))
-        return FastModel(_facts(model), plan, Native(lib, plan))
-    except (Unfit, RuntimeError, AttributeError, TypeError): return None
+        return NativeDecoder(_facts(model), plan, lib)
+    except (ModelError, RuntimeError, AttributeError, TypeError): return None

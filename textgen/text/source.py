@@ -4,29 +4,36 @@
 
 # %% auto #0
 __all__ = ['TEXT_TYPES', 'TABLE_TYPES', 'FOLDER_TYPES', 'READ_BYTES', 'file_type', 'is_address', 'find_files', 'open_binary',
-           'read_chunks']
+           'read_chunks', 'read_text']
 
 # %% ../../nbs/text/10_source.ipynb #12a59b18
-import codecs,glob,gzip,os,sys,zlib
+import atexit,codecs,glob,gzip,io,os,shutil,stat,sys,tempfile,zlib
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from fastcore.basics import patch
-from ..core import CorpusError, optional
+from ..core import CorpusError, optional, say
+from .encoding import guess_encoding
 
 # %% ../../nbs/text/10_source.ipynb #87f491d7
 TEXT_TYPES = (".txt", ".md", ".text")
 TABLE_TYPES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 _packed_types = (".gz", ".zst")
 
+def _innermost(source):
+    "What is read in the end: `zip://a.csv` for `zip://a.csv::b.zip`."
+    parts = str(source).split("?")[0].split("::")
+    return next((part for part in parts if "://" in part), str(source).split("?")[0])
+
+# %% ../../nbs/text/10_source.ipynb #fd0f357c
 def file_type(
     source, # a path or an address
 )->str: # lower case, with its dot
     "The extension that says what is inside: `.csv` for `a.csv.gz`."
-    path = Path(str(source).split("?")[0])
+    path = Path(_innermost(source))
     if path.suffix.lower() in _packed_types: path = Path(path.stem)
     return path.suffix.lower()
 
-# %% ../../nbs/text/10_source.ipynb #fd0f357c
 def is_address(source)->bool:
     "Whether a source is an address and not a path."
     return "://" in str(source)
@@ -37,20 +44,39 @@ FOLDER_TYPES = tuple(t for t in TEXT_TYPES+TABLE_TYPES if t!=".json")
 def _is_text(path):
     "Whether a file in a folder is read: a text or table that is not hidden."
     if path.name.startswith("."): return False
-    return path.is_file() and file_type(path) in FOLDER_TYPES
+    return file_type(path) in FOLDER_TYPES and path.is_file()
 
+def _cannot_open(path, e):
+    "The error for what the operating system does not open."
+    return CorpusError(f"{path}: cannot be opened ({e.strerror or e})")
+
+def _refuse(e): raise _cannot_open(e.filename, e) from e
+
+# %% ../../nbs/text/10_source.ipynb #02784f85
 def _files_in(folder, source):
     "The texts and tables in a folder."
-    found = sorted(o for o in folder.rglob("*") if _is_text(o))
+    paths = [Path(root, name) for root,_,names in os.walk(folder, onerror=_refuse) for name in names]
+    found = sorted(filter(_is_text, paths))
     if found: return found
     raise CorpusError(f"{source}: no text in this folder; looked for {' '.join(FOLDER_TYPES)}")
 
 # %% ../../nbs/text/10_source.ipynb #c5987310
+def _check_folders(pattern):
+    "Raise `CorpusError` for a folder that a pattern would look into, and that cannot be read."
+    for part in map(str, Path(pattern).parents):
+        folders = glob.glob(part, recursive=True) if glob.has_magic(part) else [part]
+        for folder in filter(os.path.isdir, folders):
+            try: os.scandir(folder).close()
+            except OSError as e: raise _cannot_open(folder, e) from e
+        if not glob.has_magic(part): return
+
 def _files_like(pattern):
     "The files that a pattern stands for."
+    if glob.has_magic(str(pattern)): _check_folders(pattern)
     names = glob.glob(str(pattern), recursive=True)
     return sorted(Path(o) for o in names if Path(o).is_file())
 
+# %% ../../nbs/text/10_source.ipynb #7afc916d
 def _not_found(path, source):
     "The error for a path or pattern that stands for no file."
     if glob.has_magic(str(path)): return CorpusError(f"{source}: no file matches this pattern")
@@ -63,17 +89,24 @@ def _not_found(path, source):
 # %% ../../nbs/text/10_source.ipynb #37d40b26
 _longest_name = 255 # bytes
 
-def _one_source(source):
-    "The files that one path, folder, pattern or address stands for."
-    if str(source)=="-" or is_address(source): return [str(source)]
-    path = Path(source).expanduser()
-    too_long = len(path.name.encode())>_longest_name
-    if too_long or not str(source): raise CorpusError(f"{str(source)[:60]!r}: there is no such file or folder")
+def _paths_of(path, source):
+    "The files that one path, folder or pattern stands for."
     if path.is_dir(): return _files_in(path, source)
-    if path.exists(): return [path]
+    if path.exists() or path.is_fifo(): return [path]
     found = _files_like(path)
     if not found: raise _not_found(path, source)
     return found
+
+def _one_source(source):
+    "The files that one path, folder, pattern or address stands for."
+    if str(source)=="-" or is_address(source): return [str(source)]
+    path = Path(os.path.expanduser(source))
+    too_long = len(path.name.encode(errors="replace"))>_longest_name
+    if too_long or not str(source): raise CorpusError(f"{str(source)[:60]!r}: there is no such file or folder")
+    try: return _paths_of(path, source)
+    except (OSError, ValueError) as e:
+        if isinstance(e, CorpusError): raise
+        raise CorpusError(f"{source}: cannot be opened ({getattr(e, 'strerror', None) or e})") from e
 
 # %% ../../nbs/text/10_source.ipynb #5eeab3e7
 def find_files(
@@ -85,13 +118,94 @@ def find_files(
     return list(dict.fromkeys(chain(*found)))
 
 # %% ../../nbs/text/10_source.ipynb #f0d3f634
-def _open_address(source):
-    "A binary stream from an address."
-    fsspec = optional("fsspec", why=f"reading {source}", error=CorpusError)
-    try: return fsspec.open(str(source), "rb").open()
+class _Address(io.RawIOBase):
+    "A stream from an address, with one kind of error; it ends no earlier than it should."
+    def __init__(self, source):
+        fsspec = optional("fsspec", why=f"reading {source}", error=CorpusError)
+        self.source = source
+        self.file = None
+        in_order = dict(block_size=0) if _is_web_text(source) else {}  # not every server can begin in the middle
+        with self._errors("opened"): self.file = fsspec.open(str(source), "rb", **in_order).open()
+        self.size = getattr(self.file, "size", None)
+        self.at = 0
+
+    def readable(self): return True
+    def seekable(self): return self.file.seekable()
+    def tell(self): return self.at
+
+# %% ../../nbs/text/10_source.ipynb #7adb11b7
+def _is_web_text(source):
+    "Whether an address is one of the web, and is read from its beginning to its end."
+    return str(source).startswith(("http://", "https://")) and file_type(source)!=".parquet"
+
+@patch
+@contextmanager
+def _errors(self:_Address, what):
+    "Turn whatever goes wrong into one clear line."
+    try: yield
+    except CorpusError: raise
     except Exception as e:
-        what = " ".join(str(e).split()) or type(e).__name__
-        raise CorpusError(f"{source}: cannot be opened ({what})") from e
+        why = " ".join(str(e).split()) or type(e).__name__
+        raise CorpusError(f"{self.source}: cannot be {what} ({why})") from e
+
+# %% ../../nbs/text/10_source.ipynb #4d406d7e
+@patch
+def readinto(self:_Address, buffer):
+    "Read the next bytes into a buffer; returns how many."
+    with self._errors("read to its end"): data = self.file.read(len(buffer))
+    if not data and self.at<(self.size or 0):
+        raise CorpusError(f"{self.source}: ends after {self.at:,} of {self.size:,} bytes; read it again")
+    buffer[:len(data)] = data
+    self.at += len(data)
+    return len(data)
+
+@patch
+def seek(self:_Address, *place):
+    "Go to another place of the file."
+    with self._errors("read"): self.at = self.file.seek(*place)
+    return self.at
+
+@patch
+def close(self:_Address):
+    "Close the connection."
+    if self.file: self.file.close()
+    io.RawIOBase.close(self)
+
+# %% ../../nbs/text/10_source.ipynb #0757da32
+READ_BYTES = 1<<20 # bytes to read at a time
+_copies = {} # what can be read only once -> the copy
+
+def _copy_of(key, stream):
+    "A reader of the copy of a stream, which is made the first time."
+    if key not in _copies:
+        handle, path = tempfile.mkstemp(prefix="textgen-")
+        atexit.register(os.unlink, path)
+        with open(handle, "wb") as f: shutil.copyfileobj(stream, f, READ_BYTES)
+        _copies[key] = path
+    return open(_copies[key], "rb")
+
+def _standard_input():
+    "What comes from standard input, from its beginning."
+    stream = sys.stdin.buffer
+    return _copy_of(stream, stream)
+
+# %% ../../nbs/text/10_source.ipynb #efc2fade
+def _pipe_key(path):
+    "What tells one use of a pipe from another: a new writer changes its time."
+    state = os.stat(path)
+    return state.st_dev, state.st_ino, state.st_mtime_ns
+
+def _open_pipe(path):
+    "What comes from a pipe, from its beginning."
+    if _pipe_key(path) in _copies: return _copy_of(_pipe_key(path), None)
+    with open(path, "rb") as f: reader = _copy_of(object(), f)
+    _copies[_pipe_key(path)] = reader.name
+    return reader
+
+def _open_path(path):
+    "A binary stream of a file or pipe here."
+    try: return _open_pipe(path) if stat.S_ISFIFO(os.stat(path).st_mode) else open(path, "rb")
+    except OSError as e: raise _cannot_open(path, e) from e
 
 # %% ../../nbs/text/10_source.ipynb #8f087f3e
 class _Zstd:
@@ -129,10 +243,9 @@ def open_binary(
     source, # a path, an address, or "-" for standard input
 ): # to be closed by the caller
     "A binary stream of the contents, unpacked."
-    if str(source)=="-": return sys.stdin.buffer
-    try: f = _open_address(source) if is_address(source) else open(source, "rb")
-    except OSError as e: raise CorpusError(f"{source}: cannot be opened ({e.strerror or e})") from e
-    name = str(source).split("?")[0].lower()
+    if str(source)=="-": return _standard_input()
+    f = io.BufferedReader(_Address(source)) if is_address(source) else _open_path(source)
+    name = _innermost(source).lower()
     if name.endswith(".gz"): return gzip.open(f)
     if name.endswith(".zst"): return _Zstd(f)
     return f
@@ -144,33 +257,23 @@ _marks = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"))
-_detect_bytes = 1<<18 # of the beginning of a file, to guess its encoding from
 
-def _detect(head, source):
-    "What charset-normalizer makes of the beginning of a file."
-    guesser = optional("charset_normalizer", why="encoding='detect'", error=CorpusError)
-    best = guesser.from_bytes(head[:_detect_bytes]).best()
-    if best is None: raise CorpusError(f"{source}: no encoding fits this file; is it text at all?")
-    return best.encoding.replace("_", "-")
+def _marked(head):
+    "The encoding that a byte order mark says; None where there is none."
+    return next((name for mark,name in _marks if head.startswith(mark)), None)
 
 # %% ../../nbs/text/10_source.ipynb #7937a9a3
 _usual_encodings = "utf-8, latin-1, cp1252, utf-16, shift_jis, gb18030, or 'detect'"
 
-def _encoding_of(head, source, encoding):
-    "The encoding of a file: by its mark, else as asked for."
-    for mark,name in _marks:
-        if head.startswith(mark): return name
-    name = _detect(head, source) if encoding=="detect" else encoding
-    return "utf-8" if name=="ascii" else name
-
 def _decoder(name):
     "A decoder that accepts bytes as they come."
-    try: return codecs.getincrementaldecoder(name)("strict")
-    except LookupError: raise CorpusError(f"unknown encoding {name!r}; usual ones are {_usual_encodings}") from None
+    try:
+        b"text".decode(name, errors="replace")  # a LookupError for a codec that gives no text, such as rot13
+        return codecs.getincrementaldecoder(name)("strict")
+    except (LookupError, TypeError, ValueError):
+        raise CorpusError(f"unknown encoding {name!r}; usual ones are {_usual_encodings}") from None
 
 # %% ../../nbs/text/10_source.ipynb #c353c48b
-READ_BYTES = 1<<20 # bytes to read at a time
-
 def _reads(f, size):
     "What a stream holds, read by read, and an empty one at the end."
     yield f.read(max(size, 4))  # enough to see a byte order mark
@@ -196,13 +299,14 @@ def _decode(decoder, raw, at, source, name):
     rest = decoder.getstate()[0]  # bytes of a character that is not complete yet
     try: return decoder.decode(raw, final=not raw)
     except UnicodeDecodeError as e: raise _bad_byte(e, at-len(rest), source, name) from None
+    except UnicodeError as e: raise CorpusError(f"{source}: not valid {name} ({e}); pass the file's encoding") from None
 
 # %% ../../nbs/text/10_source.ipynb #a9e73d1a
 def _recode(f, source, encoding, size):
     "The stream's text as UTF-8, in chunks that cut no character."
     reads = _reads(f, size)
     head = next(reads)
-    name = _encoding_of(head, source, encoding)
+    name = _marked(head) or encoding
     decoder = _decoder(name)
     at = 0
     for raw in chain([head], reads):
@@ -231,6 +335,45 @@ def _zstd_errors():
     try: from zstandard import ZstdError
     except ImportError: return ()
     return (ZstdError,)
+@contextmanager
+def _reading(source):
+    "The stream of a source; what goes wrong while it is read becomes one clear line."
+    with open_binary(source) as f:
+        try: yield f
+        except (OSError, EOFError, zlib.error, *_zstd_errors()) as e:
+            raise CorpusError(f"{source}: cannot be read ({e}); is it whole?") from e
+
+# %% ../../nbs/text/10_source.ipynb #9b57f7ae
+_guesses = {} # name, size and time of a file -> its encoding
+
+def _raw_chunks(source):
+    "The bytes of a source, a chunk at a time."
+    with _reading(source) as f: yield from _reads(f, READ_BYTES)
+
+def _guess(source):
+    "The encoding of a source by its bytes; what it is, and how sure that is, is said."
+    found = guess_encoding(lambda: _raw_chunks(source))
+    if found is None: raise CorpusError(f"{source}: no encoding fits this file; is it text at all?")
+    doubt = f", but this is not sure: {found.doubt}; pass encoding= to decide" if found.doubt else ""
+    if found.doubt or found.encoding!="utf-8": say(f"note: {source} is read as {found.encoding}{doubt}", sys.stderr)
+    return found.encoding
+
+# %% ../../nbs/text/10_source.ipynb #293ac063
+def _state(source):
+    "What changes when a file changes; None for what is no file."
+    if not os.path.isfile(source): return None
+    state = os.stat(source)
+    return str(source), state.st_size, state.st_mtime_ns
+
+def _detected(source):
+    "The encoding of a source by its mark or its bytes."
+    head = next(_raw_chunks(source))
+    if _marked(head): return _marked(head)
+    key = _state(source)
+    if key in _guesses: return _guesses[key]
+    found = _guess(source)
+    if key: _guesses[key] = found
+    return found
 
 # %% ../../nbs/text/10_source.ipynb #d0d8eedf
 def read_chunks(
@@ -240,9 +383,16 @@ def read_chunks(
     size=READ_BYTES, # bytes to read at a time
 ): # yields bytes, valid UTF-8
     "The text of a file in chunks that cut no character."
-    with open_binary(source) as f:
+    if encoding=="detect": encoding = _detected(source)
+    with _reading(source) as f:
         chunks = _recode(f, source, encoding, size)
-        if newlines: chunks = _unix_newlines(chunks)
-        try: yield from chunks
-        except (OSError, EOFError, zlib.error, *_zstd_errors()) as e:
-            raise CorpusError(f"{source}: cannot be read ({e}); is it whole?") from e
+        yield from _unix_newlines(chunks) if newlines else chunks
+
+# %% ../../nbs/text/10_source.ipynb #c82ea579
+def read_text(
+    source, # a file, an address, or "-" for standard input
+    encoding="utf-8", # unless a byte order mark says otherwise; "detect" guesses
+    newlines=True, # make every kind of line end a "\n"
+)->str:
+    "The text of a file."
+    return b"".join(read_chunks(source, encoding, newlines)).decode()

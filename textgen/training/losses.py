@@ -5,170 +5,276 @@
 # %% auto #0
 __all__ = ['CHUNK', 'BLOCK', 'large', 'Tie', 'tied_embedding', 'chunked_loss', 'plain_logits', 'ChunkedLoss', 'loss_of']
 
-# %% ../../nbs/training/49_losses.ipynb #f0cf7937
+# %% ../../nbs/training/49_losses.ipynb #01fb9206
 import math,mmap
 from functools import cached_property
 import torch
+from fastcore.basics import patch
 from torch.nn.functional import embedding
-from ..models.model import CausalDecoder
+from ..models.causal import CausalDecoder
 
 # %% ../../nbs/training/49_losses.ipynb #9a24d75f
-CHUNK, BLOCK = 1<<24, 1<<13 # logits computed at once, 64 MB in float32; rows of the vocabulary at once, where it is cut too
+CHUNK = 1<<24 # logits computed at once, 64 MB in float32
 
-def _low(weight):
+def _product_type(weight):
     "The numbers that products with a weight are computed in."
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
+def _softmax_less_one(x, total, at):
+    "The gradient of the cross-entropies of logits `x`, written over them."
+    softmax = x.sub_(total[:,None]).exp_()
+    one = torch.full_like(total, -1)[:,None]
+    return softmax.scatter_add_(1, at, one)
+
+# %% ../../nbs/training/49_losses.ipynb #7a0c7395
 def _to_gradient(logits, labels, n):
     "Loss of some rows, of whose batch `n` labels count; their logits become the gradient."
-    at, counts, x = labels.clamp(min=0)[:,None], labels!=-100, logits.float()
+    at = labels.clamp(min=0)[:,None]
+    counts = labels!=-100
+    x = logits.float()
     total = x.logsumexp(-1)
     loss = ((total-x.gather(1, at)[:,0])*counts).sum()/n
-    logits.copy_(x.sub_(total[:,None]).exp_().scatter_add_(1, at, torch.full_like(total, -1)[:,None]).mul_((counts/n)[:,None]))
+    shares = (counts/n)[:,None]
+    logits.copy_(_softmax_less_one(x, total, at).mul_(shares))
     return loss
 
-def _blocks(weight): return [slice(i, i+BLOCK) for i in range(0, len(weight), BLOCK)] if weight.device.type=="cpu" else [slice(None)]
+def _counted(labels):
+    "How many labels count; 1 where none does."
+    return (labels!=-100).sum().clamp(min=1)
 
 # %% ../../nbs/training/49_losses.ipynb #3515af45
+def _in_huge_pages(shape, dtype):
+    "An empty tensor in pages of 2 MB, where the system has them, that go back to it with the tensor."
+    flags = mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS
+    memory = mmap.mmap(-1, math.prod(shape)*dtype.itemsize, flags=flags)
+    try: memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError: pass  # a kernel without them
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+# %% ../../nbs/training/49_losses.ipynb #5c8806ab
 def large(
     shape, # of a tensor that lives for a part of a step
     dtype,
     device="cpu",
 ):
-    "An empty tensor; a big one on a CPU in pages of 2 MB, where the system has them, that go back to it with the tensor."
-    n = math.prod(shape)*dtype.itemsize
-    if n<1<<24 or torch.device(device).type!="cpu" or not hasattr(mmap, "MADV_HUGEPAGE"): return torch.empty(shape, dtype=dtype, device=device)
-    memory = mmap.mmap(-1, n, flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS)
-    try: memory.madvise(mmap.MADV_HUGEPAGE)
-    except OSError: pass  # a kernel without them
-    return torch.frombuffer(memory, dtype=dtype).view(shape)
+    "An empty tensor; a big one on a CPU in pages of 2 MB."
+    big = math.prod(shape)*dtype.itemsize>=1<<24 and hasattr(mmap, "MADV_HUGEPAGE")
+    if big and torch.device(device).type=="cpu": return _in_huge_pages(shape, dtype)
+    return torch.empty(shape, dtype=dtype, device=device)
+
+# %% ../../nbs/training/49_losses.ipynb #f832ec58
+BLOCK = 1<<13 # rows of the vocabulary at once, on a CPU
+
+def _blocks(weight):
+    "Slices of the vocabulary; on a GPU one for all of it."
+    if weight.device.type!="cpu": return [slice(None)]
+    return [slice(i, i+BLOCK) for i in range(0, len(weight), BLOCK)]
+
+def _parts(n, size):
+    "Slices of `n` rows, `size` in each and at least one."
+    size = max(1, size)
+    return [slice(i, i+size) for i in range(0, n, size)]
+
+def _add_chunk(hidden, labels, w, n, dh, dw):
+    "The loss of a chunk; its gradients are written to `dh` and added to `dw`."
+    grad = hidden@w.T
+    loss = _to_gradient(grad, labels, n)
+    dh.copy_(grad@w)
+    for b in _blocks(w) if dw is not None else (): dw[b] += grad[:,b].T@hidden
+    return loss
+
+# %% ../../nbs/training/49_losses.ipynb #25278983
+def _loss_in_chunks(hidden, w, labels, dw):
+    "The loss and its gradient for the hidden states; that for the weights is added to `dw`."
+    dh = torch.empty_like(hidden)
+    loss = torch.zeros((), device=hidden.device)
+    n = _counted(labels)
+    most = CHUNK//2 if w.device.type=="cpu" else CHUNK
+    for p in _parts(len(hidden), most//len(w)):
+        h = hidden[p].detach().to(w.dtype)
+        loss += _add_chunk(h, labels[p], w, n, dh[p], dw)
+    return loss, dh
 
 # %% ../../nbs/training/49_losses.ipynb #51f7e3dc
 class _ChunkedLoss(torch.autograd.Function):
     "The mean cross-entropy of `hidden @ weight.T`, without all logits at once."
     @staticmethod
     def forward(ctx, hidden, weight, labels):
-        low, device = _low(weight), hidden.device.type
-        size, n, w = max(1, CHUNK//(2 if device=="cpu" else 1)//len(weight)), (labels!=-100).sum().clamp(min=1), weight.detach().to(low)
-        loss, dh = torch.zeros((), device=hidden.device), torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        dw = large(weight.shape, weight.dtype, weight.device).zero_() if ctx.needs_input_grad[1] else None
-        with torch.autocast(device, enabled=False):
-            for i in range(0, len(hidden), size):
-                h = hidden[i:i+size].detach().to(low)
-                grad = h@w.T
-                loss += _to_gradient(grad, labels[i:i+size], n)
-                if dh is not None: dh[i:i+size] = grad@w
-                for b in _blocks(weight) if dw is not None else (): dw[b] += grad[:,b].T@h
+        w = weight.detach().to(_product_type(weight))
+        dw = None
+        if ctx.needs_input_grad[1]: dw = large(weight.shape, weight.dtype, weight.device).zero_()
+        with torch.autocast(hidden.device.type, enabled=False): loss, dh = _loss_in_chunks(hidden, w, labels, dw)
         ctx.save_for_backward(dh, dw)
         return loss
     @staticmethod
-    def backward(ctx, g):
+    def backward(ctx, up):
         dh, dw = ctx.saved_tensors
-        return dh.mul(g.to(dh.dtype)) if dh is not None else None, dw.mul_(g) if dw is not None else None, None
+        dh = dh.mul(up.to(dh.dtype))
+        return dh, None if dw is None else dw.mul_(up), None
 
 # %% ../../nbs/training/49_losses.ipynb #b7de0a40
 class Tie:
     "What the output layer leaves to the embedding that shares its weights."
-    ready, left = False, None # whether the embedding is part of this pass; the logits' gradient, the hidden states, the loss's own gradient
+    def __init__(self):
+        self.ready = False # whether the embedding is part of this pass
+        self.left = None # the logits' gradient in blocks, the hidden states, the loss's own gradient
 
-def _rows(parts, rows, labels, n):
-    "`_to_gradient` of some rows of logits that lie in parts of the vocabulary."
-    x = torch.cat([p[rows] for p in parts], 1)
+# %% ../../nbs/training/49_losses.ipynb #9cfb4c7d
+def _to_gradient_in_blocks(blocks, rows, labels, n):
+    "`_to_gradient` of some rows of logits that lie in blocks of the vocabulary."
+    x = torch.cat([b[rows] for b in blocks], 1)
     loss = _to_gradient(x, labels[rows], n)
-    for p,new in zip(parts, x.split(BLOCK, 1)): p[rows] = new
+    for b,new in zip(blocks, x.split(BLOCK, 1)): b[rows] = new
     return loss
+
+# %% ../../nbs/training/49_losses.ipynb #b7276890
+def _logits_in_blocks(h, w):
+    "The logits of hidden states, a tensor for each block of the vocabulary."
+    blocks = []
+    for b in _blocks(w):
+        part = w[b].to(h.dtype)
+        out = large((len(h), len(part)), h.dtype)
+        blocks.append(torch.mm(h, part.T, out=out))
+    return blocks
+
+# %% ../../nbs/training/49_losses.ipynb #565fde3b
+def _hidden_gradient(grads, w, shape):
+    "The gradient of the hidden states, from that of the logits in blocks."
+    dh = torch.zeros(shape)
+    for grad,b in zip(grads, _blocks(w)): dh += grad@w[b].to(grad.dtype)
+    return dh
+
+def _loss_and_left(hidden, w, labels, dtype):
+    "The loss, the gradient of the logits in blocks, the hidden states in `dtype`, and their gradient."
+    h = hidden.detach().to(dtype)
+    n = _counted(labels)
+    blocks = _logits_in_blocks(h, w)
+    parts = _parts(len(h), CHUNK//8//len(w))
+    loss = sum(_to_gradient_in_blocks(blocks, p, labels, n) for p in parts)
+    return loss, blocks, h, _hidden_gradient(blocks, w, hidden.shape)
 
 # %% ../../nbs/training/49_losses.ipynb #204785ff
 class _TiedLoss(torch.autograd.Function):
     "As `_ChunkedLoss`; the gradient of the weights is left to the embedding."
     @staticmethod
     def forward(ctx, hidden, weight, labels, tie):
-        low, n, w, size = _low(weight), (labels!=-100).sum().clamp(min=1), weight.detach(), max(1, CHUNK//8//len(weight))
+        low = _product_type(weight)
         with torch.autocast(hidden.device.type, enabled=False):
-            h, dh = hidden.detach().to(low), torch.zeros(hidden.shape)
-            parts = [torch.mm(h, w[b].to(low).T, out=large((len(h), len(w[b])), low)) for b in _blocks(w)]
-            loss = sum(_rows(parts, slice(i, i+size), labels, n) for i in range(0, len(h), size))
-            for p,b in zip(parts, _blocks(w)): dh += p@w[b].to(low)
-        ctx.tie, ctx.left = tie, (parts, h, dh)
+            loss, *ctx.left = _loss_and_left(hidden, weight.detach(), labels, low)
+        ctx.tie = tie
         return loss
     @staticmethod
     def backward(ctx, up):
-        (parts, h, dh), ctx.left = ctx.left, None
-        ctx.tie.left = parts, h, up
+        blocks, h, dh = ctx.left
+        ctx.left = None
+        ctx.tie.left = blocks, h, up
         return dh.mul_(up), None, None, None
+
+# %% ../../nbs/training/49_losses.ipynb #1b29568d
+def _left_gradient(w, left):
+    "The gradient of the output weights from what the loss left; zeros where it left nothing."
+    dw = large(w.shape, w.dtype)
+    if left is None: return dw.zero_()
+    blocks, h, up = left
+    for b in _blocks(w): dw[b] = blocks.pop(0).T@h  # each block is gone when the next is read
+    return dw if up==1 else dw.mul_(up)
 
 # %% ../../nbs/training/49_losses.ipynb #0f25aff1
 class _TiedEmbedding(torch.autograd.Function):
     "An embedding whose backward pass makes the gradient of the output layer too."
     @staticmethod
     def forward(ctx, ids, weight, tie):
-        ctx.ids, ctx.weight, ctx.tie, tie.ready, tie.left = ids, weight, tie, True, None
+        tie.ready, tie.left = True, None
+        ctx.ids, ctx.weight, ctx.tie = ids, weight, tie
         return embedding(ids, weight)
     @staticmethod
     def backward(ctx, up):
-        left, ctx.tie.left, w = ctx.tie.left, None, ctx.weight
-        dw = large(w.shape, w.dtype)
-        if left is None: dw.zero_()
-        for b in _blocks(w) if left else (): dw[b] = left[0].pop(0).T@left[1]  # each part is gone when the next is read
-        if left and left[2]!=1: dw.mul_(left[2])
-        return None, dw.index_add_(0, ctx.ids.flatten(), up.flatten(0, -2).to(dw.dtype)), None
+        dw = _left_gradient(ctx.weight, ctx.tie.left)
+        ctx.tie.left = None
+        rows = up.flatten(0, -2).to(dw.dtype)
+        return None, dw.index_add_(0, ctx.ids.flatten(), rows), None
 
 # %% ../../nbs/training/49_losses.ipynb #ab7756d2
-def tied_embedding(ids, weight, tie): "Rows of `weight`; `chunked_loss` with the same `tie` leaves its gradient to it."; return _TiedEmbedding.apply(ids, weight, tie)
+def tied_embedding(ids, weight, tie):
+    "Rows of `weight`; `chunked_loss` with the same `tie` leaves its gradient to it."
+    return _TiedEmbedding.apply(ids, weight, tie)
 
-def chunked_loss(hidden, weight, labels, tie=None):
-    "The mean cross-entropy of `hidden @ weight.T` with labels, nats per token."
-    ready, cpu = tie is not None and tie.ready and weight.requires_grad, weight.device.type=="cpu"
+# %% ../../nbs/training/49_losses.ipynb #48fc2001
+def _leaves_less(hidden, weight):
+    "Whether the gradient of the logits takes less memory than that of the weights, on a CPU."
+    logits = len(hidden)*_product_type(weight).itemsize
+    return weight.device.type=="cpu" and logits<=weight.shape[1]*weight.itemsize
+
+def chunked_loss(
+    hidden, # [tokens, width]
+    weight, # [vocabulary, width]
+    labels, # int64 [tokens]; -100 does not count
+    tie:Tie=None, # with an embedding that shares the weights
+): # a scalar tensor, nats per token
+    "The mean cross-entropy of `hidden @ weight.T`."
+    ready = tie is not None and tie.ready and weight.requires_grad
     if ready: tie.ready = False
-    if ready and cpu and len(hidden)*_low(weight).itemsize<=weight.shape[1]*weight.itemsize: return _TiedLoss.apply(hidden, weight, labels, tie)
+    if ready and _leaves_less(hidden, weight): return _TiedLoss.apply(hidden, weight, labels, tie)
     return _ChunkedLoss.apply(hidden, weight, labels)
 
-# %% ../../nbs/training/49_losses.ipynb #82a762f8
+# %% ../../nbs/training/49_losses.ipynb #9a4d8037
+def _has_plain_head(model):
+    "Whether the output layer of a transformers model is one matrix, on one device."
+    head = model.get_output_embeddings()
+    if type(head) is not torch.nn.Linear or head.bias is not None: return False
+    return model.base_model is not model and not hasattr(head.weight, "device_mesh")
+
+def _both_ways(model, ids):
+    "The last hidden states times the output weights, and the model's own logits."
+    weight = model.get_output_embeddings().weight
+    with torch.no_grad(), torch.autocast(ids.device.type, enabled=False):
+        hidden = model.base_model(input_ids=ids, use_cache=False)[0]
+        return hidden@weight.T.to(hidden.dtype), model(input_ids=ids, use_cache=False).logits
+
+# %% ../../nbs/training/49_losses.ipynb #d525d4d9
 def plain_logits(
-    decoder, # a `CausalDecoder`
+    decoder:CausalDecoder,
 )->bool:
     "Whether logits are the last hidden state times the output weights; found out by trying."
     model = decoder.model
-    head = model.get_output_embeddings()
-    if type(head) is not torch.nn.Linear or head.bias is not None or model.base_model is model: return False
-    if hasattr(head.weight, "device_mesh"): return False  # spread over devices
-    ids = torch.arange(8, device=decoder.device)[None]%head.weight.shape[0]
-    was = model.training
-    model.eval()
-    with torch.no_grad(), torch.autocast(decoder.device.type, enabled=False):
-        hidden = model.base_model(input_ids=ids, use_cache=False)[0]
-        logits = model(input_ids=ids, use_cache=False).logits
-        same = torch.allclose(hidden@head.weight.T.to(hidden.dtype), logits, rtol=1e-3, atol=1e-3)
-    model.train(was)
-    return same
+    if not _has_plain_head(model): return False
+    ids = torch.arange(8, device=decoder.device)[None]%len(model.get_output_embeddings().weight)
+    training = model.training
+    ours, theirs = _both_ways(model.eval(), ids)
+    model.train(training)
+    return torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
-# %% ../../nbs/training/49_losses.ipynb #8e48ef2c
+# %% ../../nbs/training/49_losses.ipynb #93e62e0d
 class ChunkedLoss:
     "The loss of a causal model, in chunks where a batch has many logits."
     def __init__(self,
         decoder:CausalDecoder,
-        tie:Tie=None, # what the embedding's forward pass was tied with, see `tied_embedding`
+        tie:Tie=None, # with the embedding, see `tied_embedding`
     ):
         self.decoder = decoder
         self.tie = tie
     @cached_property
     def plain(self): return plain_logits(self.decoder)
-    def large(self, tokens):
-        "Whether the logits of so many tokens are worth chunks."
-        vocabulary = self.decoder.model.get_input_embeddings().weight.shape[0]
-        return torch.is_grad_enabled() and tokens*vocabulary>CHUNK and self.plain
-    def loss(self, batch):
-        "The mean cross-entropy of a batch, as the decoder's own `loss`."
-        labels = batch["labels"].flatten()
-        if not self.large(len(labels)): return self.decoder.loss(batch)
-        inputs = {k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}
-        hidden = self.decoder.model.base_model(**inputs, use_cache=False)[0].flatten(0, 1)
-        return chunked_loss(hidden, self.decoder.model.get_output_embeddings().weight, labels, self.tie)
+    def pays(self, tokens):
+        "Whether chunks pay for so many tokens."
+        logits = tokens*self.decoder.model.get_input_embeddings().weight.shape[0]
+        return torch.is_grad_enabled() and logits>CHUNK and self.plain
 
-# %% ../../nbs/training/49_losses.ipynb #f76915f6
+# %% ../../nbs/training/49_losses.ipynb #773ffd1c
+@patch
+def loss(self:ChunkedLoss, batch):
+    "The mean cross-entropy of a batch, as the decoder's own."
+    labels = batch["labels"].flatten()
+    if not self.pays(len(labels)): return self.decoder.loss(batch)
+    model = self.decoder.model
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}
+    hidden = model.base_model(**inputs, use_cache=False)[0].flatten(0, 1)
+    return chunked_loss(hidden, model.get_output_embeddings().weight, labels, self.tie)
+
+# %% ../../nbs/training/49_losses.ipynb #4d54ea0d
 def loss_of(
-    decoder, # a decoder
+    decoder, # of either kind
     tie:Tie=None, # where the embedding's forward pass was tied with one
 ): # a function: batch -> a scalar tensor, nats per token
     "The way to compute a decoder's loss that takes the least memory."
