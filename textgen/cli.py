@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .core import CacheError, GenerateError, ModelError, TextGenError, TokenizerError
-from .core import check_place, recover, say, unknown
+from .core import check_local, check_place, recover, say, unknown
 from .hub import check_on_hub
 from .options import AS_IT_IS, Files, as_options, reading_options, settings_options, unescape
+from .receipt import check_overwrite
 from .settings import GenerateSettings, TrainSettings
 
 # %% ../nbs/81_cli.ipynb #0a1a3135
@@ -154,11 +155,13 @@ _TrainOn = Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or 
 _WindowBy = Annotated[str, typer.Option(metavar="stream|document|row",
     help="windows anywhere in the stream, from the beginning of a document, or one document a row")]
 
-# %% ../nbs/81_cli.ipynb #024fa879
-def _check_names(model, tokenizer):
-    "Raise an error where a model or tokenizer is named that is neither here nor on the Hub."
+# %% ../nbs/81_cli.ipynb #a0a3b38e
+def _check_names(model, tokenizer, settings):
+    "Raise an error for a name that is neither here nor on the Hub, and for another model in the way."
     if model: check_on_hub(model, "model", ModelError)
     if tokenizer: check_on_hub(tokenizer, "tokenizer", TokenizerError)
+    check_local(settings["save_to"], ModelError)
+    check_overwrite(settings["save_to"], model, resume=settings["resume"], overwrite=settings["overwrite"])
 
 def _resumes(resume, force):
     "The setting `resume`, from two options."
@@ -178,9 +181,8 @@ def _checked_material(data, tasks, read, settings, device):
 # %% ../nbs/81_cli.ipynb #df442926
 def _train(tg, material, device, settings):
     "Train, and say what came of it."
-    from textgen.training.signals import SignalControl
     say(tg)
-    run = tg.train(_as_data(material, tg.codec), device=device, control=SignalControl(), **settings)
+    run = tg.train(_as_data(material, tg.codec), device=device, **settings)
     say(f"{run}\nsample from it:  textgen generate {settings['save_to']}")
     if run.stopped: raise typer.Exit(130)
 
@@ -204,7 +206,7 @@ def train(
     **kwargs):
     "Train a new model, or fine-tune one."
     settings = kwargs|dict(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
-    _check_names(model, tokenizer)
+    _check_names(model, tokenizer, settings)
     material = _checked_material(data, task, read, settings, device)
     tg = _model_to_train(model, new, tokenizer, material, settings["seed"])
     _train(tg, material, device, settings)
@@ -380,12 +382,12 @@ def _demo_data(poems, tok):
     say(f"\n2. The poems as tokens\n   {data}")
     return data
 
-def _demo_train(tok, data, steps, out):
+def _demo_train(tok, data, steps, out, overwrite):
     "Step 3: a model that learns them."
     from textgen.api import TextGen
     tg = TextGen.new("mini", tok)
     say(f"\n3. A new model, trained\n   {tg}\n")
-    run = tg.train(data, steps=steps, sample_every=max(1, steps//3), save_to=out)
+    run = tg.train(data, steps=steps, sample_every=max(1, steps//3), save_to=out, overwrite=overwrite)
     say(f"\n   {run}")
     return tg
 
@@ -397,21 +399,23 @@ The model is in {out}/. More poems:
    textgen generate {out} --prompt 'The sea' --temperature 1.0"""
 _Steps = Annotated[Optional[int], typer.Option(
     help="updates of the weights; none given: about as many as the poems bear")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace a model that is in --out")]
 
 # %% ../nbs/81_cli.ipynb #3bae2b05
 @app.command()
 def demo(
     out: Annotated[str, typer.Option(help="folder for the model")] = "demo-model",
     steps: _Steps = None,
+    overwrite: _Overwrite = False,
 ):
     "The whole job on the bundled poems, in less than a minute."
     from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
     from textgen.training.trainer import good_steps
-    check_folder(out)
+    check_overwrite(check_folder(out), overwrite=overwrite)
     tok = _demo_tokenizer(bundled("poems"))
     data = _demo_data(bundled("poems"), tok)
-    tg = _demo_train(tok, data, steps or good_steps(len(data.tokens)), out)
+    tg = _demo_train(tok, data, steps or good_steps(len(data.tokens)), out, overwrite)
     say("\n4. New poems\n")
     say(str(tg.generate("", n=3, max_new_tokens=120, seed=42)))
     say(_MORE.format(out=out))

@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from .core import TextGenError, TrainError, _clock, escape_html
 from .text.corpus import BUNDLED, bundled
 from .text.source import TABLE_TYPES
+from .receipt import check_overwrite
 from .training.callback import Control, View, by_task, curve_png
 
 # %% ../nbs/90_widgets.ipynb #a58dee4e
@@ -42,6 +43,7 @@ class _Inputs:
         self.upload = w.FileUpload(accept=",".join([".txt", ".md", *TABLE_TYPES]), multiple=False)
         self.steps = _steps_field(steps)
         self.save_to = _wide_text(value=str(save_to), description="Save to")
+        self.replace = w.Checkbox(value=False, description="Replace a model", indent=False)
         self.button = w.Button(description="Train", button_style="primary", icon="play")
         self.stop_button = w.Button(description="Stop", icon="stop", disabled=True)
 
@@ -86,7 +88,7 @@ def _rows(self:TrainPanel):
     "The fields, from top to bottom."
     return [
         w.HBox([self.source, self.path, self.upload]),
-        w.HBox([self.steps, self.save_to]),
+        w.HBox([self.steps, self.save_to, self.replace]),
         w.HBox([self.button, self.stop_button]),
         self.bar,
         self.line,
@@ -343,10 +345,19 @@ def _begin(self:TrainPanel):
     self.notes.value = ""
     self.line.value = "learning a tokenizer"
 
+# %% ../nbs/90_widgets.ipynb #a9238331
+@patch
+def _may_replace(self:TrainPanel):
+    "Whether any model in the folder may be replaced: by the box, or as it was said in code."
+    return self.replace.value or bool(self.settings.get("overwrite"))
+
 @patch
 def _asked(self:TrainPanel):
-    "The settings in the fields, with those given in code."
-    return dict(self.settings, steps=self.steps.value, save_to=self.save_to.value.strip() or None)
+    "The settings in the fields, with those given in code; the panel's own last model may be replaced."
+    save_to = self.save_to.value.strip() or None
+    own = self.run.folder if self.run else None
+    if save_to: check_overwrite(save_to, own, overwrite=self._may_replace())
+    return dict(self.settings, steps=self.steps.value, save_to=save_to, overwrite=True)
 
 # %% ../nbs/90_widgets.ipynb #09385107
 @patch
@@ -354,12 +365,12 @@ def train(self:TrainPanel):
     "What the button does: start training in the background."
     if self.thread and self.thread.is_alive(): return self
     self._begin()
-    try: text, reading = self._text()
+    try: job = (*self._text(), self._asked())
     except TextGenError as e:
         self._show_error(e)
         return self
     self._working(True)
-    self.thread = threading.Thread(target=self._work, args=(text, reading, self._asked()), daemon=True)
+    self.thread = threading.Thread(target=self._work, args=job, daemon=True)
     self.thread.start()
     return self
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import Progress, TrainError, escape_html, printable, say
-from .module import pl
+from .lightning import pl
 
 # %% ../../nbs/training/53_callback.ipynb #834e670a
 class RunningAverage:
