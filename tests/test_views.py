@@ -173,3 +173,27 @@ def test_an_upload_replaces_no_file(tmp_path, monkeypatch):
     assert upload("link.txt", b"theirs") == "link-2.txt" and not (tmp_path / "elsewhere.txt").exists()
     assert upload("..", b"theirs") == "upload.txt"
     assert (tmp_path / "poems.txt").read_bytes() == b"mine" and "poems-2.txt" in panel.notes.value
+
+
+@pytest.mark.parametrize("tasks", [None, {"a {long} name of a task": 2.0, "another\x1b[2J": 3.0}])
+def test_the_line_in_80_columns(tasks):
+    "Steps, loss, tokens a second and the time that is left stand before the bar, whatever follows it."
+
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen()
+    with contextlib.redirect_stderr(screen):
+        view = LineView()
+        view.start(10_000, 0)
+        view.bar.bar.dynamic_ncols = None
+        view.bar.bar.ncols = 80
+        for step in (1, 5_000):
+            view.update(step, [2.3456], 2.4, 123_456.0, tasks)
+            view.bar.bar.refresh()
+        view.end()
+    line = screen.getvalue().replace("\n", "\r").rstrip("\r").split("\r")[-1]
+    before, bar, _ = line.split("|", 2)
+    assert len(line) <= 80 and before.startswith("training: 5000/10000 steps, loss 2.346, 123,456 tokens/s, ")
+    assert before.endswith(" left ") and len(bar) >= 1 and "\x1b[2J" not in screen.getvalue()

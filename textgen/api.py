@@ -11,7 +11,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .tasks.reading import Reading
 from .tasks.batch import eval_batches, open_source
-from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
+from .core import check_local, GenerateError, ModelError, printable, recover, TokenizerError, TrainError, VerifyError
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
 from .generation.samples import Samples
@@ -20,7 +20,7 @@ from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.weights import model_hash, weights_version
 from .models.seq2seq import wrap
-from .receipt import Receipt
+from .receipt import Receipt, check_overwrite
 from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
 from .text.codec import Codec
 from .text.lossless import added_pieces, lossless
@@ -179,7 +179,10 @@ def train(self:TextGen,
     "Train on `data`; the model learns in place."
     from textgen.training.callback import check_view, default_view
     from textgen.training.trainer import Job, fit
+    from textgen.training.signals import SignalControl
     settings = make_settings(TrainSettings, TrainError, **kwargs)
+    settings = replace(settings, control=settings.control or SignalControl())
+    if settings.save_to: check_overwrite(check_local(settings.save_to, ModelError), self.found, resume=settings.resume, overwrite=settings.overwrite)
     base = None if self.scratch else dict(self._origin()()["model"], steps=self.receipt.get("steps") if self.receipt else None)
     device = pick_device(device or "auto") if device or self.wrapped.device.type=="cpu" else None
     view = check_view(view or default_view())

@@ -269,6 +269,7 @@ class TrainSettings:
     batch_size:int=8 # rows (windows of text) that are computed at once
     lr:float=None # learning rate; none given: from what is trained, and how
     save_to:str=None # folder for the model; none given: only in memory
+    overwrite:bool=False # replace another model that is in save_to
     save_every:int=500 # steps between saves; 0 is only at the end
     sample_every:int=500 # steps between samples; 0 is never
     seed:int=0 # the same seed, data and machine give the same model

@@ -110,6 +110,13 @@ def _under_rule(step, samples):
     texts = [str(s).strip("\n") for s in samples]
     return "\n".join(["", f"{rule} step {step} {rule}", "\n\n".join(texts), ""])
 
+# %% ../../nbs/training/53_callback.ipynb #5806b59e
+def _line_format(loss, smooth, speed, size):
+    "The line of a terminal, as tqdm wants it: what matters first stands before the bar."
+    tail = printable(f"{smooth}, {size}").replace("{", "{{").replace("}", "}}")
+    head = "{desc}: {n_fmt}/{total_fmt} steps, "
+    return f"{head}{loss}, {speed}, {{remaining}} left |{{bar}}| {tail}"
+
 # %% ../../nbs/training/53_callback.ipynb #070fd28d
 class LineView(View):
     "Progress on one line, samples above it."
@@ -122,10 +129,17 @@ class LineView(View):
     def update(self, step, losses, average, rate, tasks=None):
         figures = _figures(losses, average, rate, tasks)
         figures.append(_size(memory()))
-        self.bar.update(step-self.bar.n, ", ".join(figures))
-    def sample(self, step, samples): self.bar.write(_under_rule(step, samples))
-    def end(self):
-        if self.bar is not None: self.bar.close()  # a run may fail before its first step
+        self.bar.bar.bar_format = _line_format(*figures)
+        done = step-self.bar.n
+        self.bar.update(done, ", ".join(figures))
+
+# %% ../../nbs/training/53_callback.ipynb #44310f9c
+@patch
+def sample(self:LineView, step, samples): self.bar.write(_under_rule(step, samples))
+
+@patch
+def end(self:LineView):
+    if self.bar is not None: self.bar.close()  # a run may fail before its first step
 
 # %% ../../nbs/training/53_callback.ipynb #07fa70c3
 def draw_losses(
