@@ -294,7 +294,7 @@ def _read_decoder(folder, lib):
 
 def from_files(
     folder, # of a causal model
-)->FastDecoder: # in C; `NeedsModel` where the whole model has to be loaded
+)->NativeDecoder: # `NeedsModel` where the whole model has to be loaded
     "A decoder of which only the file of weights is read."
     folder, lib = recover(folder), library()
     if why := _why_whole(folder, lib): raise NeedsModel(f"{folder}: {why}")
