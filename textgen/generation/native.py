@@ -8,7 +8,7 @@ __all__ = ['PROMPT_CHUNK', 'NativeStep', 'NativeEncoder', 'NativeDecoder']
 # %% ../../nbs/generation/43_native.ipynb #d7e439fe
 import ctypes
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -24,28 +24,33 @@ def _sizes(linear): return linear.in_features, linear.out_features
 
 def _expected_sizes(plan, layer):
     "Inputs and outputs of a layer's four products."
-    width, hidden = plan.embedding.shape[1], plan.layers[0].down.in_features
+    width = plan.embedding.shape[1]
+    hidden = plan.layers[0].down.in_features
     attended = plan.heads*plan.head_size
     qkv = attended+2*plan.kv_heads*plan.head_size
     up = hidden*2 if layer.gated else hidden
     return [(width, qkv), (attended, width), (width, up), (hidden, width)]
 
+# %% ../../nbs/generation/43_native.ipynb #d06067e7
+_WRONG_SIZES = "sizes that do not go together"
+
 def _check_layer(plan, layer):
     "Raise `Unfit` unless the sizes of a layer go together."
     products = [layer.qkv, layer.out, layer.up, layer.down]
-    fits = [_sizes(o) for o in products]==_expected_sizes(plan, layer)
+    sizes = [_sizes(o) for o in products]
+    _need(sizes==_expected_sizes(plan, layer), _WRONG_SIZES)
     width = plan.embedding.shape[1]
-    _need(fits and layer.norm.shape==layer.mlp_norm.shape==(width,), "sizes that do not go together")
+    for norm in (layer.norm, layer.mlp_norm): _need(norm.shape==(width,), _WRONG_SIZES)
 
-# %% ../../nbs/generation/43_native.ipynb #d06067e7
 def _check_sizes(plan):
     "Raise `Unfit` unless the sizes of a plan's weights go together."
-    width, wrong = plan.embedding.shape[1], "sizes that do not go together"
-    _need(plan.final_norm.shape==(width,), wrong)
-    _need(plan.head is None or plan.head.in_features==width, wrong)
-    _need(plan.positions is None or plan.positions.shape[1]==width, wrong)
+    width = plan.embedding.shape[1]
+    _need(plan.final_norm.shape==(width,), _WRONG_SIZES)
+    if plan.head is not None: _need(plan.head.in_features==width, _WRONG_SIZES)
+    if plan.positions is not None: _need(plan.positions.shape[1]==width, _WRONG_SIZES)
     for layer in plan.layers: _check_layer(plan, layer)
 
+# %% ../../nbs/generation/43_native.ipynb #a7c2c780
 def _check_abilities(plan):
     "Raise `Unfit` where C has no code for a plan."
     size = plan.head_size
@@ -53,7 +58,7 @@ def _check_abilities(plan):
     _need(plan.activation in ACTIVATION_NUMBERS, "an activation that C has no code for")
     _need(plan.rope is None or plan.rope[0].shape[1]==size, "positions turned in part")
 
-# %% ../../nbs/generation/43_native.ipynb #e72fb6c5
+# %% ../../nbs/generation/43_native.ipynb #0e79e95f
 def _c_norm(norm):
     "A norm of a plan for C."
     return c_norm(norm.weight, norm.bias, norm.eps)
@@ -67,7 +72,7 @@ def _optional_fields(layer):
         fields.update(head_norm=_float(norm.weight), head_eps=norm.eps)
     return fields
 
-# %% ../../nbs/generation/43_native.ipynb #37654ae5
+# %% ../../nbs/generation/43_native.ipynb #609131b8
 def _c_layer(layer):
     "A layer of a plan for C."
     return CLayer(
@@ -83,16 +88,16 @@ def _c_layer(layer):
 def _tables(plan):
     "The tensors of a plan that are looked up by token or position."
     cos, sin = plan.rope or (None, None)
-    n = 0 if plan.distance_bias is None else plan.distance_bias.shape[1]
-    return dict(
-        embedding=_float(plan.embedding),
-        positions=_float(plan.positions),
-        rope_cos=_float(cos),
-        rope_sin=_float(sin),
-        distance_bias=_float(plan.distance_bias),
-        bias_length=n,
-        bias_zero=n//2 if plan.head is None else n-1)
+    tables = dict(embedding=plan.embedding, positions=plan.positions, rope_cos=cos, rope_sin=sin)
+    tables.update(distance_bias=plan.distance_bias)
+    return {name: _float(table) for name,table in tables.items()}
 
+def _bias_numbers(plan):
+    "The length of the table of distances, and where distance 0 stands."
+    n = 0 if plan.distance_bias is None else plan.distance_bias.shape[1]
+    return dict(bias_length=n, bias_zero=n//2 if plan.head is None else n-1)
+
+# %% ../../nbs/generation/43_native.ipynb #e9fc321b
 def _numbers(plan):
     "The numbers of a plan."
     first = plan.layers[0]
@@ -106,7 +111,8 @@ def _numbers(plan):
         is_encoder=plan.head is None,
         activation=ACTIVATION_NUMBERS[plan.activation],
         gated=first.gated,
-        vocabulary=len(plan.embedding))
+        vocabulary=len(plan.embedding),
+        **_bias_numbers(plan))
 
 # %% ../../nbs/generation/43_native.ipynb #76fd7e8d
 def _positions_of(plan):
@@ -124,6 +130,20 @@ class _Memory(threading.local):
     "Memory to work in, of each thread that calls."
     floats = torch.empty(0)
 
+def _n_weights(plan):
+    "How many multiplications a token costs."
+    return sum(o.out_features*o.in_features for o in plan.linears)
+
+def _c_model(plan, layers):
+    "A plan for C; `layers` is an array of `CLayer`."
+    return CModel(
+        **_tables(plan),
+        **_numbers(plan),
+        final_norm=_c_norm(plan.final_norm),
+        head=plan.head or CLinear(),
+        layers=ctypes.addressof(layers))
+
+# %% ../../nbs/generation/43_native.ipynb #2dbc10c8
 class NativeStep:
     "A plan in C."
     def __init__(self,
@@ -134,53 +154,46 @@ class NativeStep:
         _check_sizes(plan)
         self.lib, self.plan = lib, plan
         self.context = _positions_of(plan)
-        head = plan.head or CLinear()
-        self.outputs = head.out_features or plan.embedding.shape[1] # logits; of an encoder its width
-        self.n_weights = sum(o.out_features*o.in_features for o in plan.linears)
+        self.outputs = plan.head.out_features if plan.head else plan.embedding.shape[1]
+        self.n_weights = _n_weights(plan)
         self._memory = _Memory()
-        self._build(head)
-
-    def _build(self, head):
-        "Make the structures, and keep the tensors that they point into."
-        plan = self.plan
         self._kept = [_c_layer(layer) for layer in plan.layers]
         self._layers = (CLayer*len(self._kept))(*self._kept)
-        fields = {**_tables(plan), **_numbers(plan)}
-        first = ctypes.addressof(self._layers)
-        self.model = CModel(**fields, final_norm=_c_norm(plan.final_norm), head=head, layers=first)
+        self.model = _c_model(plan, self._layers)
+
+# %% ../../nbs/generation/43_native.ipynb #f79fb8b3
+@patch
+def _prompt_fields(self:NativeStep, s):
+    "The fields of what an encoder reads, or has read."
+    if s.cross_kv is None: return dict(prompt_length=s.length)
+    kv = s.cross_kv.contiguous()
+    return dict(cross_kv=kv, prompt_length=kv.shape[-2], prompt_lengths=s._row_inputs())
 
 # %% ../../nbs/generation/43_native.ipynb #25239f26
 @patch
-def _input_lengths(self:NativeStep, s):
-    "How much of the encoder's input belongs to each row, for C."
-    if s.cross_kv is None: return None
-    return s._row_inputs()
-
-@patch
 def _c_state(self:NativeStep, s, positions, token_rows=None):
     "A state for C, with the position and perhaps the row of each token that is to be read."
-    cross = None if s.cross_kv is None else s.cross_kv.contiguous()
-    of_decoder = 0 if cross is None else cross.shape[-2]
+    *_, rows, _, capacity, _ = s.kv_cache.shape
     return CState(
         kv_cache=s.kv_cache,
-        cross_kv=cross,
         positions=positions,
         token_rows=token_rows,
-        prompt_lengths=self._input_lengths(s),
         tokens=len(positions),
-        rows=s.kv_cache.shape[2],
-        capacity=s.kv_cache.shape[-2],
-        prompt_length=s.length if self.plan.head is None else of_decoder)
+        rows=rows,
+        capacity=capacity,
+        **self._prompt_fields(s))
 
 # %% ../../nbs/generation/43_native.ipynb #65cf2cdc
 @patch
 def _workspace(self:NativeStep, state):
     "How many threads to use, and memory for them to work in."
-    threads = 1 if self.n_weights*state.tokens<3_000_000 else torch.get_num_threads()
+    is_small = self.n_weights*state.tokens<3_000_000
+    threads = 1 if is_small else torch.get_num_threads()
     floats = self.lib.textgen_work_floats(self.model, state, self.outputs, threads)
     if self._memory.floats.numel()<floats: self._memory.floats = torch.empty(floats)
     return threads, self._memory.floats
 
+# %% ../../nbs/generation/43_native.ipynb #9dc33bb3
 @patch
 def read(self:NativeStep,
     tokens, # int64 [n]
@@ -194,10 +207,12 @@ def read(self:NativeStep,
     if unknown: raise IndexError(f"a token that the model does not know; it has {len(self.plan.embedding)}")
     return out
 
-# %% ../../nbs/generation/43_native.ipynb #609131b8
+# %% ../../nbs/generation/43_native.ipynb #61ca247e
 @patch
 def _check_length(self:NativeStep, n):
-    if n>self.context: raise IndexError(f"a text of {n} tokens; this model has positions for {self.context}")
+    "Raise `IndexError` where the model has no positions for so many tokens."
+    if n<=self.context: return
+    raise IndexError(f"a text of {n} tokens; this model has positions for {self.context}")
 
 @patch
 def empty_state(self:NativeStep, rows:int, depth:int)->FastState:
@@ -215,28 +230,36 @@ class NativeEncoder:
         self.step = NativeStep(lib, encoder.plan)
         self.cross_kv_layers = encoder.cross_kv
 
+# %% ../../nbs/generation/43_native.ipynb #8228508b
 @patch
 def encode(self:NativeEncoder, ids): # int64 [rows, n] -> float32 [rows*n, width]
     "The output of the encoder."
     rows, n = ids.shape
     self.step._check_length(n)
     state = self.step.empty_state(rows, 1).with_room(n)
-    positions, token_rows = torch.arange(n).repeat(rows), torch.arange(rows).repeat_interleave(n)
+    positions = torch.arange(n).repeat(rows)
+    token_rows = torch.arange(rows).repeat_interleave(n)
     c_state = self.step._c_state(replace(state, length=n), positions, token_rows)
     return self.step.read(ids.reshape(-1), c_state)
 
-# %% ../../nbs/generation/43_native.ipynb #b3934bc5
+# %% ../../nbs/generation/43_native.ipynb #0d42bd2a
+def _laid_out(kv):
+    "Keys and values [layers, 2, rows, heads, n, head_size] in whole groups, keys as they lie in C."
+    padded = F.pad(kv, (0, 0, 0, -kv.shape[-2]%LANES))
+    keys, values = padded.unbind(1)
+    return torch.stack([grouped(keys), values], 1)
+
 @patch
 def cross_kv(self:NativeEncoder, ids)->dict: # int64 [rows, n]; fields of a `FastState`
     "Keys and values that each layer of the decoder makes of an input."
-    (rows, n), plan, lib = ids.shape, self.step.plan, self.step.lib
+    rows, n = ids.shape
+    plan, lib = self.step.plan, self.step.lib
     encoded = self.encode(ids)
-    kv = torch.stack([apply_linear(lib, layer, encoded) for layer in self.cross_kv_layers])
+    layers = [apply_linear(lib, layer, encoded) for layer in self.cross_kv_layers]
+    kv = torch.stack(layers)
     kv = kv.view(-1, rows, n, 2, plan.heads, plan.head_size)
     kv = kv.permute(0, 3, 1, 4, 2, 5)
-    kv = F.pad(kv, (0, 0, 0, -n%LANES))
-    grouped_kv = torch.stack([grouped(kv[:,0]), kv[:,1]], 1)
-    return dict(cross_kv=grouped_kv, input_lengths=torch.full((rows,), n))
+    return dict(cross_kv=_laid_out(kv), input_lengths=torch.full((rows,), n))
 
 # %% ../../nbs/generation/43_native.ipynb #cb39a280
 def _native_name(lib, plan):
@@ -258,7 +281,7 @@ class NativeDecoder(FastDecoder):
         self.encoder = NativeEncoder(lib, plan.encoder()) if plan.encoder else None
         self.engine = _native_name(lib, plan)
 
-# %% ../../nbs/generation/43_native.ipynb #2dbc10c8
+# %% ../../nbs/generation/43_native.ipynb #e1e624fd
 @patch
 def decode(self:NativeDecoder,
     tokens:torch.Tensor, # int64 [rows]: the next token of each
@@ -286,7 +309,7 @@ def _read_chunk(self:NativeDecoder, ids, state, begin, is_last):
     c_state = self.step._c_state(state, positions, row.repeat_interleave(n))
     return self.step.read(ids.reshape(-1), c_state, pick)
 
-# %% ../../nbs/generation/43_native.ipynb #61a2d510
+# %% ../../nbs/generation/43_native.ipynb #1251232b
 @patch
 def _read_prompt(self:NativeDecoder, ids, **inputs):
     "The state after prompts of equal length; `inputs` are the fields that an encoder made."
@@ -313,40 +336,103 @@ def prefill(self:NativeDecoder,
     inputs = self.encoder.cross_kv(prompts[:,-self.context:])
     return self._read_prompt(self.plain.shift_right(written), **inputs)
 
-# %% ../../nbs/generation/43_native.ipynb #7c26edca
-_UNDECIDED = -2 # in place of a token: Python must draw
+# %% ../../nbs/generation/43_native.ipynb #4a6907ad
+@dataclass
+class _Drawn:
+    "What a call for many tokens gives."
+    tokens:torch.Tensor # int64 [n, rows]; -1: nothing is written in this row, -2: Python must draw
+    logprobs:torch.Tensor # float32 [n, rows]
+    state:FastState # which has not read the last tokens
 
+# %% ../../nbs/generation/43_native.ipynb #71775113
 @patch
-def _draw_and_read(self:NativeDecoder, state, draw, done, temperatures, more_ends):
-    "Tokens and log-probabilities [n, rows] of one call, and the state, which has not read the last tokens."
-    uniforms = draw.uniforms[:,done:].contiguous()
-    (rows, steps), step, positions = uniforms.shape, self.step, state._row_lengths()
-    tokens, logprobs = torch.empty(steps, rows, dtype=torch.int64), torch.empty(steps, rows)
-    c_state, logits = step._c_state(state, positions), state.logits.contiguous().clone()
+def _call_c(self:NativeDecoder, drawn, draw, temperatures, more_ends):
+    "Fill in what is drawn; returns how many steps were made."
+    step, state, steps = self.step, drawn.state, len(drawn.tokens)
+    c_state = step._c_state(state, state.lengths)
     threads, work = step._workspace(c_state)
     end = -1 if draw.end is None else draw.end
-    n = abs(step.lib.textgen_decode_steps(
-        step.model, c_state, logits, step.outputs, uniforms, steps, temperatures,
-        steps, end, max(draw.min_steps-done, 0), more_ends, tokens, positions, logprobs, work, threads))
-    return tokens[:n], logprobs[:n], replace(state, logits=logits, length=state.length+n-1, lengths=positions)
+    n = step.lib.textgen_decode_steps(
+        step.model, c_state, state.logits, step.outputs,
+        draw.uniforms, steps, temperatures, steps,
+        end, draw.min_steps, more_ends,
+        drawn.tokens, state.lengths, drawn.logprobs, work, threads)
+    return abs(n)
+
+# %% ../../nbs/generation/43_native.ipynb #7c26edca
+@patch
+def _draw_and_read(self:NativeDecoder, state, draw, temperatures, more_ends):
+    "One call: up to as many tokens as `draw` has numbers for."
+    rows, steps = draw.uniforms.shape
+    after = replace(state, logits=state.logits.clone(), lengths=state._row_lengths())
+    tokens = torch.empty(steps, rows, dtype=torch.int64)
+    logprobs = torch.empty(steps, rows)
+    whole = _Drawn(tokens, logprobs, after)
+    n = self._call_c(whole, draw, temperatures, more_ends)
+    after = replace(after, length=state.length+n-1)
+    return _Drawn(tokens[:n], logprobs[:n], after)
 
 # %% ../../nbs/generation/43_native.ipynb #4d50d478
-def _draw_undecided(draw, step, tokens, logprobs, state, temperatures):
-    "Draw where C could not. The tensors are completed, and rows that end go to rest."
-    rows = (tokens==_UNDECIDED).nonzero()[:,0]
+def _is_end(tokens, end):
+    "Which tokens end their row: the end of a text, and -1 where no token could be drawn."
+    return tokens<0 if end is None else (tokens<0)|(tokens==end)
+
+def _draw_undecided(draw, step, drawn, temperatures):
+    "Draw where C could not; rows that end go to rest."
+    tokens, state = drawn.tokens[-1], drawn.state
+    rows = (tokens==-2).nonzero()[:,0]
     if not len(rows): return
-    chosen, their_logprobs = draw.choose(state.logits, step)
-    tokens[rows], logprobs[rows] = chosen[rows], their_logprobs[rows]
-    goes_on = tokens[rows]>=0
-    if draw.end is not None: goes_on &= tokens[rows]!=draw.end
-    ended = rows[~goes_on]
+    chosen, logprobs = draw.choose(state.logits, step)
+    tokens[rows] = chosen[rows]
+    drawn.logprobs[-1,rows] = logprobs[rows]
+    ended = rows[_is_end(tokens[rows], draw.end)]
     temperatures[ended] = 0
     state.lengths[ended] = 0
 
+# %% ../../nbs/generation/43_native.ipynb #dc91ebae
 def _c_temperatures(draw):
     "One for each row, 0 in rows that are free, and none too low for float32."
-    t = draw.temperatures.double().clamp(min=1e-30)
-    return torch.where(draw.active, t, 0.).float()
+    lowest = draw.temperatures.double().clamp(min=1e-30)
+    return torch.where(draw.active, lowest, 0.).float()
+
+def _n_at_rest(temperatures):
+    "How many rows are free or have ended."
+    return int((temperatures==0).sum())
+
+def _from_step(draw, step):
+    "The draw that is left after so many steps."
+    uniforms = draw.uniforms[:,step:].contiguous()
+    return replace(draw, uniforms=uniforms, min_steps=max(draw.min_steps-step, 0))
+
+# %% ../../nbs/generation/43_native.ipynb #ab853da0
+def _all_drawn(found):
+    "Tokens and log-probabilities [rows, n] of several calls, and the last state."
+    tokens = torch.cat([drawn.tokens for drawn in found])
+    logprobs = torch.cat([drawn.logprobs for drawn in found])
+    return tokens.T, logprobs.T, found[-1].state
+
+@patch
+def _draw_all(self:NativeDecoder, state, draw, left, temperatures, rest_until):
+    "One call for the `left` last tokens of a draw, with what C leaves to Python."
+    step = draw.uniforms.shape[1]-left
+    more_ends = rest_until-_n_at_rest(temperatures)
+    drawn = self._draw_and_read(state, _from_step(draw, step), temperatures, more_ends)
+    _draw_undecided(draw, step+len(drawn.tokens)-1, drawn, temperatures)
+    return drawn
+
+# %% ../../nbs/generation/43_native.ipynb #00033ab3
+@patch
+def _simple_steps(self:NativeDecoder, state, draw):
+    "Call C until all tokens are drawn, or enough rows have ended; as in `decode_steps`."
+    temperatures, found = _c_temperatures(draw), []
+    left = draw.uniforms.shape[1]
+    rest_until = _n_at_rest(temperatures)+draw.max_ends
+    while True:
+        drawn = self._draw_all(state, draw, left, temperatures, rest_until)
+        found.append(drawn)
+        left -= len(drawn.tokens)
+        if left==0 or _n_at_rest(temperatures)>=rest_until: return _all_drawn(found)
+        state = self.decode(drawn.tokens[-1].clamp(min=0), drawn.state)
 
 # %% ../../nbs/generation/43_native.ipynb #85378863
 @patch
@@ -359,22 +445,5 @@ def decode_steps(self:NativeDecoder,
     if not draw.simple: return draw_steps(self, state, draw, steps)
     n = state.length+steps-1
     self.step._check_length(n)
-    return self._simple_steps(state.with_room(n), replace(draw, uniforms=draw.uniforms[:,:steps]))
-
-# %% ../../nbs/generation/43_native.ipynb #d3dcb54c
-@patch
-def _simple_steps(self:NativeDecoder, state, draw):
-    "Call C until all tokens are drawn, or enough rows have ended."
-    temperatures, done, drawn = _c_temperatures(draw), 0, []
-    rest_until = int((temperatures==0).sum())+draw.max_ends
-    steps = draw.uniforms.shape[1]
-    while True:
-        more_ends = rest_until-int((temperatures==0).sum())
-        tokens, logprobs, state = self._draw_and_read(state, draw, done, temperatures, more_ends)
-        done += len(tokens)
-        drawn.append((tokens, logprobs))
-        _draw_undecided(draw, done-1, tokens[-1], logprobs[-1], state, temperatures)
-        if done==steps or int((temperatures==0).sum())>=rest_until: break
-        state = self.decode(tokens[-1].clamp(min=0), state)
-    tokens, logprobs = zip(*drawn)
-    return torch.cat(tokens).T, torch.cat(logprobs).T, state
+    limited = replace(draw, uniforms=draw.uniforms[:,:steps])
+    return self._simple_steps(state.with_room(n), limited)
