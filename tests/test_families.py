@@ -203,7 +203,7 @@ Panic.__name__ = "PanicException"
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, TypeError, Panic])
-@pytest.mark.parametrize("where", ["__init__", "takes", "encode"])
+@pytest.mark.parametrize("where", ["__init__", "_takes", "encode"])
 def test_an_engine_that_fails_is_not_used(families, monkeypatch, where, error):
     def fails(*args):
         raise error("no")

@@ -96,7 +96,7 @@ def test_a_trained_model_writes_the_same_in_any_batch(bundled, monkeypatch):
     many = _ask(bundled, 200, batch_invariant=True)
     assert _ask(bundled, 10, batch_invariant=True)==many[:10]
     assert _ask(bundled, 70, batch_size=3, batch_invariant=True)==many[:70]
-    monkeypatch.setattr(Writer, "refill", lambda self: None)
+    monkeypatch.setattr(Writer, "refill", lambda self, rows: None)
     assert _ask(bundled, 200, batch_invariant=True)==many
 
 @pytest.mark.slow
@@ -131,30 +131,32 @@ def test_streams(write, ask):
 
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
-    from textgen.models.state import PlainState
+    from textgen.models.decoder import draw_steps
     from textgen.text.codec import Codec
 
     codec = Codec(tok)
     ids = codec.encode("a🍜é👩‍👩‍👧b")
 
+    class At:
+        "A state that knows how many tokens were written."
+        nbytes = 0
+        def __init__(self, n):
+            self.length, self.logits = n, torch.zeros(1, len(codec))
+            self.logits[0, [*ids, codec.end][n]] = 99.0
+
     class Says:
         device, context, extends_prompt = torch.device("cpu"), 100, True
-        def prefill(self, prompts, written=None): return self.at(0)
+        can_refill, batch_invariant, max_steps, model = False, False, 1, None
+        decode_steps = draw_steps
+        def prefill(self, prompts, written=None): return At(0)
+        def decode(self, tokens, state): return At(state.length+1)
 
-        def at(self, k):
-            x = torch.zeros(1, len(codec))
-            x[0, [*ids, codec.end][k]] = 99.0
-            s = PlainState(x, self, k)
-            return s
-
-        def decode(self, tokens, state): return self.at(state.length+1)
-        def reorder_cache(self, rows): pass
     assert list(stream(Says(), codec, "x", GenerateSettings(temperature=0, seed=0)))==[*"a🍜é👩\u200d👩\u200d👧b"]
 
 def test_longer_than_the_context(write, capsys, monkeypatch):
     "The window slides, as often as needed, and that is said once."
     from textgen.generation import loop as generation
-    monkeypatch.setattr(generation, "_said", set())
+    monkeypatch.setattr(generation, "_warned", set())
     out = write(n=3, max_new_tokens=300, min_new_tokens=300)
     assert [len(s.tokens) for s in out]==[300]*3 and capsys.readouterr().err.count("longer than")==1
     assert [s.text for s in out]==[s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
@@ -298,3 +300,169 @@ def test_prompt_files_that_are_none(tmp_path):
     (tmp_path / "b.jsonl").write_text("{\n")
     with pytest.raises(GenerateError, match="no prompts"): read_prompts(tmp_path/"e.txt")
     with pytest.raises(GenerateError, match="line 1: not JSON"): read_prompts(tmp_path/"b.jsonl")
+
+
+# ---- ends, and rows that no token belongs to
+def _decoder(tok, size, **config):
+    "A tiny random GPT-2 with a vocabulary of `size`, behind the interface."
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
+
+    small = dict(n_embd=32, n_layer=2, n_head=4, n_positions=48, bos_token_id=0, eos_token_id=0)
+    with seeded(0): return wrap(GPT2LMHeadModel(GPT2Config(vocab_size=size, **(small|config))).eval())
+
+def _engines(decoder):
+    "Every engine that there is for a decoder here."
+    from textgen.generation.engine import faster
+    found = [decoder, faster(decoder, native=False), faster(decoder)]
+    return list({engine.engine: engine for engine in found}.values())
+
+HARD = dict(plain={}, banned=dict(banned=["e"]), penalty=dict(repetition_penalty=1.3), top_k=dict(top_k=450), greedy=dict(temperature=0), beams=dict(n=2, num_beams=3))
+
+@pytest.mark.parametrize("ask", HARD.values(), ids=HARD)
+def test_rows_without_a_token_are_never_drawn(tok, ask):
+    "A vocabulary that was rounded up: 512 rows for 400 tokens, and the rows without a token are the likeliest."
+    from textgen.text.codec import Codec
+
+    codec, decoder = Codec(tok), _decoder(tok, 512, tie_word_embeddings=False)
+    with torch.no_grad(): decoder.model.lm_head.weight[len(codec):] *= 3
+    for engine in _engines(decoder):
+        out = generate(engine, codec, "The sea", GenerateSettings(**{**dict(n=6, seed=1, temperature=1., max_new_tokens=20), **ask}))
+        assert max(i for s in out for i in s.tokens)<len(codec), engine.engine
+        assert max(o.id for o in next_tokens(engine, codec, "The sea", 600))<len(codec)
+
+def test_rows_without_a_token_and_a_schema(tok):
+    pytest.importorskip("llguidance")
+    from textgen.generation.rules import Guide
+    from textgen.text.codec import Codec
+
+    codec, decoder = Codec(tok), _decoder(tok, 512)
+    schema = "[a-z]{3,9}"
+    out = generate(decoder, codec, "The sea", GenerateSettings(n=5, seed=1, schema=schema), guide=Guide(codec, schema))
+    assert all(s.finish_reason=="end" and s.text.isalpha() for s in out)
+
+@pytest.mark.parametrize("ask", [dict(), dict(stop="zz"), dict(temperature=0), dict(n=2, num_beams=3)], ids=str)
+def test_every_end_ends_a_text(tok, ask):
+    "A second end token of the folder ends a text, in every engine; none comes before `min_new_tokens`."
+    from textgen.text.codec import Codec
+
+    codec = Codec(tok, ends=[70])
+    assert codec.ends==(codec.end, 70)
+    for engine in _engines(_decoder(tok, len(codec))):
+        base = dict(n=8, seed=3, temperature=1., max_new_tokens=40)
+        out = generate(engine, codec, "The sea", GenerateSettings(**{**base, **ask}))
+        for s in out:
+            ended = [i for i in s.tokens if i in codec.ends]
+            assert ended==s.tokens[-1:] if s.finish_reason=="end" else not ended
+        late = generate(engine, codec, "The sea", GenerateSettings(**{**base, **ask, "min_new_tokens": 30}))
+        assert not any(i in codec.ends for s in late for i in s.tokens[:29])
+
+def test_the_second_end_comes(tok):
+    "A model that writes its second end soon."
+    from textgen.text.codec import Codec
+
+    codec, decoder = Codec(tok, ends=[70]), _decoder(tok, 400, tie_word_embeddings=False)
+    with torch.no_grad(): decoder.model.lm_head.weight[70] = decoder.model.lm_head.weight.mean(0)*0
+    for engine in _engines(decoder):
+        out = generate(engine, codec, "The sea", GenerateSettings(n=200, seed=3, temperature=1.5, max_new_tokens=30, batch_size=20))
+        found = [s for s in out if s.tokens[-1]==70]
+        assert found and all(s.finish_reason=="end" and s.tokens.count(70)==1 for s in found)
+
+
+# ---- what a folder's generation settings decide
+def _with_config(decoder, **kw):
+    "A decoder whose model has these generation settings."
+    from transformers import GenerationConfig
+    decoder.model.generation_config = GenerationConfig(**kw)
+    return decoder
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_taste_of_a_folder_is_left_alone(tok, beams):
+    "Length penalty, bad words, a forced end and what breaks transformers' beam search change nothing."
+    from textgen.text.codec import Codec
+
+    codec, ask = Codec(tok), GenerateSettings(n=1, seed=1, num_beams=beams, max_new_tokens=12)
+    plain = generate(_decoder(tok, 400), codec, "The sea", ask)
+    bad = [[i] for i in plain[0].tokens]
+    taste = dict(length_penalty=-9., bad_words_ids=bad, forced_eos_token_id=codec.end, repetition_penalty=1.9,
+                 no_repeat_ngram_size=1, return_dict_in_generate=True, stop_strings=["e"], exponential_decay_length_penalty=(2, 5.))
+    out = generate(_with_config(_decoder(tok, 400), **taste), codec, "The sea", ask)
+    assert out[0].tokens==plain[0].tokens and "generation_config" not in out.receipt.content
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_tokens_that_a_folder_suppresses(tok, beams):
+    from textgen.text.codec import Codec
+
+    codec, ask = Codec(tok), GenerateSettings(n=1, seed=1, temperature=1., num_beams=beams, max_new_tokens=12)
+    plain = generate(_decoder(tok, 400), codec, "The sea", ask)[0].tokens
+    out = generate(_with_config(_decoder(tok, 400), suppress_tokens=plain[1:]), codec, "The sea", ask)
+    assert not {*out[0].tokens} & {*plain[1:]}
+    assert out.receipt["generation_config"]==dict(suppress_tokens=plain[1:])
+    begin = generate(_with_config(_decoder(tok, 400), begin_suppress_tokens=plain[:1]), codec, "The sea", ask)
+    assert begin[0].tokens[0]!=plain[0]
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_first_token_that_a_folder_forces(tok, beams):
+    from transformers import AutoModelForSeq2SeqLM, T5Config
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
+    from textgen.text.codec import Codec
+
+    size = dict(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    with seeded(0): decoder = wrap(AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=len(tok), **size)).eval())
+    _with_config(decoder, forced_bos_token_id=77, decoder_start_token_id=0)
+    out = generate(decoder, Codec(tok), "The sea", GenerateSettings(n=2, seed=1, num_beams=beams, max_new_tokens=5))
+    assert [s.tokens[0] for s in out]==[77]*2 and out.receipt["generation_config"]==dict(forced_bos_token_id=77)
+
+def _bart(tok):
+    "A tiny random BART of 32 positions."
+    from transformers import BartConfig, BartForConditionalGeneration
+    from textgen.models.build import seeded
+    from textgen.models.seq2seq import wrap
+
+    size = dict(d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
+    config = BartConfig(vocab_size=len(tok), max_position_embeddings=32, decoder_start_token_id=2, forced_eos_token_id=None, **size)
+    with seeded(0): return wrap(BartForConditionalGeneration(config).eval())
+
+def test_beams_beyond_the_context_are_refused(tok):
+    from textgen.text.codec import Codec
+
+    decoder, codec = _bart(tok), Codec(tok)
+    with pytest.raises(GenerateError, match="beyond the context of 32 tokens"):
+        generate(decoder, codec, "The sea", GenerateSettings(num_beams=3, max_new_tokens=33, min_new_tokens=33))
+    out = generate(decoder, codec, "The sea", GenerateSettings(num_beams=3, max_new_tokens=32, min_new_tokens=32))
+    assert len(out[0].tokens)==32
+
+def test_the_log_probability_of_a_beam_after_a_long_prompt(tok):
+    "A prompt that is cut: what the beams were given is what the tokens are scored with."
+    from textgen.text.codec import Codec
+
+    decoder, codec, prompt = _bart(tok), Codec(tok), "The sea and the house. "*20
+    best = generate(decoder, codec, prompt, GenerateSettings(num_beams=3, max_new_tokens=9))[0]
+    ids = torch.tensor([codec.input_ids(prompt)[-32:]])
+    with torch.inference_mode(): x = decoder.score(ids, torch.tensor([best.tokens]))[0].log_softmax(-1)
+    assert abs(x.gather(-1, torch.tensor(best.tokens)[:,None]).sum().item()-best.logprob)<1e-3
+
+
+# ---- rows
+def test_an_empty_text_is_tried_again_with_its_own_prompt(tok):
+    "Empty texts of several prompts in one batch: each attempt continues its own prompt."
+    from textgen.text.codec import Codec
+
+    codec, decoder = Codec(tok), _decoder(tok, 400, tie_word_embeddings=False)
+    with torch.no_grad(): decoder.model.lm_head.weight[codec.end] = 0
+    prompts = ["The sea", "A house", "I", "Once"]
+    ask = dict(n=12, seed=4, temperature=1.7, max_new_tokens=6)
+    together = generate(decoder, codec, prompts, GenerateSettings(batch_size=10, **ask))
+    assert any(s.attempt for s in together)
+    alone = generate(decoder, codec, prompts, GenerateSettings(batch_size=1, **ask))
+    assert [(s.tokens, s.attempt) for s in together]==[(s.tokens, s.attempt) for s in alone]
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_prompt_files_with_a_mark(tmp_path, encoding):
+    "As Windows saves them."
+    (tmp_path/"p.txt").write_bytes("The sea\r\nÄ house\r\n".encode(encoding))
+    (tmp_path/"p.jsonl").write_bytes('{"prompt": "Ä"}\r\n"b"\r\n'.encode(encoding))
+    assert read_prompts(tmp_path/"p.txt")==["The sea", "Ä house"]
+    assert read_prompts(tmp_path/"p.jsonl")==["Ä", "b"]

@@ -7,7 +7,7 @@ from textgen.settings import GenerateSettings, as_schema
 
 pytest.importorskip("llguidance")
 from textgen.generation.generate import generate
-from textgen.generation.schema import Guide, parse
+from textgen.generation.rules import Guide, parse
 from textgen.text.codec import Codec
 
 ANIMAL = dict(

@@ -188,7 +188,7 @@ def much(monkeypatch):
     from textgen.text.corpus import bundled, documents
     believed, big = [], tokenizer._big_bpe
     def seen(*args): believed.append(big(*args)); return believed[-1]
-    monkeypatch.setattr(tokenizer, "BIG", 50_000)
+    monkeypatch.setattr(tokenizer, "_BIG", 50_000)
     monkeypatch.setattr(tokenizer, "_big_bpe", seen)
     return [d.text for d in documents(bundled("poems"), column="text")], believed
 
@@ -203,7 +203,7 @@ def test_much_text_of_every_kind(much, given):
     texts, believed = much
     plays = given("tinyshakespeare.txt").read_text(encoding="utf-8")
     texts = [*texts, "", plays, "", "", *HARD, _mixed(100_000), *(d.text for d in documents(given("poems.jsonl"), column="text"))]
-    assert sum(map(len, texts))>tokenizer.BIG and fingerprint(train_tokenizer(texts=texts, vocab_size=4000))==_learned(texts, 4000) and believed[0] is not None
+    assert sum(map(len, texts))>tokenizer._BIG and fingerprint(train_tokenizer(texts=texts, vocab_size=4000))==_learned(texts, 4000) and believed[0] is not None
 
 def test_not_much_in_much_text(much):
     "Nothing is left to merge: gigatoken would go on."

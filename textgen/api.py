@@ -257,7 +257,7 @@ def _ask(self:TextGen, **kwargs):
     "The settings, and what keeps their schema."
     s = make_settings(GenerateSettings, GenerateError, **kwargs)
     if not s.schema: return s, None
-    from textgen.generation.schema import Guide
+    from textgen.generation.rules import Guide
     key, (known, guide) = (self.codec.fingerprint, s.schema), getattr(self, "_guide", (None, None))
     if known!=key: self._guide = key, (guide:=Guide(self.codec, s.schema))
     return s, guide

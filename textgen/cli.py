@@ -260,7 +260,7 @@ def _at_once(model, prompt, settings):
     if settings.num_beams>1 or settings.schema or not folder.is_dir(): return None
     fast = _model_of_weights(folder)
     if fast is None: return None
-    from textgen.generation.loop import generate
+    from textgen.generation.generate import generate
     from textgen.text.codec import Codec
     codec = Codec(folder)
     return generate(fast, codec, prompt, settings) if len(codec)<=len(fast.plan.embedding) else None

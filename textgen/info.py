@@ -12,7 +12,7 @@ from .core import ModelError, TextGenError, VerifyError, recover, sha256
 from .receipt import Receipt
 from .text.corpus import documents
 from .text.dataset import TokenDataset, is_cache
-from .text.tokenizer import _find, fingerprint
+from .text.tokenizer import find_tokenizer, fingerprint
 from .text.pretrained import load_tokenizer
 
 # %% ../nbs/78_info.ipynb #8b7fea6a
@@ -107,7 +107,7 @@ def _text_facts(path):
 
 def _folder_facts(folder):
     "What a folder says that holds no model: a tokenizer, or texts."
-    if not _find(folder): return _text_facts(folder)
+    if not find_tokenizer(folder): return _text_facts(folder)
     tokenizer = load_tokenizer(folder)
     name = fingerprint(tokenizer)[:12]
     return dict(tokenizer=name, tokens=len(tokenizer), end_of_text=tokenizer.eos_token)

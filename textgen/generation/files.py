@@ -5,28 +5,44 @@
 # %% auto #0
 __all__ = ['receipt_path', 'free_path', 'check_output', 'write_samples', 'share', 'Journal', 'generate_file', 'read_prompts']
 
-# %% ../../nbs/generation/49_files.ipynb #a801987e
-import glob,json,os,threading,time
+# %% ../../nbs/generation/49_files.ipynb #4e4ffdec
+import glob
+import json
+import os
+import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
+import numpy as np
 from fastcore.basics import patch
-from ..core import GenerateError, Progress, atomic_path, check_place, first_line, sha256
+from ..core import CorpusError, GenerateError, Progress, atomic_path, check_place, first_line, sha256
+from ..models.decoder import Decoder
 from ..receipt import settle, waiting
-from .generate import generate
-from .loop import Job, writer, _checked
-from .samples import RULE, Samples
+from ..settings import GenerateSettings
+from ..text.source import read_chunks
+from .generate import as_samples, generate
+from .loop import Writer, as_prompts
+from .rules import Guide
+from .samples import RULE, Row, Samples
 
 # %% ../../nbs/generation/49_files.ipynb #7c38fec7
 def _rule_for(texts):
     "A line that stands in none of the texts."
     rule = RULE
-    while any(rule in t for t in texts): rule += "="
+    while any(rule in text for text in texts): rule += "="
     return rule
 
-def _as_jsonl(samples):
-    return "".join(json.dumps(dict(index=s.index, prompt=s.prompt, text=s.text, finish_reason=s.finish_reason), ensure_ascii=False)+"\n" for s in samples)
+def _as_line(sample):
+    "A sample as a line of JSON."
+    row = dict(index=sample.index, prompt=sample.prompt, text=sample.text, finish_reason=sample.finish_reason)
+    return json.dumps(row, ensure_ascii=False)+"\n"
 
-def _as_text(samples, rule): return f"\n{rule}\n".join(map(str, samples))+"\n"
+def _layout(samples, path):
+    "What is to be written, and what the receipt says of it."
+    if path.suffix==".jsonl": return "".join(map(_as_line, samples)), dict(layout="jsonl", delimiter=None)
+    texts = [str(sample) for sample in samples]
+    rule = _rule_for(texts)
+    return f"\n{rule}\n".join(texts)+"\n", dict(layout="text", delimiter=rule)
 
 # %% ../../nbs/generation/49_files.ipynb #350a66c5
 def receipt_path(path)->Path:
@@ -35,20 +51,42 @@ def receipt_path(path)->Path:
 
 def free_path(path)->Path:
     "`path`, or `path` with a number where that is taken."
-    p, k = Path(path), 2
-    while p.exists(): p, k = Path(path).with_stem(f"{Path(path).stem}-{k}"), k+1
-    return p
+    wanted = free = Path(path)
+    number = 2
+    while free.exists():
+        free = wanted.with_stem(f"{wanted.stem}-{number}")
+        number += 1
+    return free
 
-_naming = threading.Lock() # so that two threads do not take the same free name
+# %% ../../nbs/generation/49_files.ipynb #876ea3b4
+def _is_foreign(path):
+    "Whether a file holds something that we did not write."
+    return path.is_file() and path.stat().st_size>0 and not receipt_path(path).exists()
 
 def check_output(path)->Path:
     "Where texts are to go; an error, before any work is done, where they cannot."
     path = check_place(path, GenerateError)
-    for p in (path, receipt_path(path)):
-        if p.is_dir(): raise GenerateError(f"cannot write {p}: it is a folder; name a file in it")
-    if path.is_file() and path.stat().st_size and not receipt_path(path).exists():
-        raise GenerateError(f"{path} is there already and was not written by textgen (it has no receipt); choose another name, or remove it first")
+    for place in (path, receipt_path(path)):
+        if place.is_dir(): raise GenerateError(f"cannot write {place}: it is a folder; name a file in it")
+    if not _is_foreign(path): return path
+    raise GenerateError(f"{path} is there already and was not written by textgen (it has no receipt); "
+                        "choose another name, or remove it first")
+
+# %% ../../nbs/generation/49_files.ipynb #a6c86057
+def _write_samples(samples, path):
+    "Write texts and their receipt."
+    body, layout = _layout(samples, path)
+    receipt, place = samples.receipt, receipt_path(path)
+    receipt.content["file"] = dict(name=path.name, **layout, sha256=sha256(body))
+    settle(place)
+    with atomic_path(path, GenerateError) as tmp:
+        tmp.write_bytes(body.encode())
+        receipt.save(waiting(place), GenerateError)
+    settle(place)
     return path
+
+# %% ../../nbs/generation/49_files.ipynb #95e9018a
+_naming = threading.Lock() # so that two threads do not take the same free name
 
 def write_samples(
     samples:Samples,
@@ -56,132 +94,241 @@ def write_samples(
 )->Path:
     "Write texts and their receipt, both whole or not at all."
     with _naming:
-        return _write_samples(samples, check_output(path) if path else free_path(f"textgen-{samples.seed}.txt"))
+        place = check_output(path) if path else free_path(f"textgen-{samples.seed}.txt")
+        return _write_samples(samples, place)
 
-def _write_samples(samples, path):
-    jsonl, rule = path.suffix==".jsonl", _rule_for([str(s) for s in samples])
-    body, bill = _as_jsonl(samples) if jsonl else _as_text(samples, rule), samples.receipt
-    bill.content["file"] = dict(name=path.name, layout="jsonl" if jsonl else "text", delimiter=None if jsonl else rule, sha256=sha256(body))
-    settle(receipt_path(path))
-    with atomic_path(path, GenerateError) as tmp:
-        tmp.write_bytes(body.encode())
-        bill.save(waiting(receipt_path(path)), GenerateError)
-    settle(receipt_path(path))
-    return path
-
-# %% ../../nbs/generation/49_files.ipynb #786736de
+# %% ../../nbs/generation/49_files.ipynb #8fa6e01c
 def share()->tuple: # number of this process, number of processes
     "Which part of the work is this process's, as torchrun says it."
     world = int(os.environ.get("WORLD_SIZE", 1))
-    return (int(os.environ.get("RANK", 0)), world) if world>1 else (0, 1)
+    if world<=1: return 0, 1
+    return int(os.environ.get("RANK", 0)), world
 
+def _read_lines(path):
+    "The lines of a journal, as dictionaries; one that was cut or damaged is left out."
+    try: text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError: return # its file is made
+    for line in text.split("\n")[:-1]:
+        try: row = json.loads(line)
+        except ValueError: continue
+        if isinstance(row, dict): yield row
+
+# %% ../../nbs/generation/49_files.ipynb #786736de
 class Journal:
     "The finished texts of a file that is being made."
-    def __init__(self, path, asked:str, seed, rank=0): # asked: what identifies the work
-        self.path, self.rank, self.file, self.mine = Path(path), rank, None, {}
+    def __init__(self,
+        path, # of the file
+        asked:str, # what identifies the work
+        seed:int, # taken where no journal holds one
+        rank:int=0, # number of this process
+    ):
+        self.path = Path(path)
+        self.rank = rank
+        self.file = None # opened for the first text
+        self.mine = {} # number of a text -> its row, of those known to this process
         self.stem = f".{self.path.name}.part-{sha256(asked)[:16]}-"
-        self.seed = next((r["seed"] for r in self.rows() if "seed" in r), seed)
-    def parts(self): return sorted(self.path.parent.glob(f"{glob.escape(self.stem)}*"))
-    def rows(self):
-        "What is noted, by any process; a line that was cut is left out."
-        for part in self.parts():
-            try: lines = part.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-            except FileNotFoundError: continue  # its file is made
-            for line in lines:
-                try: yield json.loads(line)
-                except ValueError: pass
-    def done(self): return {r["index"]: r for r in self.rows() if "index" in r}|self.mine
+        seeds = (row["seed"] for row in self.rows() if "seed" in row)
+        self.seed = next(seeds, seed)
+
+# %% ../../nbs/generation/49_files.ipynb #ebf071f0
+@patch
+def parts(self:Journal)->list:
+    "The journals of all processes."
+    return sorted(self.path.parent.glob(f"{glob.escape(self.stem)}*"))
+
+@patch
+def rows(self:Journal):
+    "What is noted, by any process."
+    for part in self.parts(): yield from _read_lines(part)
+
+@patch
+def done(self:Journal)->dict: # number of a text -> its row
+    "The texts that are finished."
+    noted = {row["index"]: row for row in self.rows() if "index" in row}
+    return noted|self.mine
+
+# %% ../../nbs/generation/49_files.ipynb #b91b1ab7
+@patch
+def _open(self:Journal):
+    "Begin the part of this process."
+    self.path.parent.mkdir(parents=True, exist_ok=True)
+    part = self.path.parent/f"{self.stem}{self.rank}"
+    self.file = part.open("a", encoding="utf-8")
+    self.file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")
 
 # %% ../../nbs/generation/49_files.ipynb #42309a0f
 @patch
 def note(self:Journal, **row):
-    "Write one line; a disk that is full does not end the work of a process that has all texts itself."
+    "Write one line."
     if "index" in row: self.mine[row["index"]] = row
     try:
-        if not self.file:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = (self.path.parent/f"{self.stem}{self.rank}").open("a", encoding="utf-8")
-            self.file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")  # after a line that may have been cut
-        self.file.write(json.dumps(row)+"\n"); self.file.flush()
+        if not self.file: self._open()
+        self.file.write(json.dumps(row)+"\n")
+        self.file.flush()
     except OSError as e:
-        if share()[1]>1: raise GenerateError(f"cannot write {self.path} ({e.strerror}); free some space, and start again: what was written is kept") from e
+        if share()[1]==1: return
+        raise GenerateError(f"cannot write {self.path} ({e.strerror}); "
+                            "free some space, and start again: what was written is kept") from e
+
+# %% ../../nbs/generation/49_files.ipynb #13a8aae0
+_OLD = 3600 # seconds
 
 @patch
-def close(self:Journal, remove):
-    "The end; with what is left of other attempts at this file, of an hour ago or more."
+def _leftovers(self:Journal):
+    "Journals of other attempts at this file which nobody has touched for an hour."
+    name = glob.escape(self.path.name)
+    others = self.path.parent.glob(f".{name}.part-*")
+    before = time.time()-_OLD
+    return [p for p in others if p.exists() and p.stat().st_mtime<before]
+
+# %% ../../nbs/generation/49_files.ipynb #d2b4fd70
+@patch
+def close(self:Journal, remove:bool):
+    "The end; with `remove`, of the journals, too."
     if self.file:
         try: self.file.close()
-        except OSError: pass
-    old = [p for p in self.path.parent.glob(f".{glob.escape(self.path.name)}.part-*") if p.exists() and time.time()-p.stat().st_mtime>3600]
-    for p in ([*self.parts(), *old] if remove else ()): p.unlink(missing_ok=True)
+        except OSError: pass # a full disk: the texts are in memory
+    if not remove: return
+    for part in [*self.parts(), *self._leftovers()]: part.unlink(missing_ok=True)
 
+# %% ../../nbs/generation/49_files.ipynb #2ca49bdd
 @patch
-def wait(self:Journal, indices):
+def wait(self:Journal,
+    indices:set, # numbers of texts
+)->dict: # number of a text -> its row
     "All texts, those of other processes too."
-    while not indices<=(done:=self.done()).keys(): time.sleep(.2)
+    while not indices<=(done := self.done()).keys(): time.sleep(.2)
     return done
 
 # %% ../../nbs/generation/49_files.ipynb #21935f15
-def _asked(prompts, s, origin, seed):
-    "What identifies the work: whatever decides its texts."
-    settings = {k:v for k,v in asdict(s).items() if k not in ("batch_size", "seed")}
-    return json.dumps([prompts, settings, seed, origin() if origin else None], sort_keys=True)
+def _asked(prompts, settings, origin, seeded):
+    "What identifies the work, as text."
+    deciding = asdict(settings)
+    del deciding["batch_size"]
+    seed = deciding.pop("seed")
+    hashes = origin() if origin else None
+    return json.dumps([prompts, deciding, seed if seeded else None, hashes], sort_keys=True)
 
-def _note_samples(w, journal, which, bar):
-    "Write texts, noting each."
-    start = time.monotonic()
-    for done in w.run(which):
-        for j in done: journal.note(index=j.prompt*w.s.n+j.index, ids=j.ids, logp=j.logp, reason=j.reason, attempt=j.attempt)
-        if done: bar.update(len(done), f"{(bar.n+len(done))/(time.monotonic()-start):,.1f} texts/s")
+def _journal_of(path, asked, settings):
+    "The journal of this process for a file."
+    rank, _ = share()
+    name = path or f"textgen-{settings.seed}.txt"
+    return Journal(name, asked, settings.seed, rank)
 
-def _sample_of(w, prompts, index, row):
+# %% ../../nbs/generation/49_files.ipynb #916deef2
+def _note_row(journal, row, n):
+    "Note a finished text of a call with `n` texts for each prompt."
+    index = row.prompt*n+row.index
+    journal.note(index=index, ids=row.ids, logp=row.logprob, reason=row.finish_reason, attempt=row.attempt)
+
+def _noted_sample(writer, index, noted):
     "A noted text as a sample."
-    return w.sample(Job(index//w.s.n, index%w.s.n, None, 0., row["attempt"], row["ids"], row["logp"], row["reason"]), prompts)
+    prompt, number = divmod(index, writer.settings.n)
+    before = writer.before(prompt)
+    row = Row(prompt, number, np.empty(0), 0., noted["attempt"], before, noted["ids"], noted["logp"], noted["reason"])
+    return writer.sample(row)
 
-# %% ../../nbs/generation/49_files.ipynb #3a58c13c
-def generate_file(
-    model, codec, path, prompt, settings, origin=None, guide=None, # as for `generate`; path as for `write_samples`
-    seeded:bool=True, # whether the seed was given; else a file that was begun keeps the one it began with
-)->Path:
-    "Write texts to a file, so that it can be stopped and gone on with."
-    (rank, world), prompts = share(), _checked(prompt)
-    if world>1 and not (seeded and path): raise GenerateError("several processes write one file: give it a name and a seed, the same in all of them")
-    if settings.num_beams>1: return write_samples(generate(model, codec, prompt, settings, origin), path)
-    if path: path = check_output(path)
-    s = replace(settings, batch_invariant=True)
-    journal = Journal(path or f"textgen-{s.seed}.txt", _asked(prompts, s, origin, s.seed if seeded else None), s.seed, rank)
-    w, every = writer(model, codec, prompts, s:=replace(s, seed=journal.seed), guide), {i for i in range(len(prompts)*s.n)}
-    journal.mine |= journal.done()  # held: another thread may make the same file, and then remove its journal
-    mine = sorted(i for i in every-journal.mine.keys() if i%world==rank)
-    with Progress(len(mine), "generating", "texts") as bar: _note_samples(w, journal, [divmod(i, s.n) for i in mine], bar)
-    if rank: return _wait_gone(journal, path)
-    rows = journal.wait(every)
-    samples = [_sample_of(w, prompts, i, rows[i]) for i in sorted(every)]
-    one = isinstance(prompt, str)
-    path = write_samples(Samples(samples, s, prompt if one else prompts, w.prompts[0] if one else w.prompts, origin), path)
-    journal.close(remove=True)
-    return path
+# %% ../../nbs/generation/49_files.ipynb #26c3c27c
+def _write_missing(writer, journal, missing):
+    "Write the texts of these numbers and note each; a line shows how fast."
+    n, start, written = writer.settings.n, time.monotonic(), 0
+    with Progress(len(missing), "generating", "texts") as bar:
+        for rows in writer.write(divmod(i, n) for i in missing):
+            for row in rows.finished: _note_row(journal, row, n)
+            if not rows.finished: continue
+            written += len(rows.finished)
+            rate = written/(time.monotonic()-start)
+            bar.update(len(rows.finished), f"{rate:,.1f} texts/s")
 
-def _wait_gone(journal, path):
+def _wait_gone(journal):
     "Wait until the first process has made the file."
     journal.close(remove=False)
     while journal.parts(): time.sleep(.2)
-    return Path(path)
+    return journal.path
+
+# %% ../../nbs/generation/49_files.ipynb #efae691c
+def _write_share(writer, journal):
+    "Write this process's share of the texts that no journal has."
+    rank, world = share()
+    journal.mine |= journal.done()
+    every = range(len(writer.prompts)*writer.settings.n)
+    mine = [i for i in every if i%world==rank]
+    _write_missing(writer, journal, [i for i in mine if i not in journal.mine])
+
+# %% ../../nbs/generation/49_files.ipynb #977b4945
+def _all_samples(writer, journal):
+    "All texts, those of other processes too."
+    every = range(len(writer.prompts)*writer.settings.n)
+    noted = journal.wait(set(every))
+    return [_noted_sample(writer, i, noted[i]) for i in every]
+
+def _check_shared(seeded, path, world):
+    "Refuse shared work without what makes it one piece of work."
+    if world==1 or seeded and path: return
+    raise GenerateError("several processes write one file: give it a name and a seed, the same in all of them")
+
+def _begin(path, prompts, settings, origin, seeded):
+    "The journal of a file that is made, or made on; an error where the file cannot be written."
+    asked = _asked(prompts, settings, origin, seeded)
+    return _journal_of(path and check_output(path), asked, settings)
+
+# %% ../../nbs/generation/49_files.ipynb #71c5d1cc
+def _file_of(writer, journal, prompt, path, origin):
+    "The finished file: the first process makes it, and the others wait for it."
+    if journal.rank: return _wait_gone(journal)
+    samples = as_samples(writer, prompt, _all_samples(writer, journal), origin)
+    path = write_samples(samples, journal.path if path else None)
+    journal.close(remove=True)
+    return path
+
+# %% ../../nbs/generation/49_files.ipynb #e8f7c894
+def _beam_file(decoder, codec, prompt, settings, origin, path):
+    "The file of a beam search."
+    samples = generate(decoder, codec, prompt, settings, origin)
+    return write_samples(samples, path)
+
+# %% ../../nbs/generation/49_files.ipynb #3a58c13c
+def generate_file(
+    decoder:Decoder, # what computes
+    codec, # its `Codec`
+    path, # .jsonl for JSON lines; None: textgen-<seed>.txt, with a number where that is taken
+    prompt, # what to continue; a list: `settings.n` texts for each
+    settings:GenerateSettings, # how
+    origin=None, # a function that gives the hashes for the receipt
+    guide:Guide|None=None, # what keeps the schema of the settings
+    seeded:bool=True, # whether the seed was given; else a file that was begun keeps the one it began with
+)->Path:
+    "Write texts to a file, so that it can be stopped and continued."
+    _check_shared(seeded, path, share()[1])
+    if settings.num_beams>1: return _beam_file(decoder, codec, prompt, settings, origin, path)
+    s = replace(settings, batch_invariant=True)
+    journal = _begin(path, as_prompts(prompt), s, origin, seeded)
+    writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
+    _write_share(writer, journal)
+    return _file_of(writer, journal, prompt, path, origin)
+
+# %% ../../nbs/generation/49_files.ipynb #00d9edfe
+def _prompt_of(line, path, number):
+    "The prompt in a line of JSON."
+    try: row = json.loads(line)
+    except ValueError as e: raise GenerateError(f"{path}, line {number}: not JSON ({first_line(e)})") from e
+    prompt = row.get("prompt") if isinstance(row, dict) else row
+    if isinstance(prompt, str): return prompt
+    raise GenerateError(f'{path}, line {number}: no prompt; write a string, or {{"prompt": "…"}}')
+
+def _prompt_lines(path):
+    "The lines of a file that have something in them."
+    try: text = b"".join(read_chunks(path)).decode()
+    except (CorpusError, OSError) as e:
+        raise GenerateError(f"{path}: not a file of prompts that can be read ({first_line(e)})") from e
+    lines = [line for line in text.split("\n") if line.strip()]
+    if lines: return lines
+    raise GenerateError(f"{path}: no prompts in this file; write one a line")
 
 # %% ../../nbs/generation/49_files.ipynb #b743a02f
 def read_prompts(path)->list: # of str
     "The prompts in a file: one a line; of .jsonl the strings, or their field `prompt`."
     path = Path(path).expanduser()
-    try: lines = [o for o in path.read_text(encoding="utf-8").split("\n") if o.strip()]
-    except (OSError, UnicodeDecodeError) as e: raise GenerateError(f"{path}: not a file of prompts that can be read ({first_line(e)})") from e
-    if not lines: raise GenerateError(f"{path}: no prompts in this file; write one a line")
-    if path.suffix!=".jsonl": return [o.rstrip("\r") for o in lines]
-    return [_prompt_of(o, path, k) for k,o in enumerate(lines, 1)]
-
-def _prompt_of(line, path, k):
-    "The prompt in a line of JSON."
-    try: row = json.loads(line)
-    except ValueError as e: raise GenerateError(f"{path}, line {k}: not JSON ({first_line(e)})") from e
-    p = row.get("prompt") if isinstance(row, dict) else row
-    if not isinstance(p, str): raise GenerateError(f'{path}, line {k}: no prompt; write a string, or {{"prompt": "…"}}')
-    return p
+    lines = _prompt_lines(path)
+    if path.suffix!=".jsonl": return lines
+    return [_prompt_of(line, path, number) for number,line in enumerate(lines, 1)]

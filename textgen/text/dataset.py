@@ -20,7 +20,7 @@ from .corpus import SEP, pieces, text_pieces
 from .source import find_files
 from .table import records, row_texts
 from .codec import Codec
-from .tokenizer import _cuts, tokenizer_from_json, tokenizer_to_json
+from .tokenizer import cut_text, tokenizer_from_json, tokenizer_to_json
 
 # %% ../../nbs/text/19_dataset.ipynb #9e02ec57
 class TokenDataset:
@@ -103,7 +103,7 @@ class _Losses:
 def _parts(docs, size=2**16):
     "(number of the document, text) for the parts of documents, each about `size` long."
     for k,d in enumerate(docs):
-        first, *rest = _cuts(d.decode(), size)
+        first, *rest = cut_text(d.decode(), size)
         yield k, first
         for p in rest: yield k, p[1:]  # a blank at the front belongs to the cut
 
