@@ -7,8 +7,10 @@ __all__ = ['TRANSPOSED', 'KNOWN_SETTINGS', 'distance', 'check_quantize', 'faster
            'WeightsDecoder', 'NeedsModel', 'from_files', 'load_decoder']
 
 # %% ../../nbs/generation/44_engine.ipynb #bf4f7e60
+import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -241,12 +243,19 @@ def unknown_settings(
 def _embedding(model, kind):
     return model.transformer.wte if kind=="gpt2" else model.model.embed_tokens
 
+def _generation_config(folder):
+    "What a folder says of generation, as attributes."
+    path = folder/"generation_config.json"
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return SimpleNamespace(**said)
+
 def _modules(folder, config):
     "The weights of a folder as modules."
     tensors = {name: t.float() for name,t in load_file(folder/"model.safetensors").items()}
     model = Weights(tensors, TRANSPOSED.get(config.model_type, ()))
     if "lm_head" not in vars(model): model.lm_head = _embedding(model, config.model_type)
     model.config = config
+    model.generation_config = _generation_config(folder)
     model.device = torch.device("cpu")
     return model
 
