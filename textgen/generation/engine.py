@@ -253,10 +253,8 @@ def _modules(folder, config):
     "The weights of a folder as modules."
     tensors = {name: t.float() for name,t in load_file(folder/"model.safetensors").items()}
     model = Weights(tensors, TRANSPOSED.get(config.model_type, ()))
-    if "lm_head" not in vars(model): model.lm_head = _embedding(model, config.model_type)
-    model.config = config
-    model.generation_config = _generation_config(folder)
-    model.device = torch.device("cpu")
+    if "lm_head" not in vars(model): vars(model)["lm_head"] = _embedding(model, config.model_type)
+    vars(model).update(config=config, generation_config=_generation_config(folder), device=torch.device("cpu"))
     return model
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a27
