@@ -7,6 +7,7 @@ __all__ = ['TRANSPOSED', 'KNOWN_SETTINGS', 'distance', 'check_quantize', 'faster
            'WeightsDecoder', 'NeedsModel', 'from_files', 'load_decoder']
 
 # %% ../../nbs/generation/44_engine.ipynb #bf4f7e60
+import json
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,13 +243,19 @@ def unknown_settings(
 def _embedding(model, kind):
     return model.transformer.wte if kind=="gpt2" else model.model.embed_tokens
 
+def _generation_config(folder):
+    "What a folder says of generation, as attributes."
+    path = folder/"generation_config.json"
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return SimpleNamespace(**said)
+
 def _modules(folder, config):
     "The weights of a folder as modules."
     tensors = {name: t.float() for name,t in load_file(folder/"model.safetensors").items()}
     model = Weights(tensors, TRANSPOSED.get(config.model_type, ()))
-    if "lm_head" not in vars(model): model.lm_head = _embedding(model, config.model_type)
-    model.config = config
-    model.device = torch.device("cpu")
+    if "lm_head" not in vars(model): vars(model)["lm_head"] = _embedding(model, config.model_type)
+    more = dict(config=config, generation_config=_generation_config(folder), device=torch.device("cpu"))
+    vars(model).update(more)
     return model
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a27
@@ -295,7 +302,7 @@ def _read_decoder(folder, lib):
 
 def from_files(
     folder, # of a causal model
-)->FastDecoder: # in C; `NeedsModel` where the whole model has to be loaded
+)->NativeDecoder: # `NeedsModel` where the whole model has to be loaded
     "A decoder of which only the file of weights is read."
     folder, lib = recover(folder), library()
     if why := _why_whole(folder, lib): raise NeedsModel(f"{folder}: {why}")

@@ -8,7 +8,7 @@ __all__ = ['DecoderState', 'DecoderFacts', 'EngineFacts', 'Draw', 'Decoder', 'dr
 # %% ../../nbs/models/35_decoder.ipynb #35dec002
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 import torch
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec005
@@ -37,6 +37,8 @@ class DecoderFacts(Protocol):
     def limit(self)->int|None: ... # longest window that can be trained; None: there is no limit
     @property
     def device(self)->torch.device: ... # where the weights are
+    @property
+    def model(self)->Any: ... # of transformers: for what its folder says besides, and for beam search
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec026
 class EngineFacts(Protocol):
