@@ -95,7 +95,7 @@ class _Counted:
         "Tokens in an example, over a sample that is always the same."
         return _mean_length([self.draw(0, 0, k) for k in range(64)])
 
-# %% ../../nbs/tasks/23_example.ipynb #3986eae1
+# %% ../../nbs/tasks/23_example.ipynb #14baa7d4
 class OpenTask(_Counted):
     "A task with its text encoded: `draw` gives examples."
     def __init__(self,
