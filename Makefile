@@ -25,7 +25,9 @@ help: ## this list
 demo: .venv/.run ## train a small model on the bundled poems and print new ones (two minutes)
 	@$(BIN)/textgen demo
 
-test: lint check notebooks pytest wheel ## everything that CI checks, cheapest first
+test: .venv/.dev ## everything that CI checks; what runs on one core goes two at a time
+	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) lint check wheel
+	@$(MAKE) notebooks pytest
 test-all: test tutorials sanitize ## test, all tutorials and explanations, and the slow tests
 	$(RUN) -m pytest -m slow
 
@@ -57,7 +59,7 @@ lowest: ## test with the lowest versions that settings.ini admits, in .venv-lowe
 	$(PYTHON) tools/lowest.py test
 
 export: .venv/.dev ## notebooks → package, and clean the notebooks
-	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(RUN) tools/stubs.py
 readme: .venv/.dev ## the table of rooms, the sidebar, README.md
 	$(RUN) tools/rooms.py
 	$(RUN) tools/readme.py

@@ -76,7 +76,7 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
     long_description_content_type="text/markdown",
     packages=find_packages(include=["textgen", "textgen.*"]),
-    package_data={"textgen": ["bundled/*", "bundled/*/*"]},
+    package_data={"textgen": ["py.typed", "*.pyi", "bundled/*", "bundled/*/*"]},
     ext_modules=[
         Extension(f"textgen._native.{isa}", [f"csrc/{p.name}" for p in variants.SOURCES], optional=True)
         for isa in variants.variants()

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from textgen import TokenDataset
 from textgen.tasks.window import Windows
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 RESULTS = Path(__file__).parent/"results"
 OPEN = """

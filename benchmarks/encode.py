@@ -53,7 +53,7 @@ def hash_of(name):
 # ---- the contenders: each returns a function that does the whole job
 def textgen(text, gpt2, out, by="file", compress="zstd"):
     from textgen import TokenDataset
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     codec = Codec(gpt2)
     assert codec.engine.name
     return lambda: len(TokenDataset.from_files(text, codec, by=by, save=out, compress=compress).tokens)

@@ -332,11 +332,11 @@ def bits(args):
         ids = ids[: len(ids) // 128 * 128].view(-1, 128)
         m, nats = faster(tg.wrapped, rows=len(ids), quantize=q), 0.0
         with torch.inference_mode():
-            s = m.start(ids[:, :1])
+            s = m.prefill(ids[:, :1])
             for k in range(1, 128):
                 nats -= s.logits.log_softmax(-1).gather(1, ids[:, k : k + 1]).double().sum().item()
                 if k < 127:
-                    s = m.step(ids[:, k], s)
+                    s = m.decode(ids[:, k], s)
         rows.append(
             (name, type(m).__name__, nats / math.log(2) / sum(len(tg.codec.decode(r)) for r in ids[:, 1:].tolist()))
         )
@@ -389,10 +389,10 @@ def answers(args):
         ids = ids[: len(ids) // 128 * 128].view(-1, 128)
         m, nats = faster(tg.wrapped, rows=len(ids), quantize=q), 0.0
         with torch.inference_mode():
-            s = m.start(ids[:, :64])
+            s = m.prefill(ids[:, :64])
             for k in range(64, 128):
                 nats -= s.logits.log_softmax(-1).gather(1, ids[:, k : k + 1]).double().sum().item()
-                s = m.step(ids[:, k], s)
+                s = m.decode(ids[:, k], s)
         out.append(
             (f"t5-mini, {name}", "", nats / math.log(2) / sum(len(tg.codec.decode(r)) for r in ids[:, 64:].tolist()))
         )

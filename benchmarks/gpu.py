@@ -109,7 +109,7 @@ def textgen(size):
     import pytorch_lightning as pl
     from textgen import TextGen, TokenDataset
     from textgen.training.callback import NoView
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     from train import tokenizer
     clock, tok = Clock(size["steps"]), tokenizer(50257)
     class Tick(pl.Callback):

@@ -42,7 +42,7 @@ def run(shape, repeat):
     from textgen import TextGen, TokenDataset
     from textgen.training import trainer
     from textgen.training.callback import NoView, pl
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     rows, window, vocab, steps = SHAPES[shape]
     tok, times, saves, plain, flushed, only, extra = tokenizer(vocab), [], [], [], [], [], []
     data = TokenDataset(

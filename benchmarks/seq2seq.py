@@ -115,7 +115,7 @@ def race(tok, steps, repeat):
 def batches(tok, names, repeat):
     "(seconds of a batch, share of padding), over superbatches."
     from textgen.tasks.batch import Reading, make_source
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     source, times = make_source("seq2seq", names, Codec(tok), Reading(batch_size=ROWS, seed=0, window=512)), []
     padding, n = source.padding(), source.many
     for s in range(1, repeat+1):

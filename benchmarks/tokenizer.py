@@ -46,7 +46,7 @@ def train_tokenizers(docs):
 
 def _own(docs):
     from textgen import train_tokenizer
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     codec = Codec(train_tokenizer(texts=docs[::50], vocab_size=1000))
     return codec, codec.engine.name
 

@@ -73,7 +73,7 @@ def textgen(shape, kw, steps=None, callbacks=()):
     import pytorch_lightning as pl
     from textgen import TextGen, TokenDataset
     from textgen.training.callback import NoView
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     rows, window, steps = (*SHAPES[shape][:2], steps or SHAPES[shape][2])
     tok, times = tokenizer(VOCAB[shape]), []
     data = TokenDataset(
@@ -118,13 +118,14 @@ class Bare:
             make_optimizer(self.model, Plan(1e-4, 1, optimizer="adamw")),
             Source(rows, window + 1, VOCAB[shape]),
         )
+        self.loss = self.wrapped.loss
 
     def step(self):
         import torch
         from torch.nn.utils import clip_grad_norm_
         ids = torch.from_numpy(self.source.batch())
         with torch.autocast("cpu", torch.bfloat16, enabled=self.low):
-            loss = self.wrapped.loss(dict(input_ids=ids[:, :-1], labels=ids[:, 1:]))
+            loss = self.loss(dict(input_ids=ids[:, :-1], labels=ids[:, 1:]))
         loss.backward()
         clip_grad_norm_(self.model.parameters(), 1.)
         self.opt.step()
@@ -133,6 +134,7 @@ class Bare:
 
 def turns(shape, steps=200):
     "Seconds of steps of `TextGen.train` and of a bare loop, in turns."
+    from textgen.training.losses import loss_of
     from textgen.training.module import fast_cpu, pl
     bare, times = Bare(shape), []
     class Turn(pl.Callback):
@@ -143,7 +145,9 @@ def turns(shape, steps=200):
             times.append((end - self.start, time.perf_counter() - end))
             self.start = time.perf_counter()
 
-    with fast_cpu(bare.model, bare.window, bare.low): textgen(shape, dict(optimizer="adamw"), steps, [Turn()])
+    with fast_cpu(bare.model, bare.window, bare.low) as tie:
+        bare.loss = loss_of(bare.wrapped, tie)
+        textgen(shape, dict(optimizer="adamw"), steps, [Turn()])
     return times[20:]
 
 # ---- theirs

@@ -4,7 +4,7 @@ import pickle
 import shutil
 import pytest
 from textgen import ModelError, TextGen, TextGenError
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 CONFIG = dict(
     activation_function="gelu_new",

@@ -4,10 +4,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
-from textgen.generation.loop import Writer, generate
+from textgen.generation.generate import generate
+from textgen.generation.loop import Writer
 from textgen.models.model import seeded, wrap
 from textgen.settings import GenerateSettings
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 V = 400
 kv = dict(
@@ -130,7 +131,7 @@ def _theirs(m, ids, n, end):
         decoder_start_token_id=getattr(m, "first", None),
     )
     out = m.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)[0].tolist()
-    return out[ids.shape[1] if m.continues else 1:]
+    return out[ids.shape[1] if m.extends_prompt else 1:]
 
 
 @pytest.mark.parametrize("name", ARCH)
@@ -151,7 +152,7 @@ def test_greedy_is_transformers_own(model, codec, name):
 def test_rows_are_given_on(model, codec, name):
     "12 texts in 3 rows are the texts that each is alone; only models that count positions themselves cannot."
     m = model(name)
-    assert m.refills==(name not in TOGETHER)
+    assert m.can_refill==(name not in TOGETHER)
     ask = dict(seed=2, temperature=1., max_new_tokens=25)
     together = [
         s.tokens

@@ -10,9 +10,10 @@ import time
 import pytest
 from textgen import Receipt, TextGen, TextGenError, TokenDataset
 from textgen.core import recover
-from textgen.generation.loop import receipt_path, write_samples
+from textgen.generation.files import receipt_path, write_samples
 from textgen.models.model import model_hash
-from textgen.text.tokenizer import Codec, save_tokenizer
+from textgen.text.codec import Codec
+from textgen.text.tokenizer import save_tokenizer
 
 # ---- what is saved: how to make it, in another process; and how to tell which state is there
 def _model(source, path):

@@ -13,7 +13,7 @@ from textgen.tasks.window import Windows
 from textgen.text.corpus import bundled
 from textgen.tasks.mixture import open_tasks
 from textgen.tasks.preprocess import concat_and_chunk, fields, prefix_lm, span_corruption
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 kinds = pytest.mark.parametrize("kind", SOURCES)
 

@@ -9,7 +9,7 @@ from textgen.tasks.reading import BY, Reading
 from textgen.tasks.window import Windows
 from textgen.training.callback import NoView
 from textgen.tasks.preprocess import concat_and_chunk, lm, prefix_lm, split_tokens
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 FIRST = "Lo"
 WORDS = "the sea and a wave of light under stone goes home again while winter rain".split()

@@ -6,7 +6,7 @@ from hypothesis import given as texts_given, strategies as st
 from textgen import CacheError, TokenDataset
 from textgen.text import cache
 from textgen.text.cache import COMPRESSION, HEADER
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 kinds = pytest.mark.parametrize("compress", COMPRESSION)
 

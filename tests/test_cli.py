@@ -140,7 +140,7 @@ print(repr(tok.decode(out)), ids.input_ids.tolist()[0], tok.eos_token)
 """
 def test_plain_transformers_loads_the_model(job, python):
     "No textgen installed, no word on standard error about missing or unexpected weights."
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     said = python(NO_TEXTGEN, job.folder/"m")
     assert (
         said.startswith(("'ROMEO:", '"ROMEO:'))

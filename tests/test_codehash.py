@@ -293,7 +293,7 @@ def identity(steps, codec):
 
 @pytest.mark.parametrize("name", ["state", "closure", "partial", "options of a step", "default", "bound method"])
 def test_the_identity_of_a_task(name, steps, tok):
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
 
     codec, make = Codec(tok), PAIRS[name]
     assert identity(make(steps, 1), codec) == identity(make(steps, 1), codec) != identity(make(steps, 2), codec)

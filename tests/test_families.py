@@ -7,7 +7,9 @@ from textgen import Mixture, Task, TextGen, TokenDataset
 from textgen.training.callback import NoView
 from textgen.text.corpus import SEP
 from textgen.core import TokenizerError
-from textgen.text.tokenizer import NONCHARACTERS, PROBE, Codec, _Gigatoken, _Tokenizers, lossless
+from textgen.text.codec import NONCHARACTERS, Codec, _Gigatoken, _Tokenizers
+from textgen.text.lossless import lossless
+from textgen.text.tokenizer import PROBE
 from families import FAMILIES, poems, write_family
 from test_tokenizer import _mixed, _random_texts
 

@@ -1,4 +1,4 @@
-"The faster steps of 41_fused and 42_native against the models themselves. This file goes with those modules; nothing else needs it."
+"The faster steps of 42_fused and 43_native against the models themselves. This file goes with those modules; nothing else needs it."
 import subprocess
 import sys
 import threading
@@ -14,6 +14,7 @@ from textgen.settings import GenerateSettings
 from textgen.generation.sampling import draw, filtered
 
 fast = pytest.importorskip("textgen.generation.fused")
+plans = pytest.importorskip("textgen.generation.plans")
 native = pytest.importorskip("textgen.generation.native")
 engine = pytest.importorskip("textgen.generation.engine")
 
@@ -56,12 +57,12 @@ def both(name, in_c, **kw):
 def test_same_logits_and_greedy_tokens(name, in_c):
     m, f = both(name, in_c)
     prompt = torch.arange(5, 17).view(2, 6)
-    s, t = m.start(prompt), f.start(prompt)
+    s, t = m.prefill(prompt), f.prefill(prompt)
     for _ in range(80):  # past the first doubling of room
         token = s.logits.argmax(-1)
         assert torch.equal(token, t.logits.argmax(-1))
         torch.testing.assert_close(s.logits, t.logits, atol=2e-4, rtol=1e-4)
-        s, t = m.step(token, s), f.step(token, t)
+        s, t = m.decode(token, s), f.decode(token, t)
 
 
 @pytest.mark.parametrize("in_c", ENGINES)
@@ -77,19 +78,19 @@ def test_int8_is_near(name, in_c):
 def test_rows_at_different_places(name, in_c):
     _, f = both(name, in_c)
     a, b, c = torch.arange(5, 15)[None], torch.arange(50, 53)[None], torch.arange(90, 110)[None]
-    alone = {k: f.start(p) for k, p in (("a", a), ("b", b), ("c", c))}
-    def step(k, t): alone[k] = f.step(torch.tensor([t]), alone[k])
-    s = f.start(a).repeat(3)
-    for _ in range(4): s = f.step(torch.tensor([7, 7, 7]), s); step("a", 7)
-    s = s.put(torch.tensor([1]), f.start(b))
-    for k in (0, 1, 2): s = f.step(torch.tensor([k, k+1, k+2]), s); step("b", k+1)
-    s = s.put(torch.tensor([0, 2]), f.start(c))
-    for k in range(60): s = f.step(torch.tensor([k, k, k+3]), s); step("b", k); step("c", k)
+    alone = {k: f.prefill(p) for k, p in (("a", a), ("b", b), ("c", c))}
+    def step(k, t): alone[k] = f.decode(torch.tensor([t]), alone[k])
+    s = f.prefill(a).repeat(3)
+    for _ in range(4): s = f.decode(torch.tensor([7, 7, 7]), s); step("a", 7)
+    s = s.put(torch.tensor([1]), f.prefill(b))
+    for k in (0, 1, 2): s = f.decode(torch.tensor([k, k+1, k+2]), s); step("b", k+1)
+    s = s.put(torch.tensor([0, 2]), f.prefill(c))
+    for k in range(60): s = f.decode(torch.tensor([k, k, k+3]), s); step("b", k); step("c", k)
     torch.testing.assert_close(s.logits[:2], torch.cat([alone["c"].logits, alone["b"].logits]), atol=1e-4, rtol=1e-4)
     s = s.select(torch.tensor([1, 0])).repeat(2)
-    s = f.step(torch.tensor([9, 9, 8, 8]), s); step("b", 9); step("c", 8)
+    s = f.decode(torch.tensor([9, 9, 8, 8]), s); step("b", 9); step("c", 8)
     torch.testing.assert_close(s.logits[1:3], torch.cat([alone["b"].logits, alone["c"].logits]), atol=1e-4, rtol=1e-4)
-    s = f.step(torch.tensor([3, 0, 0, 0]), s.clear(torch.tensor([1, 2, 3]))); step("b", 3)
+    s = f.decode(torch.tensor([3, 0, 0, 0]), s.drop(torch.tensor([1, 2, 3]))); step("b", 3)
     torch.testing.assert_close(s.logits[:1], alone["b"].logits, atol=1e-4, rtol=1e-4)
 
 
@@ -102,14 +103,14 @@ def test_several_is_draw_and_step(name, quantize):
     rows, k, end, hold, temps = 5, 40, 7, 3, [.7, 1., .2, 1.5, .7]
     u = torch.from_numpy(uniforms(rows*k, "generate", 3)).view(rows, k)
     u[0, 5], u[1, 6] = 0., 1-2**-53
-    s, tokens, lps = f.start(torch.arange(5, 9)[None]).repeat(rows), [], []
+    s, tokens, lps = f.prefill(torch.arange(5, 9)[None]).repeat(rows), [], []
     for j in range(k):
         allowed = s.logits.index_fill(1, torch.tensor([end]), -torch.inf) if j < hold else s.logits
         t = torch.stack([draw(filtered(x[None], temp), v[None])[0] for x, temp, v in zip(allowed, temps, u[:, j])])
         tokens.append(t); lps.append(s.logits.gather(1, t[:, None])[:, 0]-s.logits.logsumexp(-1))
         if (t == end).any(): break
-        s = f.step(t, s)
-    got, lp, state = f.several(f.start(torch.arange(5, 9)[None]).repeat(rows), u, temps, end, hold)
+        s = f.decode(t, s)
+    got, lp, state = f.decode_steps(f.prefill(torch.arange(5, 9)[None]).repeat(rows), u, temps, end, hold)
     assert torch.equal(got, torch.stack(tokens, 1)) and state.length == 4*(f.kind == "causal")+(f.kind != "causal")+got.shape[1]-1
     torch.testing.assert_close(lp, torch.stack(lps, 1), atol=1e-4, rtol=1e-4)
 
@@ -121,13 +122,13 @@ def test_rows_rest_after_their_end(name):
     "Each row writes what it writes alone, and -1 after its end, until so many have ended."
     _, f = both(name, True)
     rows, k = 6, 60
-    u, start = torch.from_numpy(uniforms(rows*k, "generate", 5)).view(rows, k), f.start(torch.arange(5, 9)[None])
-    free = f.several(start.repeat(rows), u, 1.)[0].tolist()
+    u, start = torch.from_numpy(uniforms(rows*k, "generate", 5)).view(rows, k), f.prefill(torch.arange(5, 9)[None])
+    free = f.decode_steps(start.repeat(rows), u, 1.)[0].tolist()
     end = max(range(300), key=lambda t: sum(t in o for o in free))  # the token that most rows draw
-    alone = [f.several(start.repeat(1), u[r:r+1], 1., end)[0][0].tolist() for r in range(rows)]
+    alone = [f.decode_steps(start.repeat(1), u[r:r+1], 1., end)[0][0].tolist() for r in range(rows)]
     ended = sorted(len(o) for o in alone if o[-1] == end)
     for ends in (1, 2, len(ended)):
-        got, lp, state = f.several(start.repeat(rows), u, 1., end, 0, ends)
+        got, lp, state = f.decode_steps(start.repeat(rows), u, 1., end, 0, ends)
         n = ended[ends-1]
         assert len(ended) >= 3
         assert got.shape == lp.shape == (rows, n)
@@ -148,11 +149,11 @@ def test_long_prompts(kind):
     f = engine.faster(m)
     for n in (1, 15, 16, 17, 256, 300, 513):
         ids = (torch.arange(2*n).view(2, n)*31+7) % 300
-        s, t = m.start(ids), f.start(ids)
+        s, t = m.prefill(ids), f.prefill(ids)
         for k in range(3):
             torch.testing.assert_close(s.logits, t.logits, atol=2e-4, rtol=1e-3)
-            s, t = m.step(torch.tensor([k, 9]), s), f.step(torch.tensor([k, 9]), t)
-    assert torch.equal(f.start(ids[:1]).logits, f.start(ids).logits[:1])  # a prompt alone and among others
+            s, t = m.decode(torch.tensor([k, 9]), s), f.decode(torch.tensor([k, 9]), t)
+    assert torch.equal(f.prefill(ids[:1]).logits, f.prefill(ids).logits[:1])  # a prompt alone and among others
 
 
 @needs_library
@@ -161,8 +162,8 @@ def test_sizes_that_do_not_go_together():
     m = make("gpt2")
     m.model.transformer.h[1].mlp.c_fc.weight = torch.nn.Parameter(torch.zeros(64, 512))
     m.model.transformer.h[1].mlp.c_fc.bias = torch.nn.Parameter(torch.zeros(512))
-    with torch.no_grad(): plan = fast.gpt2_plan(m.model, lambda w, b: native.c_linear(w, b, False))
-    with pytest.raises(fast.Unfit, match="do not go together"): native.Native(native.library(), plan)
+    with torch.no_grad(): plan = plans.gpt2_plan(m.model, lambda w, b: native.c_linear(w, b, False))
+    with pytest.raises(plans.Unfit, match="do not go together"): native.Native(native.library(), plan)
 
 
 @needs_library
@@ -173,9 +174,9 @@ def test_a_row_is_the_same_in_any_company(name, quantize):
     _, f = both(name, True, quantize=quantize)
     prompt = torch.arange(5, 9)[None]
     for rows in (2, 3, 4, 5, 8, 9, 33):
-        one, many = f.start(prompt), f.start(prompt).repeat(rows)
+        one, many = f.prefill(prompt), f.prefill(prompt).repeat(rows)
         for k in range(5):
-            one, many = f.step(torch.tensor([k]), one), f.step(torch.arange(rows)*3+k, many)
+            one, many = f.decode(torch.tensor([k]), one), f.decode(torch.arange(rows)*3+k, many)
             assert torch.equal(one.logits[0], many.logits[0])
 
 
@@ -183,11 +184,11 @@ def test_a_row_is_the_same_in_any_company(name, quantize):
 @torch.inference_mode()
 def test_wrong_ids_and_too_long_texts_are_errors():
     _, f = both("gpt2", True)
-    s = f.start(torch.arange(5, 9)[None])
-    with pytest.raises(IndexError): f.step(torch.tensor([300]), s)
-    with pytest.raises(IndexError): f.step(torch.tensor([-1]), s)
-    for _ in range(124): s = f.step(torch.tensor([3]), s)
-    with pytest.raises(IndexError): f.step(torch.tensor([3]), s)
+    s = f.prefill(torch.arange(5, 9)[None])
+    with pytest.raises(IndexError): f.decode(torch.tensor([300]), s)
+    with pytest.raises(IndexError): f.decode(torch.tensor([-1]), s)
+    for _ in range(124): s = f.decode(torch.tensor([3]), s)
+    with pytest.raises(IndexError): f.decode(torch.tensor([3]), s)
 
 
 def test_models_without_a_plan_stay_as_they_are():
@@ -200,14 +201,14 @@ def test_models_without_a_plan_stay_as_they_are():
 
 
 @pytest.mark.parametrize("error, reason", [
-    (fast.Unfit("a sliding window"), "fused: a sliding window"),
+    (plans.Unfit("a sliding window"), "fused: a sliding window"),
     (KeyError("rope_theta"), "fused: KeyError: 'rope_theta'"),
     (RuntimeError("out of memory"), "fused: RuntimeError: out of memory")])
 def test_why_a_model_writes_by_itself(error, reason, monkeypatch):
     m = make("gpt2")
     assert (m.engine, m.why_not_faster) == ("plain", "")
     def read(model, make): raise error
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", read)
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", read)
     whole = "; ".join(filter(None, [native.why_no_library(), reason]))  # where no library was built, that is said first
     assert engine.faster(m, native=False) is m and m.engine == "plain" and m.why_not_faster == whole
     if native.library(): assert engine.faster(m) is m and m.why_not_faster == f"native{reason[5:]}; {reason}"
@@ -215,7 +216,7 @@ def test_why_a_model_writes_by_itself(error, reason, monkeypatch):
 
 def test_an_error_that_no_reader_makes_is_not_hidden(monkeypatch):
     def read(model, make): raise ZeroDivisionError("a mistake of ours")
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", read)
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", read)
     with pytest.raises(ZeroDivisionError, match="a mistake of ours"): engine.faster(make("gpt2"))
 
 
@@ -248,10 +249,10 @@ def test_the_engine_of_a_textgen(model_folder, monkeypatch):
 
 def test_a_wrong_plan_is_found_out(monkeypatch):
     def upside_down(model, make):
-        p = fast.gpt2_plan(model, make)
+        p = plans.gpt2_plan(model, make)
         p.layers = p.layers[::-1]
         return p
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", upside_down)
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", upside_down)
     m = make("gpt2")
     assert engine.faster(m, native=False) is m and engine.faster(m) is m
     assert "differed from the model itself by" in m.why_not_faster
@@ -259,8 +260,8 @@ def test_a_wrong_plan_is_found_out(monkeypatch):
 
 def test_no_numbers_are_not_trusted(monkeypatch):
     "A plan whose logits are NaN is as wrong as one that is far away."
-    def broken(model, make): return fast.gpt2_plan(model, lambda w, b: make(w*torch.nan, b))
-    monkeypatch.setitem(fast.FAMILIES, "gpt2", broken)
+    def broken(model, make): return plans.gpt2_plan(model, lambda w, b: make(w*torch.nan, b))
+    monkeypatch.setitem(plans.FAMILIES, "gpt2", broken)
     m = make("gpt2")
     assert engine.faster(m, native=False) is m and "by inf" in m.why_not_faster
     assert engine.faster(m) is m
@@ -281,8 +282,8 @@ def test_threads(in_c):
     def run(out, seed):
         u = torch.from_numpy(uniforms(60, "generate", seed)).view(3, 20)
         with torch.inference_mode():
-            s = f.start(torch.arange(5, 9)[None]).repeat(3)
-            for k in range(20): s = f.step(t := draw(s.logits, u[:, k]), s); out.append(t.tolist())
+            s = f.prefill(torch.arange(5, 9)[None]).repeat(3)
+            for k in range(20): s = f.decode(t := draw(s.logits, u[:, k]), s); out.append(t.tolist())
     want, got = [[] for _ in range(4)], [[] for _ in range(4)]
     for i in range(4): run(want[i], i)
     threads = [threading.Thread(target=run, args=(got[i], i)) for i in range(4)]
@@ -292,5 +293,5 @@ def test_threads(in_c):
 
 
 def test_nothing_needs_these_modules():
-    code = "import sys\nfor m in ('fused', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.loop, textgen.api, textgen.cli"
+    code = "import sys\nfor m in ('plans', 'fused', 'native', 'engine'): sys.modules['textgen.generation.'+m] = None\nimport textgen.generation.files, textgen.api, textgen.cli"
     subprocess.run([sys.executable, "-c", code], check=True)

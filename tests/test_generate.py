@@ -10,7 +10,9 @@ import pytest
 import torch
 from textgen import GenerateError, TextGen
 from textgen.core import uniforms
-from textgen.generation.loop import Writer, generate, generate_file, next_tokens, read_prompts, stream
+from textgen.generation.files import generate_file, read_prompts
+from textgen.generation.generate import generate, next_tokens, stream
+from textgen.generation.loop import Writer
 from textgen.generation.sampling import choose, draw, filtered, probabilities
 from textgen.settings import GenerateSettings
 
@@ -128,23 +130,23 @@ def test_streams(write, ask):
 
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
-    from textgen.models.model import State
-    from textgen.text.tokenizer import Codec
+    from textgen.models.model import PlainState
+    from textgen.text.codec import Codec
 
     codec = Codec(tok)
     ids = codec.encode("a🍜é👩‍👩‍👧b")
 
     class Says:
-        device, context, continues = torch.device("cpu"), 100, True
-        def start(self, prompts, written=None): return self.at(0)
+        device, context, extends_prompt = torch.device("cpu"), 100, True
+        def prefill(self, prompts, written=None): return self.at(0)
 
         def at(self, k):
             x = torch.zeros(1, len(codec))
             x[0, [*ids, codec.end][k]] = 99.0
-            s = State(x, self, k)
+            s = PlainState(x, self, k)
             return s
 
-        def step(self, tokens, state): return self.at(state.length+1)
+        def decode(self, tokens, state): return self.at(state.length+1)
         def reorder_cache(self, rows): pass
     assert list(stream(Says(), codec, "x", GenerateSettings(temperature=0, seed=0)))==[*"a🍜é👩\u200d👩\u200d👧b"]
 

@@ -52,7 +52,7 @@ def safe(make, text, plain="plain"):
 
 
 def _sample(text, prompt=""):
-    from textgen.generation.loop import Sample
+    from textgen.generation.samples import Sample
 
     return Sample(
         **{
@@ -63,14 +63,14 @@ def _sample(text, prompt=""):
 
 
 def _samples(text):
-    from textgen.generation.loop import Samples
+    from textgen.generation.samples import Samples
     from textgen.settings import GenerateSettings
 
     return Samples([_sample(text, text)], GenerateSettings(seed=1))
 
 
 def _comparison(text):
-    from textgen.generation.loop import Comparison
+    from textgen.generation.generate import Comparison
 
     return Comparison({0.7: _samples(text)})
 
@@ -192,7 +192,7 @@ def test_the_panel(text):
 @pytest.mark.parametrize("text", [t for t in HOSTILE if CONTROL.search(t)], ids=ascii)
 def test_what_shows_itself_as_text(text, tok):
     from textgen.tasks.mixture import open_tasks
-    from textgen.text.tokenizer import Codec
+    from textgen.text.codec import Codec
     from textgen.training.trainer import Evaluation, Run
 
     task = Task(text, ["a", "b"])

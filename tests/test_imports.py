@@ -5,7 +5,7 @@ import pytest
 import textgen
 
 ROOT = Path(__file__).parents[1]
-LIGHT = ("core", "receipt", "settings", "text", "tasks")  # modules and wings that need no torch
+LIGHT = ("core", "receipt", "settings", "array", "text", "tasks")  # modules and wings that need no torch
 
 
 def rooms():

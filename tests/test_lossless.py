@@ -3,17 +3,9 @@ import json
 import pytest
 from hypothesis import example, given as texts_given, strategies as st
 from textgen import TextGenError, TokenDataset, load_tokenizer, train_tokenizer
-from textgen.text.tokenizer import (
-    PROBE,
-    Codec,
-    added_pieces,
-    fingerprint,
-    is_lossless,
-    lossless,
-    save_tokenizer,
-    tokenizer_from_json,
-    tokenizer_to_json,
-)
+from textgen.text.codec import Codec, is_lossless
+from textgen.text.lossless import added_pieces, lossless
+from textgen.text.tokenizer import PROBE, fingerprint, save_tokenizer, tokenizer_from_json, tokenizer_to_json
 from material import PIECES
 from test_tokenizer import HARD, _mixed, naughty  # noqa: F401
 

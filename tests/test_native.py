@@ -1,4 +1,4 @@
-"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 42_native."
+"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 43_native."
 
 import ctypes
 import json
@@ -44,11 +44,11 @@ def test_every_instruction_set_writes_as_the_model_does(isa, monkeypatch, model_
     assert (
         fast.engine == f"native float32 {isa}" and engine.faster(model, quantize="int8").engine == f"native int8 {isa}"
     )
-    s, t = (m.start(torch.arange(5, 17).view(2, 6)) for m in (model, fast))
+    s, t = (m.prefill(torch.arange(5, 17).view(2, 6)) for m in (model, fast))
     for _ in range(30):
         torch.testing.assert_close(s.logits, t.logits, atol=2e-4, rtol=1e-4)
         token = s.logits.argmax(-1)
-        s, t = model.step(token, s), fast.step(token, t)
+        s, t = model.decode(token, s), fast.decode(token, t)
 
 
 @needs_library
@@ -163,7 +163,7 @@ def test_what_is_not_the_right_tensor_does_not_reach_c():
 @needs_library
 def test_from_files_writes_what_the_whole_model_writes(model_folder, tmp_path):
     from textgen import TextGen
-    from textgen.generation.loop import generate
+    from textgen.generation.generate import generate
     from textgen.settings import GenerateSettings
 
     tg, fast = TextGen(model_folder, device="cpu"), engine.from_files(model_folder)

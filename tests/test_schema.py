@@ -6,9 +6,9 @@ from textgen.core import GenerateError
 from textgen.settings import GenerateSettings, as_schema
 
 pytest.importorskip("llguidance")
-from textgen.generation.loop import generate
+from textgen.generation.generate import generate
 from textgen.generation.schema import Guide, parse
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 ANIMAL = dict(
     type="object",
@@ -98,7 +98,7 @@ def test_other_vocabularies(t5):
 
 def test_lossless_vocabularies(t5):
     "One that writes capitals and newlines with markers: choices are exact, a pattern is refused."
-    from textgen.text.tokenizer import lossless
+    from textgen.text.lossless import lossless
     codec, choices = Codec(lossless(_unigram(small=True))), ["Yes", "No\nWAY ", "Zoë"]
     assert codec.lossless
     with pytest.raises(GenerateError, match="markers"): Guide(codec, "[a-z]+")

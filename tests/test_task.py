@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from textgen import Mixture, Task, TaskError, TokenDataset
-from textgen.text.corpus import bundled, rows
 from textgen.tasks.column import join
 from textgen.tasks.example import all_steps
 from textgen.tasks.mixture import as_task, open_tasks
 from textgen.tasks.task import list_tasks
 from textgen.tasks.preprocess import Draws, concat_and_chunk, fields, filter_length, lm, noise_mask, prefix, prefix_lm, preprocessor, span_corruption, split_tokens
-from textgen.text.tokenizer import Codec
+from textgen.text.corpus import bundled
+from textgen.text.table import rows
+from textgen.text.codec import Codec
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_another_process_draws_the_same(python):
 import sys
 from textgen import Task, Mixture, train_tokenizer
 from textgen.text.corpus import bundled
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 from textgen.tasks.batch import Reading, make_source
 from textgen.core import sha256
 tok = train_tokenizer(bundled("poems"), vocab_size=300)

@@ -8,7 +8,8 @@ from conftest import DATA
 from material import write_gpt2
 from textgen import TextGenError, TokenDataset, load_tokenizer, train_tokenizer
 from textgen.text import corpus, tokenizer
-from textgen.text.tokenizer import END, Codec, fingerprint, save_tokenizer, tokenizer_from_json, tokenizer_to_json
+from textgen.text.codec import Codec
+from textgen.text.tokenizer import END, fingerprint, save_tokenizer, tokenizer_from_json, tokenizer_to_json
 
 HARD = ["", " ", "\n", "\t \n\n  ", "\r\n", "a\rb", "\0", "\x7f\x1b[31m", "\ufeffa", "\u200b\u00a0\u2028\u2029\x85",
         "ﬁ e\u0301 é Å Å", "İıſß", "👩‍👩‍👧‍👦🏳️‍🌈🇩🇪", "\u202eabc", "\ufffd", "\ufffd\ufffd🍜",

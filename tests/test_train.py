@@ -36,7 +36,7 @@ def _train(tok_folder, kind, cache, folder, pipe, **kw):
     "One attempt: from the last save to the end, unless it is killed."
     import pytorch_lightning as pl
     from transformers import GPT2Config
-    from textgen.text.tokenizer import load_tokenizer
+    from textgen.text.pretrained import load_tokenizer
     class Began(pl.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, k):
             if k==0: pipe.send("began")
@@ -93,15 +93,14 @@ def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
 
 def test_resumed_where_weights_are_cast_twice(tiny, tok, data, tmp_path, monkeypatch):
     "What training does for large models in bfloat16 on a CPU, here for a tiny one: cut and resumed it gives the same bits, and the losses of the plain way nearly."
-    from textgen.models import model
-    from textgen.training import module
+    from textgen.training import losses, module
     def run(folder, **kw):
         tg = tiny(tok)
         return tg.train(data, **{**dict(steps=6, batch_size=2, accumulate=2, window=16, save_every=2, sample_every=0, precision="bf16", compile=False, save_to=folder, view=NoView()), **kw}), model_hash(tg.model)
     plain, _ = run(tmp_path/"plain")
-    monkeypatch.setattr(module, "MANY", 1); monkeypatch.setattr(model, "CHUNK", 1)
-    used, old = [], model._TiedLoss.forward
-    monkeypatch.setattr(model._TiedLoss, "forward", staticmethod(lambda *args: (used.append(1), old(*args))[1]))
+    monkeypatch.setattr(module, "MANY", 1); monkeypatch.setattr(losses, "CHUNK", 1)
+    used, old = [], losses._TiedLoss.forward
+    monkeypatch.setattr(losses._TiedLoss, "forward", staticmethod(lambda *args: (used.append(1), old(*args))[1]))
     whole, hash = run(tmp_path/"whole")
     with pytest.raises(RuntimeError, match="power cut"): run(tmp_path/"cut", callbacks=(_crash_after(4),))
     again, cut = run(tmp_path/"cut", resume=True)
@@ -154,7 +153,7 @@ class _Limit:
 def _on_full_disk(tok_folder, cache, folder, pipe):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     from transformers import GPT2Config
-    from textgen.text.tokenizer import load_tokenizer
+    from textgen.text.pretrained import load_tokenizer
     tok, view = load_tokenizer(tok_folder), _Limit(4, 10_000)
     tg = TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=2, n_head=2, n_embd=32, n_positions=64), tok, device="cpu")
     try: tg.train(cache, steps=8, batch_size=1, save_every=2, sample_every=0, save_to=folder, view=view)
@@ -216,7 +215,7 @@ from textgen.models.model import model_hash
 def main():
     folder, cache, tok, kw = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
     from transformers import GPT2Config
-    from textgen.text.tokenizer import load_tokenizer
+    from textgen.text.pretrained import load_tokenizer
     tok = load_tokenizer(tok)
     tg = TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=2, n_head=2, n_embd=32, n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.), tok, seed=1, device="cpu")
     run = tg.train(cache, steps=6, save_every=3, sample_every=3, seed=3, precision="fp32", save_to=folder, **kw)
@@ -306,7 +305,7 @@ def _crash_after(k):
 def _peak(tok_folder, cache, pipe, kw):
     import resource
     from transformers import GPT2Config
-    from textgen.text.tokenizer import load_tokenizer
+    from textgen.text.pretrained import load_tokenizer
     tok = load_tokenizer(tok_folder)
     tg = TextGen.new(GPT2Config(vocab_size=len(tok), n_layer=6, n_head=6, n_embd=384, n_positions=64, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.), tok, device="cpu")
     tg.train(cache, steps=3, batch_size=1, window=16, sample_every=0, precision="fp32", optimizer="adamw", view=NoView(), **kw)

@@ -7,11 +7,12 @@ _homes = {  # the module in which each public name lives
     "receipt": "Receipt",
     "settings": "GenerateSettings TrainSettings",
     "text.corpus": "documents bundled Document",
-    "text.tokenizer": "train_tokenizer load_tokenizer",
+    "text.tokenizer": "train_tokenizer",
+    "text.pretrained": "load_tokenizer",
     "text.dataset": "TokenDataset",
     "tasks.task": "Task",
     "tasks.mixture": "Mixture",
-    "generation.loop": "Samples Sample",
+    "generation.samples": "Samples Sample",
     "training.trainer": "Run",
 }
 _names = {name: home for home, names in _homes.items() for name in names.split()}

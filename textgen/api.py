@@ -11,12 +11,15 @@ from pathlib import Path
 from fastcore.basics import patch
 from .tasks.batch import Reading, eval_batches, open_source
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError, printable, recover
-from .generation.loop import Comparison, NextTokens, Samples, compare, generate, generate_file, next_tokens, stream
+from .generation.files import generate_file
+from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
+from .generation.samples import Samples
 from .models.model import RECEIPT, adapter_layers, grow, has_adapter, load_model, merge_lora, model_hash, new_model, pick_device, save_model, weights_version, wrap
 from .receipt import Receipt
-from .settings import GenerateSettings, TrainSettings, make_settings, takes
+from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
+from .text.codec import Codec
+from .text.lossless import added_pieces, lossless
 from .tasks.source import as_source
-from .text.tokenizer import Codec, added_pieces, lossless
 
 # %% ../nbs/80_api.ipynb #57f87077
 class TextGen:
@@ -208,7 +211,7 @@ def _writer(self:TextGen, settings, version=None): # `weights_version` of the mo
     except ImportError as e: return self._without_engines(e)
     fast = faster(self.wrapped, rows=settings.n, quantize=self.quantize, version=version)
     if fast is self.wrapped and self.quantize: raise self._not_quantized()
-    if fast is self.wrapped or self.quantize or not settings.batch_invariant or fast.invariant: return fast
+    if fast is self.wrapped or self.quantize or not settings.batch_invariant or fast.batch_invariant: return fast
     self.wrapped.why_not_faster = f"batch_invariant was asked for, and a text of {fast.engine} depends on its batch"
     return self.wrapped
 
@@ -357,3 +360,6 @@ def _metrics(self:TextGen, task, window, validation, n):
     said = [self.generate(p, temperature=0, max_new_tokens=window, seed=0)[0].text for p in asked]
     if task.postprocess: said, wanted = [task.postprocess(o) for o in said], [task.postprocess(o) for o in wanted]
     return {f"{task.name} {getattr(m, '__name__', 'metric')}": m(said, wanted) for m in task.metrics}
+
+# %% ../nbs/80_api.ipynb #4abde467
+explain_parameters(TextGen)

@@ -56,6 +56,7 @@ def remake(copy):
     commands = [
         nbdev("nbdev_clean"),
         nbdev("nbdev_export"),
+        [sys.executable, tools / "stubs.py", copy],
         [sys.executable, tools / "rooms.py", copy],
         [sys.executable, tools / "readme.py", copy],
     ]
@@ -81,7 +82,7 @@ def in_step():
         print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
     if not wrong:
         print(
-            "notebooks clean, export changes nothing; README.md, table of rooms and sidebar in step; processed for the site"
+            "notebooks clean, export changes nothing; stubs for editors, README.md, table of rooms and sidebar in step; processed for the site"
         )
     return not wrong
 

@@ -9,7 +9,7 @@ import textgen
 from textgen import TextGen, TokenDataset, bundled, train_tokenizer
 from textgen.text.table import table_texts
 from textgen.models.model import make_config
-from textgen.text.tokenizer import Codec
+from textgen.text.codec import Codec
 
 
 def main():

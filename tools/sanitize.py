@@ -95,7 +95,7 @@ def run(folder, isas, preload, arguments):
             [
                 Path(sys.executable).parent / "nbdev_test",
                 "--path",
-                "nbs/generation/42_native.ipynb",
+                "nbs/generation/43_native.ipynb",
                 "--n_workers",
                 "0",
             ],

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..core import TaskError, unknown
-from ..text.array import Spill
+from ..array import Spill
 from ..text.corpus import SEP
-from ..text.tokenizer import Codec
+from ..text.codec import Codec
+from ..text.table import is_null
 
 # %% ../../nbs/tasks/22_column.ipynb #75afb8ae
 SEAM = 8 # tokens on each side of a seam that are encoded again
@@ -128,7 +129,7 @@ def field_text(
     where:str, # the source and the record, for messages
 )->str:
     "A field of a record as text."
-    if v is None or (isinstance(v, float) and v!=v): return ""
+    if is_null(v): return ""
     if not isinstance(v, (str, Real)):
         raise TaskError(f"{where}: field {name!r} holds {type(v).__name__}, not text")
     text = str(v)
@@ -143,7 +144,7 @@ def text_fields(
     row, # a dictionary
 )->list:
     "The names of the fields that hold text, or may."
-    return [k for k,v in row.items() if v is None or isinstance(v, (str, Real))]
+    return [k for k,v in row.items() if is_null(v) or isinstance(v, (str, Real))]
 
 # %% ../../nbs/tasks/22_column.ipynb #0b3004db
 class _Table:

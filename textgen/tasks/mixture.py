@@ -14,7 +14,7 @@ from ..core import TaskError, printable, unknown
 from .example import Opened
 from .source import Several, Text, as_source
 from .task import AnyTask, Task
-from ..text.tokenizer import Codec
+from ..text.codec import Codec
 
 # %% ../../nbs/tasks/25_mixture.ipynb #8f722bcd
 RATES = ("proportional", "equal")

@@ -15,8 +15,9 @@ from numbers import Real
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import TaskError, unknown
-from ..text.corpus import BUNDLED, TABLE_TYPES, TEXT_TYPES
-from ..text.corpus import bundled, documents, find_files, read_chunks, records, rows
+from ..text.corpus import BUNDLED, bundled, documents
+from ..text.source import TABLE_TYPES, TEXT_TYPES, find_files, read_chunks
+from ..text.table import records, rows
 from ..text.dataset import TokenDataset, cache_fingerprint, is_cache, open_data
 
 # %% ../../nbs/tasks/21_source.ipynb #154a131b

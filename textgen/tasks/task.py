@@ -17,7 +17,7 @@ from .example import OpenTask, Opened, all_steps, step_name
 from .preprocess import Step, fields, prefix
 from .source import Encoded, Files, Source, Text, as_source, in_python_file, known_tasks
 from ..text.corpus import bundled, documents
-from ..text.tokenizer import Codec
+from ..text.codec import Codec
 
 # %% ../../nbs/tasks/24_task.ipynb #2e3025de
 class AnyTask(Source):

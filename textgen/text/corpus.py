@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastcore.meta import delegates
 from ..core import CorpusError, unknown
 from .source import TABLE_TYPES, TEXT_TYPES, file_type, find_files, read_chunks
-from .table import is_table, records, row_texts, rows
+from .table import check_quoting, is_table, records, row_texts, rows
 
 # %% ../../nbs/text/12_corpus.ipynb #aecb8ace
 class Document(NamedTuple):
@@ -163,8 +163,11 @@ class _Reading:
     encoding:str="utf-8"
     newlines:bool=True
     where:Callable=None
+    quoting:str=None
 
-    def __post_init__(self): _check_by(self.by)
+    def __post_init__(self):
+        _check_by(self.by)
+        check_quoting(self.quoting)
 
 # %% ../../nbs/text/12_corpus.ipynb #e920f143
 _tables = " ".join(TABLE_TYPES)
@@ -173,7 +176,7 @@ def _table_pieces(source, how):
     "The pieces of a table file."
     if how.by not in (None, "row"):
         raise CorpusError(f"{source}: a table is read by row; by={how.by!r} is for text files")
-    found = rows(source, how.encoding, how.newlines)
+    found = rows(source, how.encoding, how.newlines, how.quoting)
     texts = row_texts(found, source, how.column, how.template, how.where)
     return text_pieces(texts, str(source))
 
@@ -219,7 +222,8 @@ def _file_pieces(source, how):
 # %% ../../nbs/text/12_corpus.ipynb #4353b0c4
 def _data_pieces(data, how):
     "The pieces of a frame or data set."
-    texts = row_texts(records(data), "data", how.column, how.template, how.where)
+    found = records(data, how.newlines)
+    texts = row_texts(found, "data", how.column, how.template, how.where)
     return text_pieces(texts, "data")
 
 def _all_pieces(sources, how):
@@ -237,9 +241,10 @@ def pieces(
     encoding="utf-8", # of the files, unless they begin with a byte order mark; "detect" guesses
     newlines=True, # make every kind of line end a "\n"
     where=None, # a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting=None, # of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
 ): # yields `Piece`
     "The documents in `sources`, in order, as pieces."
-    how = _Reading(by, column, template, encoding, newlines, where)
+    how = _Reading(by, column, template, encoding, newlines, where, quoting)
     name, found = _all_pieces(sources, how)
     some = False
     for p in chain.from_iterable(found):

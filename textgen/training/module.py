@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils import clip_grad_norm_
 from ..core import TrainError, random_words, unknown
-from ..models.model import Tie, seeded, tied_embedding
+from ..models.model import seeded
+from .losses import Tie, loss_of, tied_embedding
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import pytorch_lightning as pl
@@ -258,12 +259,12 @@ def _tied(model):
     return e if plain and head is not None and head.weight is e.weight and e.weight.numel()>=MANY else None
 
 # %% ../../nbs/training/52_module.ipynb #d7d460d6
-def _swaps(model, low):
+def _swaps(model, low, tie):
     "(module, attribute, what to put there) for everything that is put differently."
     swaps = [(m, n, torch.nn.GELU("tanh")) for m in model.modules() for n,c in m.named_children() if type(c).__name__=="NewGELUActivation"]
     if not low: return swaps
     swaps += [(m, "forward", f) for m in model.modules() if isinstance(getattr(m, "weight", None), torch.Tensor) and (f := _low_linear(m))]
-    if (e := _tied(model)) is not None: swaps += [(e, "tie", tie := Tie()), (e, "forward", lambda ids: tied_embedding(ids, e.weight, tie))]
+    if (e := _tied(model)) is not None: swaps.append((e, "forward", lambda ids: tied_embedding(ids, e.weight, tie)))
     return swaps
 
 # %% ../../nbs/training/52_module.ipynb #90dbb599
@@ -313,13 +314,14 @@ def fast_cpu(
     low:bool, # computed in bfloat16
     whole:bool=True, # neither compiled nor spread over devices
 ):
-    "Inside, what a model computes takes the way that is fastest on a CPU."
+    "Inside, what a model computes takes the way that is fastest on a CPU; gives the `Tie` for its loss."
     old, plain = model.config._attn_implementation, low and window<=512 and model.config._attn_implementation=="sdpa"
     few_kernels()
-    with kept_memory(), swapped(_swaps(model, low and whole)):
+    tie = Tie()
+    with kept_memory(), swapped(_swaps(model, low and whole, tie)):
         try:
             if plain: _register(); model.set_attn_implementation(PLAIN)
-            yield
+            yield tie
         finally:
             if plain: model.set_attn_implementation(old)
 
@@ -359,7 +361,7 @@ class TrainModule(pl.LightningModule):
         self.wrapped, self.plan, self.first = model, plan, first
         self.automatic_optimization = False
         self.dropout = any(isinstance(m, torch.nn.Dropout) and m.p>0 for m in self.net.modules())
-        self.losses, self.norms, self.tokens, self.rows, self.compute, self.prepare = [], [], 0, plan.rows, model.loss, None
+        self.losses, self.norms, self.tokens, self.rows, self.compute, self.prepare = [], [], 0, plan.rows, loss_of(model), None
         self.tallies, self.by_row = [], model.losses
     def configure_optimizers(self): return make_optimizer(self.net, self.plan)
     def configure_model(self):

@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from ..tasks.batch import Reading, eval_batches, make_source
 from .callback import Control, EveryCallback, NoView, RunningAverage, WatchCallback, check_view, default_view, draw_losses, curve_png, _size
 from ..core import ModelError, TextGenError, TrainError, atomic_folder, atomic_path, optional, printable, recover, sha256
-from ..generation.loop import generate
+from ..generation.generate import generate
+from .losses import loss_of
 from ..models.model import RECEIPT, add_lora, check_folder, has_adapter, model_hash, save_model
 from .module import Plan, TrainModule, fast_cpu, gathered, parts, pl, quiet_lightning, remember, spread_like, _hidden_matrices
 from ..receipt import Receipt, versions
@@ -574,7 +575,7 @@ def prompt(self:Session, step)->str:
     "What a sample is asked for: the input of an example where there are tasks, else nothing."
     if (opened := getattr(self.source, "opened", None)) is None: return ""
     (e,), _ = opened.draw(1, self.s.seed, 2**41+step)
-    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.continues else ())])
+    return self.codec.decode([*e["input"], *(e.get("between", ()) if self.model.extends_prompt else ())])
 
 # %% ../../nbs/training/57_trainer.ipynb #dcb31908
 def _sampler(session):
@@ -596,8 +597,9 @@ def _go(session, trainer, batches, control):
     module.net.train()
     fast = fast_cpu(module.net, s.window, session.plan.precision=="bf16", not session.plan.compile and s.strategy!="fsdp") if trainer.strategy.root_device.type=="cpu" else nullcontext()
     try:
-        with quiet_lightning(), fast, checkpointed(module.net, s.checkpointing), control:
-            if session.plan.compile: module.compute = torch.compile(module.wrapped.loss)
+        with quiet_lightning(), fast as tie, checkpointed(module.net, s.checkpointing), control:
+            module.compute = loss_of(module.wrapped, tie)
+            if session.plan.compile: module.compute = torch.compile(module.compute)
             trainer.fit(module, batches)
     finally: model.model.to(home).eval()
 

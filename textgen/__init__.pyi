@@ -1,0 +1,780 @@
+"Written by tools/stubs.py from the public names of the package; run: make export."
+# ruff: noqa
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+__version__: str
+
+class TextGen:
+    """A model that writes, and its tokenizer. """
+    def __init__(self, model=None, tokenizer=None, *, device='auto', dtype='auto', quantize=None, revision=None, trust_remote_code=False):
+        """Parameters
+        ----------
+        model
+            a folder, a Hub id, or a transformers model; None: the bundled one
+        tokenizer
+            a tokenizer or where one lies; None: the model's own
+        device
+            where to generate: "auto", "cpu", "cuda", "mps"
+        dtype
+            of the weights: "auto", "float32", "bfloat16", "float16"
+        quantize
+            "int8": generate on a CPU with weights of 8 bits, several times as fast and nearly the same
+        revision
+            of a Hub model
+        trust_remote_code
+            let a Hub model bring its own code
+
+        model: a folder, a Hub id, or a transformers model; None: the bundled one
+        tokenizer: a tokenizer or where one lies; None: the model's own
+        device: where to generate: "auto", "cpu", "cuda", "mps"
+        dtype: of the weights: "auto", "float32", "bfloat16", "float16"
+        quantize: "int8": generate on a CPU with weights of 8 bits, several times as fast and nearly the same
+        revision: of a Hub model
+        trust_remote_code: let a Hub model bring its own code
+        """
+        ...
+
+    @property
+    def model(self):
+        """ """
+        ...
+
+    @classmethod
+    def new(cls, preset, tokenizer, *, seed: int = 0, context: int | None = None, device='auto'):
+        """A model with random weights.
+
+        preset: "mini", "small", "gpt2", "t5-mini" or "t5-small", or a transformers configuration
+        tokenizer: a tokenizer, or where one lies
+        seed: the same seed makes the same weights
+        context: longest text it can look at, in tokens; None: the preset's
+        device: where to generate
+        """
+        ...
+
+    @property
+    def kind(self):
+        """"causal": the text continues itself; "seq2seq": an output answers an input. """
+        ...
+
+    @property
+    def context(self):
+        """Longest text the model can look at, in tokens. """
+        ...
+
+    @property
+    def tokenizer(self):
+        """The transformers tokenizer. """
+        ...
+
+    def to_gpu(self):
+        """Generate on the GPU from now on. """
+        ...
+
+    def to_cpu(self):
+        """Generate on the CPU from now on. """
+        ...
+
+    def adapt(self):
+        """Make the tokenizer lossless where it is not, and give the model rows for the new pieces. """
+        ...
+
+    def train(self, data, *, view=None, device=None, steps: int = 1000, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, save_every: int = 500, sample_every: int = 500, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, by: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None):
+        """Train on `data`; the model learns in place.
+
+        data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these; what is read is never run (`Task.get("FILE.py:NAME")` runs a file)
+        view: where progress is shown; None: one line
+        device: where to train; None: on the best there is
+        steps: updates of the weights
+        batch_size: rows (windows of text) that are computed at once
+        lr: learning rate; none given: from what is trained, and how
+        save_to: folder for the model; none given: only in memory
+        save_every: steps between saves; 0 is only at the end
+        sample_every: steps between samples; 0 is never
+        seed: the same seed, data and machine give the same model
+        resume: continue from the last save in save_to; "force" although something was changed
+        accumulate: batches whose gradients make one step
+        window: tokens the model reads at a time; none given: the model's context, at most 1024
+        by: windows anywhere in the "stream", from the beginning of a "document", or one document a "row"
+        precision: numbers to compute with: "fp32", "bf16", "fp16"; auto: the fastest safe ones of this machine
+        optimizer: "adamw" or "muon"; auto: muon from random weights
+        schedule: of the learning rate: "linear", "cosine", "wsd" (warm up, stay, decay), "constant"
+        warmup: steps in which the learning rate rises; none given: a twentieth of the run, at most 100
+        weight_decay: none given: 0.1, for LoRA 0
+        clip: longest gradient; 0 is no limit
+        compile: torch.compile: True, False; auto: where the work ahead pays for it
+        freeze: first layers that stay as they are, and with them the embeddings
+        lora: train small matrices beside the weights, of this rank
+        checkpointing: compute activations twice instead of keeping them: slower, less memory
+        validation: share of the documents to hold out, to measure the loss on
+        keep: saves to keep; the older ones lie beside the folder
+        resume_state: save also what resume needs
+        devices: how many GPUs or processes: "auto" (one), "all" or a number
+        strategy: on many devices: "ddp" (a copy on each) or "fsdp" (a part on each)
+        loggers: Lightning loggers, or "csv", "tensorboard", "wandb"
+        callbacks: Lightning callbacks of your own
+        trainer: further arguments of Lightning's Trainer
+        control: a `Control`, by which another thread can pause and stop
+        """
+        ...
+
+    def merge(self):
+        """Add a LoRA adapter to the weights, which makes it an ordinary model again. """
+        ...
+
+    def save(self, folder) -> Path:
+        """Write model, tokenizer and receipt as a plain transformers folder.
+
+        folder: where to; a model that is there is replaced
+        """
+        ...
+
+    @property
+    def engine(self):
+        """The engine that would write a text now. """
+        ...
+
+    def generate(self, prompt='', *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> Samples:
+        """Write texts that go on from `prompt`.
+
+        prompt: what to go on from; empty begins a new text; a list of prompts: `n` texts for each
+        n: texts to write
+        max_new_tokens: longest text, in tokens
+        min_new_tokens: no end of text before this many tokens
+        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        top_k: draw among the k likeliest tokens; 0 is all
+        top_p: draw among the fewest tokens that reach this probability; 1 is all
+        min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
+        repetition_penalty: above 1 makes tokens that were there already less likely; 1 is none
+        no_repeat_ngram: no run of this many tokens comes twice; 0 is never
+        banned: words and characters that must not be written
+        stop: strings at which a text ends; they are not part of it
+        nonempty: try again where a text has nothing but blanks
+        seed: the same seed gives the same texts; none given draws one
+        batch_size: texts to write at the same time; none given chooses from memory
+        batch_invariant: the same texts to the last bit, whatever n and batch_size
+        num_beams: search this many beams for the likeliest text, instead of drawing
+        schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        """
+        ...
+
+    def generate_one(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> str:
+        """Write one text and return it, prompt included, as a plain string.
+
+        prompt: what to go on from
+        max_new_tokens: longest text, in tokens
+        min_new_tokens: no end of text before this many tokens
+        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        top_k: draw among the k likeliest tokens; 0 is all
+        top_p: draw among the fewest tokens that reach this probability; 1 is all
+        min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
+        repetition_penalty: above 1 makes tokens that were there already less likely; 1 is none
+        no_repeat_ngram: no run of this many tokens comes twice; 0 is never
+        banned: words and characters that must not be written
+        stop: strings at which a text ends; they are not part of it
+        nonempty: try again where a text has nothing but blanks
+        seed: the same seed gives the same texts; none given draws one
+        batch_size: texts to write at the same time; none given chooses from memory
+        batch_invariant: the same texts to the last bit, whatever n and batch_size
+        num_beams: search this many beams for the likeliest text, instead of drawing
+        schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        """
+        ...
+
+    def stream(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+        """Write one text and give it away piece by piece, never with half a character.
+
+        prompt: what to go on from
+        max_new_tokens: longest text, in tokens
+        min_new_tokens: no end of text before this many tokens
+        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        top_k: draw among the k likeliest tokens; 0 is all
+        top_p: draw among the fewest tokens that reach this probability; 1 is all
+        min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
+        repetition_penalty: above 1 makes tokens that were there already less likely; 1 is none
+        no_repeat_ngram: no run of this many tokens comes twice; 0 is never
+        banned: words and characters that must not be written
+        stop: strings at which a text ends; they are not part of it
+        nonempty: try again where a text has nothing but blanks
+        seed: the same seed gives the same texts; none given draws one
+        batch_size: texts to write at the same time; none given chooses from memory
+        batch_invariant: the same texts to the last bit, whatever n and batch_size
+        num_beams: search this many beams for the likeliest text, instead of drawing
+        schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        """
+        ...
+
+    def next_tokens(self, prompt: str = '', k: int = 10):
+        """The `k` likeliest tokens after `prompt`, with their probabilities.
+
+        prompt: what to go on from
+        k: how many
+        """
+        ...
+
+    def generate_samples(self, prompt: str = '', temperatures=(0.7, 1.0, 1.2), *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+        """The same prompt and seed at several temperatures.
+
+        prompt: what to go on from
+        temperatures: what to try
+        n: texts to write
+        max_new_tokens: longest text, in tokens
+        min_new_tokens: no end of text before this many tokens
+        top_k: draw among the k likeliest tokens; 0 is all
+        top_p: draw among the fewest tokens that reach this probability; 1 is all
+        min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
+        repetition_penalty: above 1 makes tokens that were there already less likely; 1 is none
+        no_repeat_ngram: no run of this many tokens comes twice; 0 is never
+        banned: words and characters that must not be written
+        stop: strings at which a text ends; they are not part of it
+        nonempty: try again where a text has nothing but blanks
+        seed: the same seed gives the same texts; none given draws one
+        batch_size: texts to write at the same time; none given chooses from memory
+        batch_invariant: the same texts to the last bit, whatever n and batch_size
+        num_beams: search this many beams for the likeliest text, instead of drawing
+        schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        """
+        ...
+
+    def generate_to_file(self, path=None, prompt='', *, n: int = 20, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> Path:
+        """Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was.
+
+        path: .jsonl for JSON lines; None: textgen-<seed>.txt
+        prompt: what to go on from; a list of prompts: `n` texts for each
+        n: texts to write
+        max_new_tokens: longest text, in tokens
+        min_new_tokens: no end of text before this many tokens
+        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        top_k: draw among the k likeliest tokens; 0 is all
+        top_p: draw among the fewest tokens that reach this probability; 1 is all
+        min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
+        repetition_penalty: above 1 makes tokens that were there already less likely; 1 is none
+        no_repeat_ngram: no run of this many tokens comes twice; 0 is never
+        banned: words and characters that must not be written
+        stop: strings at which a text ends; they are not part of it
+        nonempty: try again where a text has nothing but blanks
+        seed: the same seed gives the same texts; none given draws one
+        batch_size: texts to write at the same time; none given chooses from memory
+        batch_invariant: the same texts to the last bit, whatever n and batch_size
+        num_beams: search this many beams for the likeliest text, instead of drawing
+        schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        """
+        ...
+
+    def evaluate(self, data, *, batch_size: int = 8, window: int | None = None, by: str = 'stream', validation: float = 0.0, answers: int = 20):
+        """The loss on `data`, by task where there are several.
+
+        data: whatever `train` takes
+        batch_size: rows at once
+        window: tokens in a row; None: as in training
+        by: as in training
+        validation: share of the documents that training held out; 0 measures everything, or a task's own split
+        answers: texts to write for a task that has metrics
+        """
+        ...
+
+
+class TextGenError(ValueError):
+    """Something the user can put right; the message says how. """
+
+class CorpusError(TextGenError):
+    """The text could not be read. """
+
+class TokenizerError(TextGenError):
+    """The tokenizer could not be trained, loaded or used. """
+
+class CacheError(TextGenError):
+    """The token cache is damaged, foreign, or belongs to another tokenizer. """
+
+class TaskError(TextGenError):
+    """A task or mixture is not what it should be. """
+
+class ModelError(TextGenError):
+    """The model could not be made, found, loaded or saved. """
+
+class TrainError(TextGenError):
+    """Training cannot start or go on. """
+
+class GenerateError(TextGenError):
+    """These settings cannot generate. """
+
+class VerifyError(TextGenError):
+    """The receipt cannot be read. """
+
+class ExportError(TextGenError):
+    """The model could not be exported or published. """
+
+class Receipt:
+    """What happened, as plain data. """
+    # fields
+    kind: str
+    content: dict = ...
+    def __contains__(self, key):
+        """ """
+        ...
+
+    def __getitem__(self, key):
+        """ """
+        ...
+
+    def get(self, key, default=None):
+        """The field `key`, or `default` where there is none. """
+        ...
+
+    def check(self, where='receipt'):
+        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt. """
+        ...
+
+    def to_json(self) -> str:
+        """The receipt as JSON text, a line for each field. """
+        ...
+
+    def save(self, path, error=...) -> Path:
+        """Write the receipt to `path`, whole or not at all. """
+        ...
+
+    @classmethod
+    def load(cls, path) -> Receipt:
+        """Read a receipt, or say what is wrong with it.
+
+        path: the receipt's file
+        """
+        ...
+
+
+class GenerateSettings:
+    """How to generate. """
+    # fields
+    n: int = ...
+    max_new_tokens: int = ...
+    min_new_tokens: int = ...
+    temperature: float = ...
+    top_k: int = ...
+    top_p: float = ...
+    min_p: float = ...
+    repetition_penalty: float = ...
+    no_repeat_ngram: int = ...
+    banned: tuple = ...
+    stop: tuple = ...
+    nonempty: bool = ...
+    seed: int = ...
+    batch_size: int = ...
+    batch_invariant: bool = ...
+    num_beams: int = ...
+    schema: str = ...
+
+class TrainSettings:
+    """How to train. """
+    # fields
+    steps: int = ...
+    batch_size: int = ...
+    lr: float = ...
+    save_to: str = ...
+    save_every: int = ...
+    sample_every: int = ...
+    seed: int = ...
+    resume: bool = ...
+    accumulate: int = ...
+    window: int = ...
+    by: str = ...
+    precision: str = ...
+    optimizer: str = ...
+    schedule: str = ...
+    warmup: int = ...
+    weight_decay: float = ...
+    clip: float = ...
+    compile: str = ...
+    freeze: int = ...
+    lora: int = ...
+    checkpointing: bool = ...
+    validation: float = ...
+    keep: int = ...
+    resume_state: bool = ...
+    devices: str = ...
+    strategy: str = ...
+    loggers: tuple = ...
+    callbacks: tuple = ...
+    trainer: dict = ...
+    control: Any = ...
+
+def documents(sources, by=None, *, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
+    """The documents in `sources`, in order.
+
+    sources: a path, folder, pattern or address, or a list of these
+    by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+    column: of a table: the column with the text
+    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+    newlines: make every kind of line end a "\\n"
+    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
+    """
+    ...
+
+def bundled(name: str) -> Path:
+    """The file of a bundled collection.
+
+    name: "poems" (title, form, text) or "news" (category, headline, body)
+    """
+    ...
+
+class Document(tuple):
+    """A piece of text that begins and ends, and where it stands. """
+
+def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str = 'bpe', sentinels: int = 0, save=None, by=None, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
+    """Train a lossless tokenizer on your own text; returns a transformers tokenizer.
+
+    files: files, folders, patterns or addresses to learn from
+    texts: or the texts themselves
+    vocab_size: number of tokens, at least 257: the bytes and the end of text
+    kind: "bpe" or "unigram", both on bytes
+    sentinels: how many of the tokens stand for gaps: <extra_id_0>, <extra_id_1> and so on
+    save: folder to write it to
+    by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+    column: of a table: the column with the text
+    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+    newlines: make every kind of line end a "\\n"
+    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
+    """
+    ...
+
+def load_tokenizer(source, **kwargs):
+    """A transformers tokenizer from wherever it lies.
+
+    source: a folder, a tokenizer.json, a pair (vocab.json, merges.txt), a Hub id, or a tokenizer, which is returned as it is
+    """
+    ...
+
+class TokenDataset:
+    """Documents as one stream of token ids, with the tokenizer that made them. """
+    def __init__(self, tokens, starts, codec, info=None, path=None, header=None):
+        """tokens: ids [n_tokens], uint16 or uint32; each document ends with the end-of-text token
+        starts: where each document starts, and at the end the number of tokens; uint64 [n_documents+1]
+        codec: a `Codec`, or a function that makes it
+        info: what else is known: sources, characters, duplicates
+        path: the file it is mapped from
+        header: of that file
+        """
+        ...
+
+    def __len__(self):
+        """ """
+        ...
+
+    @property
+    def tokens(self):
+        """ """
+        ...
+
+    @property
+    def codec(self):
+        """ """
+        ...
+
+    @property
+    def tokenizer(self):
+        """ """
+        ...
+
+    @property
+    def fingerprint(self):
+        """ """
+        ...
+
+    @property
+    def vocab_size(self):
+        """ """
+        ...
+
+    @property
+    def end(self):
+        """ """
+        ...
+
+    def encode(self, text):
+        """ """
+        ...
+
+    def decode(self, ids):
+        """ """
+        ...
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """The ids of document `i`. """
+        ...
+
+    @classmethod
+    def from_files(cls, sources, tokenizer, *, by=None, column=None, template=None, encoding='utf-8', dedupe=False, save=None, compress='zstd', newlines=True, where=None, quoting=None):
+        """Read, encode, and (with `save`) write the cache.
+
+        sources: files, folders, patterns or addresses; a pandas frame or `datasets.Dataset`
+        tokenizer: a transformers tokenizer, or where one lies
+        by: "file", "line", "paragraph", "row", or the string between documents
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+        encoding: of the files; "detect" guesses
+        dedupe: leave out documents that come again
+        save: file to write the cache to
+        compress: of that file: "zstd", "gzip" or None
+        newlines: make every kind of line end a "\\n"
+        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
+        """
+        ...
+
+    @classmethod
+    def from_texts(cls, texts, tokenizer, *, column=None, template=None, where=None, dedupe=False, save=None, compress='zstd'):
+        """Encode texts that are in Python already.
+
+        texts: strings, dictionaries, a pandas frame, a `datasets.Dataset`; any iterable of these
+        tokenizer: a transformers tokenizer, or where one lies
+        column: of dictionaries: the one with the text
+        template: of dictionaries: a text over several
+        where: a function of the dictionary that says whether to take it
+        dedupe: leave out documents that come again
+        save: file to write the cache to
+        compress: of that file: "zstd", "gzip" or None
+        """
+        ...
+
+    def save(self, path, compress='zstd'):
+        """Write the cache.
+
+        path: the file; it appears when it is complete
+        compress: "zstd", "gzip" or None
+        """
+        ...
+
+    @classmethod
+    def load(cls, path, tokenizer=None):
+        """Open a cache; a file that is not one, or is damaged, gives `CacheError`.
+
+        path: a file made by `save`
+        tokenizer: where it is not in the cache and no more where it was
+        """
+        ...
+
+    def check(self) -> bool:
+        """Compare every checksum of the file with its bytes; True, or `CacheError`. """
+        ...
+
+    def check_tokenizer(self, codec):
+        """Raise `CacheError` unless `codec` is the tokenizer that made this dataset. """
+        ...
+
+    @classmethod
+    def merge(cls, datasets, weights=None) -> TokenDataset:
+        """Several datasets as one, mapped as they lie.
+
+        datasets: of one tokenizer, or the paths of their caches
+        weights: a share for each, or "equal"; None: by size
+        """
+        ...
+
+    def split(self, fraction: float, seed: int = 0):
+        """Hold out some documents.
+
+        fraction: of the documents, to hold out; at least one
+        seed: the same seed, the same split
+        """
+        ...
+
+    def describe(self, context: int | None = None, batch_size: int | None = None):
+        """Figures about the data.
+
+        context: of the model that is to be trained: count documents that are longer
+        batch_size: with `context`: steps in which as many tokens are seen as there are
+        """
+        ...
+
+
+class Task:
+    """The whole way from stored text to model input. """
+    def __init__(self, name: str, source, preprocess=(), splits=None, postprocess=None, metrics=(), **read):
+        """name: by which it is registered and its loss is shown
+        source: a file, folder, pattern or address, a bundled collection, a token cache, a `TokenDataset`, a frame, an iterable of strings or dictionaries
+        preprocess: a preprocessor, or several in order; none: prefix LM for a model with an input, else language modelling
+        splits: share of the documents that is held out; or name -> share or source
+        postprocess: a function of a generated text: what of it is the answer
+        metrics: functions of (answers, what was wanted), both lists of texts, that return a number
+        """
+        ...
+
+    @property
+    def where(self) -> str:
+        """The source in a few words. """
+        ...
+
+    def fingerprints(self) -> set:
+        """The tokenizers that made the token caches among the text and the splits. """
+        ...
+
+    def texts(self):
+        """All text of the source, field by field. """
+        ...
+
+    def columns(self, codec, reads=None):
+        """The fields of the source, encoded once for each tokenizer.
+
+        codec: the `Codec`
+        reads: the fields that are wanted; None: all
+        """
+        ...
+
+    def open(self, codec, kind: str = 'seq2seq', split: str = 'train', validation: float = 0.0, **options):
+        """The task with its text encoded, ready to give examples.
+
+        codec: the `Codec` of the model
+        kind: of the model
+        split: or a name in `splits`; "validation" is everything where nothing is held out
+        validation: share of the documents to hold out, where the task has no splits of its own
+        """
+        ...
+
+    @classmethod
+    def register(cls, task, replace: bool = False):
+        """Make a task known by its name; returns it.
+
+        task: a `Task`, or a `Mixture` with a name
+        replace: take the place of a task of the same name
+        """
+        ...
+
+    @classmethod
+    def get(cls, name: str):
+        """A task or mixture by its name.
+
+        name: of a registered task, or FILE.py:NAME, which runs that file
+        """
+        ...
+
+    def preview(self, tokenizer, n: int = 3, kind: str = 'seq2seq', seed: int = 0, **options) -> list:
+        """What a model would be fed, as text.
+
+        tokenizer: of the model
+        n: examples
+        kind: of the model
+        seed: another seed, other examples
+        """
+        ...
+
+
+class Mixture:
+    """Several tasks that train one model. """
+    def __init__(self, tasks, rates='proportional', cap: float | None = None, temperature: float = 1.0, *, by: str = 'example', name: str | None = None):
+        """tasks: tasks, mixtures, names of registered ones, or anything a task takes as its source
+        rates: or "equal", a list of numbers, or name -> number
+        cap: with "proportional": no task counts for more examples than this
+        temperature: with "proportional": above 1 evens the rates out
+        by: what the rates are shares of: "example" or "token"
+        name: by which it is registered
+        """
+        ...
+
+    def fingerprints(self) -> set:
+        """ """
+        ...
+
+    def shares(self, n, tokens) -> np.ndarray:
+        """The probability of each task to give the next example.
+
+        n: number of examples of each task
+        tokens: mean number of tokens in an example of each; used by="token"
+        """
+        ...
+
+    def texts(self):
+        """All text of all tasks. """
+        ...
+
+    def preview(self, tokenizer, n: int = 3, kind: str = 'seq2seq', seed: int = 0, **options) -> list:
+        """What a model would be fed, as text.
+
+        tokenizer: of the model
+        n: examples
+        kind: of the model
+        seed: another seed, other examples
+        """
+        ...
+
+
+class Samples:
+    """The texts of one call, with what is needed to make and to check them again. """
+    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None):
+        """origin: for several prompts: lists of them
+        """
+        ...
+
+    @property
+    def seed(self):
+        """ """
+        ...
+
+    def __len__(self):
+        """ """
+        ...
+
+    def __getitem__(self, i):
+        """ """
+        ...
+
+    def __iter__(self):
+        """ """
+        ...
+
+    def __str__(self):
+        """ """
+        ...
+
+    @property
+    def receipt(self) -> Receipt:
+        """What is needed to check every token: model, prompt, settings, seed, ids. """
+        ...
+
+
+class Sample:
+    """One text. """
+    # fields
+    prompt: str
+    text: str
+    tokens: list
+    logprob: float
+    finish_reason: str
+    index: int
+    attempt: int = ...
+    def __str__(self):
+        """ """
+        ...
+
+
+class Run:
+    """A training run that has ended. """
+    # fields
+    losses: list
+    steps: int
+    seconds: float
+    tokens_per_second: float
+    stopped: bool = ...
+    folder: Any = ...
+    validation: list = ...
+    tasks: dict = ...
+    def plot(self, ax=None):
+        """The loss curve: every step faint, the running average strong. """
+        ...
+
+    def to_csv(self, path):
+        """Write the losses as a table: step, loss. """
+        ...
+
+    def to_png(self, path):
+        """Write the loss curve as a picture. """
+        ...
+
+
+__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer']
