@@ -16,6 +16,7 @@ from ..core import TaskError, unknown
 from ..array import Spill
 from ..text.corpus import SEP
 from ..text.codec import Codec
+from ..text.table import is_null
 
 # %% ../../nbs/tasks/22_column.ipynb #75afb8ae
 SEAM = 8 # tokens on each side of a seam that are encoded again
@@ -112,19 +113,23 @@ class _ColumnBuilder:
             ids, lengths[full] = _encoded_together(self.codec, [texts[i] for i in full])
             self.tokens.append(ids)
         self.lengths.append(lengths)
-    def finish(self):
-        ends = np.cumsum(self.lengths.array())
-        starts = np.concatenate([[0], ends])
-        return Column(self.tokens.array(), starts)
 
-# %% ../../nbs/tasks/22_column.ipynb #49d99b2e
+# %% ../../nbs/tasks/22_column.ipynb #f96b9808
+@patch
+def finish(self:_ColumnBuilder):
+    "The column of all texts."
+    ends = np.cumsum(self.lengths.array())
+    starts = np.concatenate([[0], ends])
+    return Column(self.tokens.array(), starts)
+
+# %% ../../nbs/tasks/22_column.ipynb #f8201e91
 def field_text(
     v, # the value of a field
     name:str, # of the field, for messages
     where:str, # the source and the record, for messages
 )->str:
     "A field of a record as text."
-    if v is None or (isinstance(v, float) and v!=v): return ""
+    if is_null(v): return ""
     if not isinstance(v, (str, Real)):
         raise TaskError(f"{where}: field {name!r} holds {type(v).__name__}, not text")
     text = str(v)
@@ -134,14 +139,14 @@ def field_text(
                         "clean it with .encode('utf-8', 'replace').decode()") from None
     return text
 
-# %% ../../nbs/tasks/22_column.ipynb #c287a2c0
+# %% ../../nbs/tasks/22_column.ipynb #6cc46d14
 def text_fields(
     row, # a dictionary
 )->list:
     "The names of the fields that hold text, or may."
-    return [k for k,v in row.items() if v is None or isinstance(v, (str, Real))]
+    return [k for k,v in row.items() if is_null(v) or isinstance(v, (str, Real))]
 
-# %% ../../nbs/tasks/22_column.ipynb #956c9795
+# %% ../../nbs/tasks/22_column.ipynb #0b3004db
 class _Table:
     "Takes groups of records, gives a column for each field."
     def __init__(self, codec, names, where):
@@ -159,7 +164,7 @@ class _Table:
         numbered = enumerate(group, self.n+1)
         return [field_text(o.get(name), name, f"{self.where}, record {i}") for i,o in numbered]
 
-# %% ../../nbs/tasks/22_column.ipynb #0aae6960
+# %% ../../nbs/tasks/22_column.ipynb #97655f5b
 @patch
 def finish(self:_Table):
     "A column for each field."

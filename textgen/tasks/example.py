@@ -95,7 +95,7 @@ class _Counted:
         "Tokens in an example, over a sample that is always the same."
         return _mean_length([self.draw(0, 0, k) for k in range(64)])
 
-# %% ../../nbs/tasks/23_example.ipynb #3986eae1
+# %% ../../nbs/tasks/23_example.ipynb #fe175d18
 class OpenTask(_Counted):
     "A task with its text encoded: `draw` gives examples."
     def __init__(self,
@@ -120,7 +120,7 @@ class OpenTask(_Counted):
         name = printable(self.name)
         return f"{name}: {len(self):,} documents, {self.tokens:,} tokens"
 
-# %% ../../nbs/tasks/23_example.ipynb #1d401ead
+# %% ../../nbs/tasks/23_example.ipynb #76e88226
 @patch(as_prop=True)
 def sources(self:OpenTask)->list:
     "Where the text is from, as the receipt says it."
@@ -139,7 +139,7 @@ def document(self:OpenTask, i:int)->dict:
     j = self.index[i]
     return {k: c[j] for k,c in self.columns.items()}
 
-# %% ../../nbs/tasks/23_example.ipynb #7e01ad95
+# %% ../../nbs/tasks/23_example.ipynb #18028e61
 @patch
 def at(self:OpenTask,
     u:np.ndarray, # float64: places from 0 to 1
@@ -155,7 +155,7 @@ def pick(self:OpenTask, draws:Draws)->int:
     "The number of a document."
     return int(self.at(draws.uniforms(1))[0])
 
-# %% ../../nbs/tasks/23_example.ipynb #8754d71d
+# %% ../../nbs/tasks/23_example.ipynb #6cb07982
 @patch
 def stratified(self:OpenTask,
     n:int, # documents
@@ -188,14 +188,14 @@ def _apply(self:OpenTask, step, *given):
     if not _are_examples(out): raise self._doubt(step, f"TypeError: it returned {type(out).__name__}")
     return out
 
-# %% ../../nbs/tasks/23_example.ipynb #10179979
+# %% ../../nbs/tasks/23_example.ipynb #bf588781
 @patch
 def _doubt(self:OpenTask, step, wrong):
     "The error of a step that failed."
     failed = f"{step_name(step)} failed on a document ({wrong})"
     return TaskError(f"task {self.name!r}: {failed}; {_WANTED}")
 
-# %% ../../nbs/tasks/23_example.ipynb #86367197
+# %% ../../nbs/tasks/23_example.ipynb #560b5975
 @patch
 def _encoded(self:OpenTask, v):
     "A field as ids: text is encoded, pieces are joined, ids stay."
@@ -209,7 +209,7 @@ def _plain(self:OpenTask, example):
     "The example with all its text as ids."
     return {k: self._encoded(v) for k,v in example.items()}
 
-# %% ../../nbs/tasks/23_example.ipynb #40c8df00
+# %% ../../nbs/tasks/23_example.ipynb #085019c4
 REDRAWS = 1000 # tries until a task must give an example
 
 @patch
@@ -230,7 +230,7 @@ def _run(self:OpenTask, example, draws, n):
         example = self._plain(found[chosen])
     return example
 
-# %% ../../nbs/tasks/23_example.ipynb #6b8fa9fd
+# %% ../../nbs/tasks/23_example.ipynb #9e2a54e5
 @patch
 def _another(self:OpenTask, draws, n):
     "The example of another document after `n` steps."
@@ -246,7 +246,7 @@ def _nothing(self:OpenTask):
     return TaskError(f"task {self.name!r}: {REDRAWS} documents in a row gave no example; "
                      f"do its preprocessors ({steps}) leave anything?")
 
-# %% ../../nbs/tasks/23_example.ipynb #b65790e2
+# %% ../../nbs/tasks/23_example.ipynb #1b1a0908
 def _with_begins(codec, ids):
     "Ids with what begins a text after each end inside them."
     begin = codec.begin_ids
@@ -271,7 +271,7 @@ def _replaced(codec, ids):
     number = -np.minimum(ids, END_MARK)-1
     return np.where(ids<0, marks[number], ids)
 
-# %% ../../nbs/tasks/23_example.ipynb #2cb2d852
+# %% ../../nbs/tasks/23_example.ipynb #894e1ae4
 def _unmarked(codec, ids, kind="seq2seq"):
     "Ids without marks, as this kind of model is fed them."
     ids = ids_of(ids)
@@ -280,7 +280,7 @@ def _unmarked(codec, ids, kind="seq2seq"):
     if codec.end is None: ids = ids[ids!=END_MARK]
     return _replaced(codec, ids)
 
-# %% ../../nbs/tasks/23_example.ipynb #6b983d75
+# %% ../../nbs/tasks/23_example.ipynb #009b4c69
 _GIVEN = ("input", "target", "between", "before") # what a model is fed of an example
 
 @patch
@@ -295,7 +295,7 @@ def _pair(self:OpenTask, example):
     pair["ends"] = bool(example.get("ends", True))
     return pair
 
-# %% ../../nbs/tasks/23_example.ipynb #8a1785f1
+# %% ../../nbs/tasks/23_example.ipynb #fd7511e5
 @patch
 def draw(self:OpenTask,
     seed:int, # of the run
@@ -326,7 +326,7 @@ def _all_of(self:OpenTask, step, i, example, draws):
         made.append(self._plain(example))
     return made
 
-# %% ../../nbs/tasks/23_example.ipynb #14e0d48f
+# %% ../../nbs/tasks/23_example.ipynb #15b1d4df
 @patch
 def _whole(self:OpenTask, example, draws): # draws: an iterator, the next for each call
     "Everything that the steps make of an example."
@@ -339,7 +339,7 @@ def _whole(self:OpenTask, example, draws): # draws: an iterator, the next for ea
         found = list(itertools.chain(*made))
     return found
 
-# %% ../../nbs/tasks/23_example.ipynb #a743be18
+# %% ../../nbs/tasks/23_example.ipynb #a7ff333c
 @patch
 def every(self:OpenTask, seed:int=0): # yields examples
     "The examples of each document, once: a long one is cut into parts that lie side by side."
@@ -366,7 +366,7 @@ def _sha(a):
     whole = np.ascontiguousarray(a[:])
     return sha256(whole.data)
 
-# %% ../../nbs/tasks/23_example.ipynb #6a98f1c8
+# %% ../../nbs/tasks/23_example.ipynb #fdeba874
 def _column_hashes(columns):
     "Name, and hashes of ids and starts, of each column."
     return [[k, _sha(c.tokens), _sha(ids_of(c.starts))] for k,c in sorted(columns.items())]
@@ -378,7 +378,7 @@ def identity(self:OpenTask)->str:
     what = [self.name, _column_hashes(self.columns), _sha(self.index), _groups_of(self.data), steps]
     return sha256(repr(what))
 
-# %% ../../nbs/tasks/23_example.ipynb #ffe06592
+# %% ../../nbs/tasks/23_example.ipynb #2e8d53c6
 class Opened:
     "Tasks to draw from, each with its share."
     def __init__(self,
@@ -397,7 +397,7 @@ class Opened:
         lines = [f"{share:6.1%}  {task!r}" for share,task in shown]
         return "\n".join(lines)
 
-# %% ../../nbs/tasks/23_example.ipynb #078792c3
+# %% ../../nbs/tasks/23_example.ipynb #b5c8782b
 _CHOICE = 2**40 # a place in the counter that no row has; after it come those of the tasks
 
 @patch
@@ -406,7 +406,7 @@ def _choose(self:Opened, n, seed, place):
     u = uniforms(n, "task", seed, place, _CHOICE)
     return np.searchsorted(np.cumsum(self.shares)[:-1], u, side="right")
 
-# %% ../../nbs/tasks/23_example.ipynb #9841ceeb
+# %% ../../nbs/tasks/23_example.ipynb #aa8ff6aa
 @patch
 def _documents(self:Opened, which, seed, place):
     "The document of each example, stratified over the examples of its task."
@@ -417,7 +417,7 @@ def _documents(self:Opened, which, seed, place):
         first[mine] = task.stratified(n, seed, place, _CHOICE+1+t)
     return first
 
-# %% ../../nbs/tasks/23_example.ipynb #fe35cffd
+# %% ../../nbs/tasks/23_example.ipynb #2b41eef5
 @patch
 def draw(self:Opened,
     n:int, # examples

@@ -15,10 +15,8 @@ from numbers import Real
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import TaskError, unknown
-from ..text.corpus import BUNDLED
-from ..text.source import TABLE_TYPES, TEXT_TYPES
-from ..text.corpus import bundled, documents
-from ..text.source import find_files, read_chunks
+from ..text.corpus import BUNDLED, bundled, documents
+from ..text.source import TABLE_TYPES, TEXT_TYPES, find_files, read_chunks
 from ..text.table import records, rows
 from ..text.dataset import TokenDataset, open_data
 from ..text.cache import cache_fingerprint, is_cache
