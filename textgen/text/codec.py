@@ -10,6 +10,7 @@ import codecs,json,re
 from collections import Counter
 from functools import cached_property
 from itertools import count,takewhile
+from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..core import TokenizerError
@@ -48,7 +49,7 @@ class Codec:
         ends=(), # further ids that end a text; those in a model's folder are found
         **kwargs, # for the Hub: revision, trust_remote_code
     ):
-        self.tokenizer = load_tokenizer(tokenizer, **kwargs)
+        self.tokenizer: Any = load_tokenizer(tokenizer, **kwargs)
         self.fast = _unpadded(self.tokenizer)
         self.fingerprint = fingerprint(self.tokenizer)
         self.size = _size(self.tokenizer)
@@ -156,7 +157,7 @@ def decode(self:Codec,
     return text[:-1] if self._ends_unfinished(ids) else text
 
 # %% ../../nbs/text/15_codec.ipynb #0a3abdc5
-def _marks(codec):
+def _marks(codec)->tuple[list[int],list[int]]:
     "The ids that the tokenizer itself puts before and after a text."
     whole = list(codec.tokenizer("a").input_ids)
     plain = codec.encode("a")
@@ -164,7 +165,8 @@ def _marks(codec):
     places = range(len(whole)-n+1)
     start = next((i for i in places if whole[i:i+n]==plain), None)
     if not n or start is None: return [], []
-    return whole[:start], whole[start+n:]
+    behind = start+n
+    return whole[:start], whole[behind:]
 
 # %% ../../nbs/text/15_codec.ipynb #b51b849f
 @patch(as_prop=True)
@@ -400,7 +402,7 @@ def encode(self:_Gigatoken, data):
     separator = next(free, None)
     if separator is None: raise ValueError("this text holds every separator")
     source = self.source(data.replace(SEP, separator), separator)
-    found = self.batch(source).layout
+    found: Any = self.batch(source).layout
     ids = np.asarray(found.content.data)
     starts = np.asarray(found.offsets.data)
     return ids.astype(self.dtype), starts.astype(np.int64)

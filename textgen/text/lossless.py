@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['lossless', 'added_pieces']
 
-# %% ../../nbs/text/16_lossless.ipynb #bfaa7ab3
+# %% ../../nbs/text/16_lossless.ipynb #9d8b13ff
 import json,string
+from typing import Any
 from ..core import TokenizerError
 from .codec import Codec
 from .pretrained import load_tokenizer, wrap_like
@@ -139,7 +140,7 @@ def lossless(
 ):
     "A tokenizer with the same ids that keeps every text; the same one, if it does already."
     from tokenizers import Tokenizer
-    old = load_tokenizer(tokenizer)
+    old: Any = load_tokenizer(tokenizer)
     codec = Codec(old)
     if codec.lossless: return old
     spec = json.loads(old.backend_tokenizer.to_str())

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['ROLES', 'wrap_like', 'load_tokenizer', 'config_ends']
 
-# %% ../../nbs/text/14_pretrained.ipynb #7f0a7a9f
+# %% ../../nbs/text/14_pretrained.ipynb #62317ddf
 import json,struct
 from pathlib import Path
+from typing import Any
 from ..core import TokenizerError, check_hub_id, first_line, recover
 from .tokenizer import END, LAYOUTS, MARKERS, PROBE, SENTINEL, SPACE, SPECIAL_TOKENS
 from .tokenizer import _wrap, find_tokenizer, special_tokens
@@ -53,7 +54,7 @@ def _special_beside(file):
 def _add_beside(tok, file):
     "Add the tokens of `added_tokens.json`, which must get the ids that stand there."
     added = _read_json(file.parent/"added_tokens.json")
-    tokens = sorted(added, key=added.get)
+    tokens = sorted(added, key=lambda token: added[token])
     tok.add_tokens(tokens)
     wrong = [t for t in tokens if tok.token_to_id(t)!=added[t]]
     if not wrong: return
@@ -204,7 +205,7 @@ def _fields(data):
 # %% ../../nbs/text/14_pretrained.ipynb #c83133f5
 def _piece(data):
     "Text, score and type of a piece."
-    fields = dict(_fields(data))
+    fields: dict[int,Any] = dict(_fields(data))
     score, = struct.unpack("<f", fields.get(2, bytes(4)))
     return fields[1].decode(), score, fields.get(3, 1)
 

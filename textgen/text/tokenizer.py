@@ -11,6 +11,7 @@ __all__ = ['KINDS', 'BYTE_OF', 'END', 'SENTINEL', 'LONGEST_WORD', 'MARKERS', 'SP
 # %% ../../nbs/text/13_tokenizer.ipynb #161ca4e0
 import itertools,json,re,subprocess,sys,tempfile
 from pathlib import Path
+from typing import Any
 from fastcore.meta import delegates
 from ..core import Progress, TokenizerError, atomic_folder, check_place, recover, sha256, unknown
 from .corpus import SEP, documents, pieces
@@ -46,7 +47,7 @@ def _as_characters(piece):
 END = "<|endoftext|>"
 SENTINEL = "<extra_id_{}>"
 
-def _wrap(tok, end=END, sentinels=0, **special):
+def _wrap(tok, end:str|None=END, sentinels=0, **special):
     "A `tokenizers.Tokenizer` as a transformers tokenizer; `end` ends a document, and begins one if nothing else does."
     from transformers import PreTrainedTokenizerFast
     special = dict(bos_token=end, eos_token=end) | special
@@ -92,7 +93,8 @@ def _cut_words(text, size=LONGEST_WORD):
 def _from_texts(texts, vocab_size, kind):
     "A `tokenizers.Tokenizer` learned by `tokenizers`."
     tok, trainer = _blank(kind)
-    options = dict(vocab_size=vocab_size, special_tokens=[END], initial_alphabet=sorted(BYTE_OF), show_progress=False)
+    options: dict[str,Any] = dict(vocab_size=vocab_size, special_tokens=[END], show_progress=False)
+    options["initial_alphabet"] = sorted(BYTE_OF)
     if kind=="unigram": options["unk_token"] = None
     tok.train_from_iterator(texts, trainer(**options))
     return tok
@@ -132,8 +134,8 @@ def _merges(file, n):
     "The first `n` merges of the texts in a file, by gigatoken."
     out = Path(f"{file}.merges")
     arguments = [str(file), str(256+n), str(out)]
-    quiet = dict(stdin=subprocess.DEVNULL, capture_output=True)
-    subprocess.run([sys.executable, "-c", _TRAIN, *arguments], check=True, **quiet)
+    command = [sys.executable, "-c", _TRAIN, *arguments]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     pairs = json.loads(out.read_text())
     return [(_as_characters(a), _as_characters(b)) for a,b in pairs]
 
