@@ -353,7 +353,7 @@ def _to_merge(datasets):
 # %% ../../nbs/text/19_dataset.ipynb #129b897b
 def _is_weight(w):
     "Whether `w` is a number above 0."
-    return isinstance(w, Real) and 0<w<float("inf")
+    return isinstance(w, Real) and 0<float(w)<float("inf")
 
 def _check_weights(weights, n):
     "A number above 0 for each dataset, or None."
@@ -488,7 +488,7 @@ def plot(self:Description, ax=None):
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(6, 2.5))[1]
     bins = np.geomspace(1, max(2, self.lengths.max())+1, 40)
-    ax.hist(self.lengths, bins=bins)
+    ax.hist(self.lengths, bins=bins.tolist())
     ax.set(xscale="log", xlabel="tokens in a document", ylabel="documents")
     return ax
 
