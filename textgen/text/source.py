@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TEXT_TYPES', 'TABLE_TYPES', 'FOLDER_TYPES', 'READ_BYTES', 'file_type', 'is_address', 'find_files', 'open_binary',
-           'read_chunks', 'read_text']
+           'note', 'read_chunks', 'read_text']
 
 # %% ../../nbs/text/10_source.ipynb #12a59b18
 import atexit,codecs,glob,gzip,io,os,shutil,stat,sys,tempfile,zlib
 from contextlib import contextmanager
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from fastcore.basics import patch
@@ -220,23 +221,27 @@ class _Zstd:
     def __exit__(self, *args): self.file.close()
 
 # %% ../../nbs/text/10_source.ipynb #4ff03f5d
+_PACKED_BYTES = 256 # that are unpacked at a time
+
 @patch
 def _unpack(self:_Zstd, raw):
     "The contents of some packed bytes, which may touch several frames."
-    out = b""
     while raw:
         if self.frame is None or self.frame.eof: self.frame = self.new_frame()
-        out += self.frame.decompress(raw)
+        yield self.frame.decompress(raw)
         raw = self.frame.unused_data
-    return out
 
+# %% ../../nbs/text/10_source.ipynb #dc108e00
 @patch
 def read(self:_Zstd, size):
-    "Contents from about `size` packed bytes; nothing at the end."
-    while raw := self.file.read(size):
-        if out := self._unpack(raw): return out
-    if self.frame and not self.frame.eof: raise EOFError("the last zstd frame is cut short")
-    return b""
+    "About `size` bytes of the contents; nothing at the end."
+    parts, n = [], 0
+    while n<size and (raw := self.file.read(_PACKED_BYTES)):
+        new = b"".join(self._unpack(raw))
+        parts.append(new)
+        n += len(new)
+    if not n and self.frame and not self.frame.eof: raise EOFError("the last zstd frame is cut short")
+    return b"".join(parts)
 
 # %% ../../nbs/text/10_source.ipynb #bcf00390
 def open_binary(
@@ -343,6 +348,14 @@ def _reading(source):
         except (OSError, EOFError, zlib.error, *_zstd_errors()) as e:
             raise CorpusError(f"{source}: cannot be read ({e}); is it whole?") from e
 
+# %% ../../nbs/text/10_source.ipynb #b0d7f557
+@cache
+def note(
+    text, # what somebody should know
+):
+    "Say something on standard error, once in a process."
+    say(f"note: {text}", sys.stderr)
+
 # %% ../../nbs/text/10_source.ipynb #9b57f7ae
 _guesses = {} # name, size and time of a file -> its encoding
 
@@ -355,7 +368,7 @@ def _guess(source):
     found = guess_encoding(lambda: _raw_chunks(source))
     if found is None: raise CorpusError(f"{source}: no encoding fits this file; is it text at all?")
     doubt = f", but this is not sure: {found.doubt}; pass encoding= to decide" if found.doubt else ""
-    if found.doubt or found.encoding!="utf-8": say(f"note: {source} is read as {found.encoding}{doubt}", sys.stderr)
+    if found.doubt or found.encoding!="utf-8": note(f"{source} is read as {found.encoding}{doubt}")
     return found.encoding
 
 # %% ../../nbs/text/10_source.ipynb #293ac063
