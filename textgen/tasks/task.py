@@ -352,7 +352,7 @@ def _is_path(s):
     "Whether something names a file, folder, pattern or address; or looks like the name of a file."
     if isinstance(s, os.PathLike): return True
     if not isinstance(s, str) or "\n" in s or not 0<len(s)<1000: return False
-    if "://" in s or Path(s).suffix.lower() in TEXT_TYPES+TABLE_TYPES+(".tokens",): return True
+    if s=="-" or "://" in s or Path(s).suffix.lower() in TEXT_TYPES+TABLE_TYPES+(".tokens",): return True
     try: return Path(s).expanduser().exists() or bool(glob.has_magic(s) and glob.glob(s, recursive=True))
     except OSError: return False
 

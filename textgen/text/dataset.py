@@ -350,7 +350,9 @@ def check_tokenizer(self:TokenDataset, codec):
 def is_cache(path)->bool:
     "Whether a file begins as a token cache does."
     try:
-        with open(Path(path).expanduser(), "rb") as f: return bool(MAGIC.match(f.read(40)))
+        path = os.path.expanduser(path)
+        if not os.path.isfile(path): return False  # a pipe would lose its beginning
+        with open(path, "rb") as f: return bool(MAGIC.match(f.read(40)))
     except (OSError, TypeError, ValueError): return False
 
 def cache_fingerprint(path)->str:
