@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..core import CacheError, CorpusError, Progress, TextGenError, atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
 from .array import Chain, Spill
-from .cache import CHUNK_BYTES, COMPRESSION, MAGIC, CacheFile, CacheWriter, map_file, read_header
+from .cache import CHUNK_BYTES, COMPRESSION, CHECK_AT_LOAD, MAGIC, CacheFile, CacheWriter, check_fields, check_places, map_file, read_header, sensible
 from .corpus import SEP, find_files, pieces, records, row_texts, text_pieces
 from .tokenizer import Codec, _cuts, tokenizer_from_json, tokenizer_to_json
 
@@ -314,18 +314,20 @@ def load(cls:TokenDataset,
     tokenizer=None, # where it is not in the cache and no more where it was
 ):
     "Open a cache; a file that is not one, or is damaged, gives `CacheError`."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     s = CacheFile(path)
+    with sensible(path): check_fields(s.header, s.info)
     def codec():
         if tokenizer is not None: c = Codec(tokenizer)
         elif not any(p["name"]=="tokenizer" for p in s.parts): return _found_tokenizer(s.header, path)
-        else: c = Codec(tokenizer_from_json(b"".join(s.payloads("tokenizer"))))
+        else:
+            with sensible(path): c = Codec(tokenizer_from_json(b"".join(s.payloads("tokenizer"))))
         if c.fingerprint!=s.header["tokenizer"]: raise CacheError(f"{path} was encoded with tokenizer {s.header['tokenizer'][:12]}, this one is {c.fingerprint[:12]}; encode the text again, or give the right one")
+        if len(c)!=s.header.get("vocab_size", len(c)): raise CacheError(f"{path}: damaged, it names {s.header['vocab_size']:,} tokens and its tokenizer has {len(c):,}; encode the text again")
         return c
-    try: tokens, starts = s.array("tokens", s.header["dtype"]), s.array("documents", "u8")
-    except (ValueError, KeyError, EOFError, OSError, zlib.error) as e:
-        if isinstance(e, CacheError): raise
-        raise CacheError(f"{path}: damaged ({e}); encode the text again") from e
+    with sensible(path):
+        tokens, starts = s.array("tokens", s.header["dtype"], s.header.get("vocab_size")), s.array("documents", "u8", s.header["n_tokens"]+1)
+        check_places(starts, s.header, len(s.buf)<=CHECK_AT_LOAD)
     if len(tokens)!=s.header["n_tokens"]: raise CacheError(f"{path}: its parts do not belong together; encode the text again")
     return cls(tokens, starts, codec, s.info, path, s.header)
 
@@ -342,7 +344,7 @@ def check(self:TokenDataset)->bool:
 @patch
 def check_tokenizer(self:TokenDataset, codec):
     "Raise `CacheError` unless `codec` is the tokenizer that made this dataset."
-    if codec.fingerprint!=self.fingerprint:
+    if codec.fingerprint!=self.fingerprint or len(codec)!=self.vocab_size:
         raise CacheError(f"{self.path or 'the data'} was encoded with tokenizer {self.fingerprint[:12]}, the model's is {codec.fingerprint[:12]}; "
                          "encode the text again with the model's tokenizer, which is tg.tokenizer or lies in the model's folder")
 
