@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TEXT_TYPES', 'TABLE_TYPES', 'FOLDER_TYPES', 'READ_BYTES', 'file_type', 'is_address', 'find_files', 'open_binary',
-           'read_chunks', 'read_text']
+           'note', 'read_chunks', 'read_text']
 
 # %% ../../nbs/text/10_source.ipynb #12a59b18
 import atexit,codecs,glob,gzip,io,os,shutil,stat,sys,tempfile,zlib
 from contextlib import contextmanager
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from fastcore.basics import patch
@@ -125,7 +126,9 @@ class _Address(io.RawIOBase):
         self.source = source
         self.file = None
         in_order = dict(block_size=0) if _is_web_text(source) else {}  # not every server can begin in the middle
-        with self._errors("opened"): self.file = fsspec.open(str(source), "rb", **in_order).open()
+        with self._errors("opened"):
+            self.opened = fsspec.open(str(source), "rb", **in_order)  # a file in a zip needs the zip for as long
+            self.file = self.opened.open()
         self.size = getattr(self.file, "size", None)
         self.at = 0
 
@@ -175,33 +178,46 @@ def close(self:_Address):
 READ_BYTES = 1<<20 # bytes to read at a time
 _copies = {} # what can be read only once -> the copy
 
-def _copy_of(key, stream):
-    "A reader of the copy of a stream, which is made the first time."
-    if key not in _copies:
-        handle, path = tempfile.mkstemp(prefix="textgen-")
-        atexit.register(os.unlink, path)
-        with open(handle, "wb") as f: shutil.copyfileobj(stream, f, READ_BYTES)
-        _copies[key] = path
+def _copy(stream, first):
+    "The name of a temporary file with what a stream holds, after some first bytes."
+    handle, path = tempfile.mkstemp(prefix="textgen-")
+    atexit.register(os.unlink, path)
+    with open(handle, "wb") as f:
+        f.write(first)
+        shutil.copyfileobj(stream, f, READ_BYTES)
+    return path
+
+def _copy_of(key, stream, first=b""):
+    "A reader of the copy of a stream; without a stream, of the one there is."
+    if stream: _copies[key] = _copy(stream, first)
     return open(_copies[key], "rb")
 
+# %% ../../nbs/text/10_source.ipynb #08d75f77
 def _standard_input():
     "What comes from standard input, from its beginning."
     stream = sys.stdin.buffer
-    return _copy_of(stream, stream)
+    return _copy_of(stream, None if stream in _copies else stream)
 
 # %% ../../nbs/text/10_source.ipynb #efc2fade
-def _pipe_key(path):
-    "What tells one use of a pipe from another: a new writer changes its time."
-    state = os.stat(path)
-    return state.st_dev, state.st_ino, state.st_mtime_ns
+def _new_writing(path):
+    "A stream of a pipe that somebody writes to, and its first bytes; None where nobody does."
+    handle = os.open(path, os.O_RDONLY|os.O_NONBLOCK)
+    try: first = os.read(handle, READ_BYTES)
+    except BlockingIOError: first = None  # nothing is written yet
+    os.set_blocking(handle, True)
+    f = open(handle, "rb")
+    if first!=b"": return f, first or b""
+    f.close()
 
 def _open_pipe(path):
     "What comes from a pipe, from its beginning."
-    if _pipe_key(path) in _copies: return _copy_of(_pipe_key(path), None)
-    with open(path, "rb") as f: reader = _copy_of(object(), f)
-    _copies[_pipe_key(path)] = reader.name
-    return reader
+    state = os.stat(path)
+    key = state.st_dev, state.st_ino
+    new = _new_writing(path) if key in _copies else (open(path, "rb"), b"")
+    if not new: return _copy_of(key, None)
+    with new[0] as f: return _copy_of(key, f, new[1])
 
+# %% ../../nbs/text/10_source.ipynb #4b2e0ad2
 def _open_path(path):
     "A binary stream of a file or pipe here."
     try: return _open_pipe(path) if stat.S_ISFIFO(os.stat(path).st_mode) else open(path, "rb")
@@ -220,23 +236,27 @@ class _Zstd:
     def __exit__(self, *args): self.file.close()
 
 # %% ../../nbs/text/10_source.ipynb #4ff03f5d
+_PACKED_BYTES = 256 # that are unpacked at a time
+
 @patch
 def _unpack(self:_Zstd, raw):
     "The contents of some packed bytes, which may touch several frames."
-    out = b""
     while raw:
         if self.frame is None or self.frame.eof: self.frame = self.new_frame()
-        out += self.frame.decompress(raw)
+        yield self.frame.decompress(raw)
         raw = self.frame.unused_data
-    return out
 
+# %% ../../nbs/text/10_source.ipynb #dc108e00
 @patch
 def read(self:_Zstd, size):
-    "Contents from about `size` packed bytes; nothing at the end."
-    while raw := self.file.read(size):
-        if out := self._unpack(raw): return out
-    if self.frame and not self.frame.eof: raise EOFError("the last zstd frame is cut short")
-    return b""
+    "About `size` bytes of the contents; nothing at the end."
+    parts, n = [], 0
+    while n<size and (raw := self.file.read(_PACKED_BYTES)):
+        new = b"".join(self._unpack(raw))
+        parts.append(new)
+        n += len(new)
+    if not n and self.frame and not self.frame.eof: raise EOFError("the last zstd frame is cut short")
+    return b"".join(parts)
 
 # %% ../../nbs/text/10_source.ipynb #bcf00390
 def open_binary(
@@ -343,6 +363,14 @@ def _reading(source):
         except (OSError, EOFError, zlib.error, *_zstd_errors()) as e:
             raise CorpusError(f"{source}: cannot be read ({e}); is it whole?") from e
 
+# %% ../../nbs/text/10_source.ipynb #b0d7f557
+@cache
+def note(
+    text, # what somebody should know
+):
+    "Say something on standard error, once in a process."
+    say(f"note: {text}", sys.stderr)
+
 # %% ../../nbs/text/10_source.ipynb #9b57f7ae
 _guesses = {} # name, size and time of a file -> its encoding
 
@@ -355,7 +383,7 @@ def _guess(source):
     found = guess_encoding(lambda: _raw_chunks(source))
     if found is None: raise CorpusError(f"{source}: no encoding fits this file; is it text at all?")
     doubt = f", but this is not sure: {found.doubt}; pass encoding= to decide" if found.doubt else ""
-    if found.doubt or found.encoding!="utf-8": say(f"note: {source} is read as {found.encoding}{doubt}", sys.stderr)
+    if found.doubt or found.encoding!="utf-8": note(f"{source} is read as {found.encoding}{doubt}")
     return found.encoding
 
 # %% ../../nbs/text/10_source.ipynb #293ac063
