@@ -80,7 +80,7 @@ def _is_path(s):
     if isinstance(s, os.PathLike): return True
     if not isinstance(s, str) or "\n" in s: return False
     if not 0<len(s)<1000: return False
-    named = "://" in s or Path(s).suffix.lower() in _types
+    named = s=="-" or "://" in s or Path(s).suffix.lower() in _types
     return named or _exists(s)
 
 # %% ../../nbs/tasks/21_source.ipynb #064cdde1

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'VERSION', 'COMPRESSION', 'HEADER', 'ALIGN', 'CHUNK_BYTES', 'BIN', 'PACKED_BIN', 'MAGIC', 'CHECK_AT_LOAD',
-           'CacheWriter', 'map_file', 'read_header', 'is_cache', 'cache_fingerprint', 'CacheFile', 'Checked', 'Column',
-           'column']
+           'CacheWriter', 'map_file', 'sensible', 'read_header', 'is_cache', 'cache_fingerprint', 'CacheFile',
+           'Checked', 'check_fields', 'check_places', 'Column', 'column']
 
 # %% ../../nbs/text/17_cache.ipynb #0b35896e
 import gzip,itertools,mmap,os,re,zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, cast
@@ -248,6 +249,31 @@ _MAP = rb"(?:[\x80-\x8f]|\xde..)"  # the mark of a map with few entries, or with
 _NAME = b"\xa6format" + bytes([0xa0+len(FORMAT)]) + FORMAT.encode()
 MAGIC = re.compile(_MAP+_NAME, re.S)
 
+# %% ../../nbs/text/17_cache.ipynb #7eece293
+_nonsense = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError, EOFError, OSError,
+    zlib.error, msgpack.UnpackException)
+
+@contextmanager
+def sensible(
+    path, # of a cache, for the message
+):
+    "Turn what goes wrong with the contents of a cache into `CacheError`."
+    try: yield
+    except CacheError: raise
+    except Exception as e:
+        from_rust = type(e) is Exception or type(e).__name__=="ZstdError"
+        if not from_rust and not isinstance(e, _nonsense): raise
+        why = str(e) or type(e).__name__
+        raise CacheError(f"{path}: damaged, its contents make no sense ({why}); encode the text again") from e
+
+# %% ../../nbs/text/17_cache.ipynb #0c27f805
+def _want(ok, what):
+    "Raise `ValueError` unless something is as it should be."
+    if not ok: raise ValueError(what)
+
+def _is_count(n): return isinstance(n, int) and not isinstance(n, bool) and n>=0
+
 # %% ../../nbs/text/17_cache.ipynb #ddcc6501
 def _check_header(raw, path):
     "Raise `CacheError` unless these bytes are the header of a cache, and undamaged."
@@ -255,6 +281,18 @@ def _check_header(raw, path):
         raise CacheError(f"{path}: not a textgen cache; make one with `textgen encode` or TokenDataset.from_files")
     crc = zlib.crc32(raw[:-5]).to_bytes(4, "big")
     if raw[-5:]!=_UINT32+crc: raise CacheError(f"{path}: the header is damaged; encode the text again")
+
+# %% ../../nbs/text/17_cache.ipynb #b61f78fa
+def _header_fields(raw):
+    "The fields of a header, those that every cache has checked."
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(raw)
+    header = unpacker.unpack()
+    _want(_is_count(header["version"]) and _is_count(header["size"]), "no version or size")
+    _want(header["compress"] in COMPRESSION, "no such compression")
+    for name,keys in dict(index=("start", "size", "crc"), checks=("end", "start", "crc")).items():
+        _want(all(_is_count(header[name][key]) for key in keys), f"no place of the {name}")
+    return header
 
 # %% ../../nbs/text/17_cache.ipynb #972290fe
 def read_header(
@@ -264,9 +302,7 @@ def read_header(
     "The header of a cache; `CacheError` for a file that is no cache, is damaged, or too new."
     raw = buf[:HEADER]
     _check_header(raw, path)
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(raw)
-    header = unpacker.unpack()
+    with sensible(path): header = _header_fields(raw)
     version, size = header["version"], header["size"]
     if version>VERSION:
         raise CacheError(f"{path}: a cache of version {version}, this textgen reads {VERSION}; update textgen")
@@ -280,7 +316,9 @@ def is_cache(
 )->bool:
     "Whether a file begins as a token cache does."
     try:
-        with open(Path(path).expanduser(), "rb") as f: return bool(MAGIC.match(f.read(40)))
+        path = os.path.expanduser(path)
+        if not os.path.isfile(path): return False  # a pipe would lose its beginning
+        with open(path, "rb") as f: return bool(MAGIC.match(f.read(40)))
     except (OSError, TypeError, ValueError): return False
 
 def cache_fingerprint(
@@ -300,12 +338,11 @@ class CacheFile:
         self.path = path
         self.buf = map_file(path)
         self.header = read_header(self.buf, path)
-        self.sums = self._read_sums()
-        self.checked = np.zeros(len(self.sums), bool)
-        if len(self.buf)<=CHECK_AT_LOAD: self.check(0, len(self.sums))
-        index = self._read_index()
-        self.parts = index["parts"]
-        self.info = index["info"]
+        with sensible(path):
+            self.sums = self._read_sums()
+            self.checked = np.zeros(len(self.sums), bool)
+            if len(self.buf)<=CHECK_AT_LOAD: self.check(0, len(self.sums))
+            self.parts, self.info = self._read_index()
 
 # %% ../../nbs/text/17_cache.ipynb #ad4201c7
 @patch
@@ -327,11 +364,23 @@ def _read_sums(self:CacheFile):
 # %% ../../nbs/text/17_cache.ipynb #e1250a1c
 @patch
 def _read_index(self:CacheFile):
-    "The index, after a look at its checksum."
+    "The payloads and the info of the index, after a look at its checksum."
     place = self.header["index"]
     index = self.buf[place["start"]:place["start"]+place["size"]]
     if zlib.crc32(index)!=place["crc"]: raise self._damaged("its index is damaged")
-    return msgpack.unpackb(index)
+    index = msgpack.unpackb(index)
+    for payload in index["parts"]: self._check_payload(payload)
+    _want(isinstance(index["info"], dict), "no info")
+    return index["parts"], index["info"]
+
+# %% ../../nbs/text/17_cache.ipynb #7b60473c
+@patch
+def _check_payload(self:CacheFile, payload):
+    "Raise `ValueError` unless a payload lies within the checked bytes."
+    start, stored, size = (payload[key] for key in ("start", "stored", "size"))
+    _want(isinstance(payload["name"], str) and all(map(_is_count, (start, stored, size))), "a payload without a place")
+    _want(HEADER<=start<=start+stored<=self.header["checks"]["end"], "a payload outside of the file")
+    _want(self.header["compress"] or size==stored, "a payload of two sizes")
 
 # %% ../../nbs/text/17_cache.ipynb #4fd770de
 @patch
@@ -377,7 +426,7 @@ def payloads(self:CacheFile,
 ):
     "The payloads of a part, one after the other, checked and unpacked."
     def unpack(p): return _unpack(self._stored(p), self.header["compress"], p["size"])
-    return _on_all_cores(unpack, (p for p in self.parts if p["name"]==name))
+    with sensible(self.path): yield from _on_all_cores(unpack, (p for p in self.parts if p["name"]==name))
 
 # %% ../../nbs/text/17_cache.ipynb #c66c01fd
 _IN_MEMORY = 256<<20  # bytes of the largest part that is unpacked into memory
@@ -405,11 +454,13 @@ class Checked(LazyArray):
         array, # as it lies in the file
         file, # the `CacheFile`
         start:int, # place in the file
+        below=None, # what each element must be below
     ):
         super().__init__(len(array), array.dtype)
         self.array = array
         self.file = file
         self.start = start
+        self.below = below
 
 # %% ../../nbs/text/17_cache.ipynb #8e187015
 @patch
@@ -417,7 +468,7 @@ def _slice(self:Checked, start, stop):
     "The elements of a range, checked."
     size = self.dtype.itemsize
     if stop>start: self.file.check_bytes(self.start+start*size, (stop-start)*size)
-    return self.array[start:max(start, stop)]
+    return self._below(self.array[start:max(start, stop)])
 
 @patch
 def _take(self:Checked, indices):
@@ -426,27 +477,81 @@ def _take(self:Checked, indices):
     chunks = places//CHUNK_BYTES
     if not self.file.checked[chunks].all():
         for i in np.unique(chunks): self.file.check(int(i), int(i)+1)
-    return self.array[indices]
+    return self._below(self.array[indices])
+
+# %% ../../nbs/text/17_cache.ipynb #866c8848
+def _check_below(array, below, path):
+    "The array; `CacheError` if an element is too large, such as an id that the vocabulary has not."
+    if below is None or not len(array) or int(array.max())<below: return array
+    found = f"{int(array.max()):,} where all should be below {below:,}"
+    raise CacheError(f"{path}: damaged, it holds {found}; encode the text again")
+
+@patch
+def _below(self:Checked, array):
+    "Elements that were read, after a look at how large they are."
+    return _check_below(array, self.below, self.file.path)
 
 # %% ../../nbs/text/17_cache.ipynb #b9a95f3d
 @patch
-def _mapped(self:CacheFile, payload, dtype):
+def _mapped(self:CacheFile, payload, dtype, below):
     "A payload as an array where it lies; checked when it is read, unless all is checked already."
     start = payload["start"]
     array = np.frombuffer(self.buf, dtype, payload["size"]//dtype.itemsize, start)
-    return array if self.checked.all() else Checked(array, self, start)
+    if not self.checked.all(): return Checked(array, self, start, below)
+    return _check_below(array, below, self.path)
 
+# %% ../../nbs/text/17_cache.ipynb #e9996a03
 @patch
 def array(self:CacheFile,
     name:str, # of the part
     dtype, # of its elements
+    below=None, # what each element must be below; None: anything
 ):
     "A part as an array: mapped where it lies, or unpacked."
     dtype = np.dtype(dtype).newbyteorder("<")
     payloads = [p for p in self.parts if p["name"]==name]
-    if self.header["compress"]: return self._unpacked(payloads, dtype)
-    arrays = [self._mapped(p, dtype) for p in payloads]
-    return arrays[0] if len(arrays)==1 else Chain(arrays)
+    with sensible(self.path):
+        if self.header["compress"]: return _check_below(self._unpacked(payloads, dtype), below, self.path)
+        arrays = [self._mapped(p, dtype, below) for p in payloads]
+        return arrays[0] if len(arrays)==1 else Chain(arrays)
+
+# %% ../../nbs/text/17_cache.ipynb #04a8530e
+_counts = ("n_documents", "vocab_size") # an early cache may lack these
+_id_types = ("uint16", "uint32")
+
+def check_fields(
+    header, # of a token cache
+    info, # what its index says about the text
+):
+    "Raise `ValueError` unless the fields of a token cache are what they should be."
+    counts = [header["n_tokens"], *(header[name] for name in _counts if name in header)]
+    _want(all(map(_is_count, counts)), "no number of tokens, documents or entries")
+    _want(header["dtype"] in _id_types and isinstance(header["tokenizer"], str), "no type of ids, or no tokenizer")
+    end = header.get("end")
+    _want(end is None or _is_count(end) and end<header.get("vocab_size", end+1), "no such end")
+    _want(all(_is_count(info.get(name, 0)) for name in ("characters", "bytes", "duplicates")), "no figures")
+    for name,n in info.get("sources", []): _want(isinstance(name, str) and _is_count(n), "no sources")
+    for first,end,share in info.get("groups", []):
+        _want(_is_count(first) and first<=end<=header["n_tokens"] and share>0, "no shares")
+    _check_lost(info.get("lost"))
+
+# %% ../../nbs/text/17_cache.ipynb #7363690e
+def _check_lost(lost):
+    "Raise `ValueError` unless the figures about what was lost are figures."
+    if lost is None: return
+    _want(all(_is_count(lost[name]) for name in ("characters", "documents", "compared")), "no losses")
+    for sign,n in lost["kinds"]: _want(isinstance(sign, str) and _is_count(n), "no losses")
+
+# %% ../../nbs/text/17_cache.ipynb #85dd9dad
+def check_places(
+    starts, # where each document starts, and at the end the number of tokens
+    header, # of the cache
+    whole:bool, # compare each with the next
+):
+    "Raise `ValueError` unless the places of documents rise from zero to the number of tokens."
+    _want(len(starts)==header.get("n_documents", len(starts)-1)+1, "not as many places as documents")
+    _want(int(starts[0])==0 and int(starts[-1])==header["n_tokens"], "documents that are no part of the tokens")
+    if whole: _want(bool((starts[1:]>=starts[:-1]).all()), "documents in no order")
 
 # %% ../../nbs/text/17_cache.ipynb #a0d95e1e
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
 from ..core import atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
 from .builder import Builder, build, describe_losses, merge_losses, share_of_losses
-from .cache import CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter, cache_fingerprint, column, is_cache
+from .cache import CHECK_AT_LOAD, check_fields, check_places, sensible, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter, cache_fingerprint, column, is_cache
 from .codec import Codec
 from .source import find_files
 from .corpus import pieces, text_pieces
@@ -163,29 +163,35 @@ def _has_tokenizer(file):
     "Whether a cache carries its tokenizer along."
     return any(part["name"]=="tokenizer" for part in file.parts)
 
+def _as_large(codec, header, path):
+    "The tokenizer, if it has as many tokens as the cache says."
+    if len(codec)==header.get("vocab_size", len(codec)): return codec
+    named = f"it names {header['vocab_size']:,} tokens and its tokenizer has {len(codec):,}"
+    raise CacheError(f"{path}: damaged, {named}; encode the text again")
+
 def _cache_codec(file, path, tokenizer=None, **kwargs):
     "The tokenizer of a cache."
     header = file.header
     end = header.get("end")
     if tokenizer is not None: codec = Codec(tokenizer)
     elif not _has_tokenizer(file): return _found_codec(header, path, **kwargs)
-    else: codec = Codec(tokenizer_from_json(b"".join(file.payloads("tokenizer"))), [] if end is None else [end])
-    if codec.fingerprint==header["tokenizer"]: return codec
+    else:
+        ends = [] if end is None else [end]
+        with sensible(path): codec = Codec(tokenizer_from_json(b"".join(file.payloads("tokenizer"))), ends)
+    if codec.fingerprint==header["tokenizer"]: return _as_large(codec, header, path)
     other = f"this one is {codec.fingerprint[:12]}"
     name = header["tokenizer"][:12]
     raise CacheError(f"{path} was encoded with tokenizer {name}, {other}; encode the text again, or give the right one")
 
 # %% ../../nbs/text/19_dataset.ipynb #056297a8
-_DAMAGES = (ValueError, KeyError, EOFError, OSError, zlib.error)
-
 def _arrays(file, path):
     "The ids and the starts of a cache."
-    try:
-        tokens = file.array("tokens", file.header["dtype"])
-        starts = file.array("documents", "u8")
-    except CacheError: raise
-    except _DAMAGES as e: raise CacheError(f"{path}: damaged ({e}); encode the text again") from e
-    if len(tokens)==file.header["n_tokens"]: return tokens, starts
+    header = file.header
+    with sensible(path):
+        tokens = file.array("tokens", header["dtype"], header.get("vocab_size"))
+        starts = file.array("documents", "u8", header["n_tokens"]+1)
+        check_places(starts, header, len(file.buf)<=CHECK_AT_LOAD)
+    if len(tokens)==header["n_tokens"]: return tokens, starts
     raise CacheError(f"{path}: its parts do not belong together; encode the text again")
 
 # %% ../../nbs/text/19_dataset.ipynb #a438d9d5
@@ -197,6 +203,7 @@ def load(cls:TokenDataset,
     "Open a cache; a file that is not one, or is damaged, gives `CacheError`."
     path = Path(path).expanduser()
     file = CacheFile(path)
+    with sensible(path): check_fields(file.header, file.info)
     tokens, starts = _arrays(file, path)
     def codec(**kwargs): return _cache_codec(file, path, tokenizer, **kwargs)
     return cls(tokens, starts, codec, file.info, path, file.header)
@@ -297,7 +304,7 @@ def check_tokenizer(self:TokenDataset,
     codec, # the model's
 )->bool:
     "True if `codec` is the tokenizer that made this dataset; else `CacheError`."
-    if codec.fingerprint==self.fingerprint: return True
+    if codec.fingerprint==self.fingerprint and len(codec)==self.vocab_size: return True
     mine = f"{self.path or 'the data'} was encoded with tokenizer {self.fingerprint[:12]}"
     raise CacheError(
         f"{mine}, the model's is {codec.fingerprint[:12]}; encode the text again with the model's tokenizer, "
