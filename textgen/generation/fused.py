@@ -7,6 +7,7 @@ __all__ = ['FastState', 'attend', 'FastDecoder', 'FusedDecoder']
 
 # %% ../../nbs/generation/42_fused.ipynb #f42e0003
 from dataclasses import dataclass, replace
+from typing import cast
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -86,33 +87,35 @@ def select(self:FastState, rows:torch.Tensor)->FastState:
     return chosen if chosen.lengths is None else chosen._with_lengths(chosen.lengths)
 
 # %% ../../nbs/generation/42_fused.ipynb #95af2452
+@patch(as_prop=True)
+def _cross(self:FastState)->torch.Tensor:
+    "`cross_kv`, of a state that has an encoder's input."
+    return cast(torch.Tensor, self.cross_kv)
+
 @patch
 def _row_inputs(self:FastState):
     "How much of `cross_kv` belongs to each row: int64 [rows], in memory of its own."
-    assert self.cross_kv is not None
     if self.input_lengths is not None: return self.input_lengths.clone()
-    return torch.full((len(self.logits),), self.cross_kv.shape[-2], device=self.logits.device)
+    return torch.full((len(self.logits),), self._cross.shape[-2], device=self.logits.device)
 
 @patch
 def _with_input_room(self:FastState, n):
     "The state with room for encoder inputs of `n` tokens."
-    assert self.cross_kv is not None
-    missing = n-self.cross_kv.shape[-2]
+    missing = n-self._cross.shape[-2]
     if missing<=0: return self
-    larger = F.pad(self.cross_kv, (0, 0, 0, missing))
+    larger = F.pad(self._cross, (0, 0, 0, missing))
     return replace(self, cross_kv=larger, input_lengths=self._row_inputs())
 
 # %% ../../nbs/generation/42_fused.ipynb #a6b2f82a
 @patch
 def _put_inputs(self:FastState, rows, one):
     "The state with the encoder inputs of these rows replaced by those of another."
-    assert self.cross_kv is not None and one.cross_kv is not None
-    n = one.cross_kv.shape[-2]
+    n = one._cross.shape[-2]
     s = self._with_input_room(n)
-    s.cross_kv[:,:,rows,:,:n] = one.cross_kv
+    s._cross[:,:,rows,:,:n] = one._cross
     lengths = s._row_inputs()
     lengths[rows] = one._row_inputs()
-    shorter = lengths<s.cross_kv.shape[-2]
+    shorter = lengths<s._cross.shape[-2]
     return replace(s, input_lengths=lengths if shorter.any() else None)
 
 # %% ../../nbs/generation/42_fused.ipynb #9a27fcdd
