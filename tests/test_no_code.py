@@ -95,7 +95,7 @@ def test_texts_that_look_like_it(script, tmp_path, tok):
 
 
 def test_in_the_terminal(script, tmp_path, cli, model_folder):
-    options = "--steps", 1, "--batch-size", 1, "--window", 16, "--sample-every", 0, "--out", "m"
+    options = "--steps", 1, "--batch-size", 1, "--window", 16, "--sample-every", 0, "--out", "m", "--overwrite"
     for data in ([script], ["*.py"], [script, "a.txt"], [script, "--task", "poems"]):
         said = cli("train", *data, "--model", model_folder, *options)
         assert said.code == 0 and not left(tmp_path), said.err
