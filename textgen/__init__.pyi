@@ -11,6 +11,11 @@ __version__: str
 
 class TextGen:
     """A model that writes, and its tokenizer. """
+    codec: Any
+    quantize: Any
+    found: Any
+    scratch: Any
+    receipt: Any
     def __init__(self, model=None, tokenizer=None, *, device='auto', dtype='auto', quantize=None, revision=None, trust_remote_code=False):
         """Parameters
         ----------
@@ -455,6 +460,11 @@ def load_tokenizer(source, **kwargs):
 
 class TokenDataset:
     """Documents as one stream of token ids, with the tokenizer that made them. """
+    tokens: Any
+    starts: Any
+    info: Any
+    path: Any
+    header: Any
     def __init__(self, tokens, starts, codec, info=None, path=None, header=None):
         """tokens: ids [n_tokens], uint16 or uint32; each document ends with the end-of-text token
         starts: where each document starts, and at the end the number of tokens; uint64 [n_documents+1]
@@ -591,6 +601,14 @@ class TokenDataset:
 
 class Task:
     """The whole way from stored text to model input. """
+    text: Any
+    steps: Any
+    splits: Any
+    postprocess: Any
+    metrics: Any
+    read: Any
+    name: Any
+    source: Any
     def __init__(self, name: str, source, preprocess=(), splits=None, postprocess=None, metrics=(), **read):
         """name: by which it is registered and its loss is shown
         source: a path, a bundled collection, a `TokenDataset`, a frame, or an iterable of strings or dictionaries
@@ -660,6 +678,12 @@ class Task:
 
 class Mixture:
     """Several tasks that train one model. """
+    tasks: Any
+    rates: Any
+    cap: Any
+    temperature: Any
+    by: Any
+    name: Any
     def __init__(self, tasks, rates='proportional', cap: float | None = None, temperature: float = 1.0, *, by: str = 'example', name: str | None = None):
         """tasks: tasks, mixtures, names of registered ones, or anything a task takes as its source
         rates: or "equal", a list of numbers, or name -> number
@@ -697,6 +721,10 @@ class Mixture:
 
 class Samples:
     """The texts of one call, with what is needed to make and to check them again. """
+    settings: Any
+    prompt: Any
+    prompt_tokens: Any
+    folder: Any
     def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None):
         """samples: each a `Sample`
         settings: the `GenerateSettings` they were asked for with

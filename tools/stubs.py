@@ -5,10 +5,12 @@ sees neither. The stub holds each public class with all its methods, their param
 are those that Python gives at run time, so options that are taken over from a settings class stand there, too.
 """
 
+import ast
 import enum
 import importlib
 import inspect
 import sys
+import textwrap
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
@@ -107,6 +109,16 @@ def field_lines(cls, public):
         yield f"    {o.name}: {kind}" + ("" if bare else " = ...")
 
 
+def attributes(cls, public):
+    "The public attributes that a constructor makes."
+    if "__init__" not in vars(cls) or is_dataclass(cls): return
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
+    stored = (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
+    names = dict.fromkeys(n.attr for n in stored if getattr(n.value, "id", "") == "self")
+    for name in names:
+        if is_shown(name) and name not in vars(cls): yield f"    {name}: Any"
+
+
 def member_text(name, value, public):
     "What stands in a class under a name."
     if isinstance(value, property):
@@ -133,6 +145,7 @@ def class_text(name, cls, public):
     if is_dataclass(cls):
         made = {"__init__", "__eq__"}
         lines += ["    # fields", *field_lines(cls, public)]
+    lines += attributes(cls, public)
     members = {k: v for k, v in vars(cls).items() if is_shown(k) and k not in made}
     lines += filter(None, (member_text(k, v, public) for k, v in members.items()))
     return "\n".join(lines)+"\n"
