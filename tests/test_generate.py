@@ -131,7 +131,6 @@ def test_streams(write, ask):
 
 def test_a_stream_has_no_half_characters(tok):
     "A model that writes emoji, byte by byte."
-    from textgen.models.state import PlainState
     from textgen.models.decoder import draw_steps
     from textgen.text.codec import Codec
 

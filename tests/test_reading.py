@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from textgen import CorpusError, TokenDataset
-from textgen.text.corpus import documents, pieces
+from textgen.text.corpus import documents
 from textgen.text.table import is_null, records, row_texts, rows, table_texts
 
 

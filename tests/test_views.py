@@ -6,6 +6,7 @@ import io
 import pytest
 from textgen import TrainError
 from textgen.training.callback import LineView, NotebookView, NoView, View, check_view
+from datetime import UTC
 
 
 def _views(cls=View):
@@ -152,7 +153,7 @@ def test_the_panel_shows_that_the_disk_is_full(tmp_path, monkeypatch):
 
 def test_an_upload_replaces_no_file(tmp_path, monkeypatch):
     "Neither a file of its name, nor a link, nor one that the browser names with a folder; the same bytes are one file."
-    from datetime import datetime, timezone
+    from datetime import datetime
     from textgen.widgets import _UPLOAD, TrainPanel
 
     monkeypatch.chdir(tmp_path)
@@ -162,7 +163,7 @@ def test_an_upload_replaces_no_file(tmp_path, monkeypatch):
     panel.source.value = _UPLOAD
 
     def upload(name, content):
-        when = datetime.now(timezone.utc)
+        when = datetime.now(UTC)
         one = dict(name=name, type="text/plain", size=len(content), content=content, last_modified=when)
         panel.upload.value = [one]
         return str(panel._text()[0])

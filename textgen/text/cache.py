@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, cast
+from collections.abc import Iterable
+from typing import cast
 import msgpack
 import numpy as np
 from fastcore.basics import patch
