@@ -235,9 +235,10 @@ def _is_table_file(file): return file_type(file) in TABLE_TYPES
 def _one_kind(file, files, sources):
     "For files of both kinds a pattern that picks the other kind than `file`, in words; else nothing."
     others = [f for f in files if _is_table_file(f)!=_is_table_file(file)]
-    if not others or not Path(str(sources)).is_dir(): return ""
-    kinds = "texts and tables"
-    return f"; the folder holds {kinds}, and {str(Path(str(sources))/'**'/('*'+file_type(others[0])))!r} names one kind"
+    folder = Path(str(sources))
+    if not others or not folder.is_dir(): return ""
+    pattern = str(folder/"**"/f"*{file_type(others[0])}")
+    return f"; the folder holds texts and tables, and {pattern!r} names one kind"
 
 def _with_hint(pieces, file, files, sources):
     "Pieces; an error about the kind of a file says what to do about a mixed folder."

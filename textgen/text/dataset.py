@@ -16,10 +16,11 @@ from fastcore.meta import delegates
 from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
 from ..core import atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
-from .builder import Builder, build, describe_losses, merge_losses, share_of_losses
-from .cache import CHECK_AT_LOAD, check_fields, check_places, sensible, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter, cache_fingerprint, column, is_cache
+from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info, total_bytes
+from .cache import CHECK_AT_LOAD, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter
+from .cache import cache_fingerprint, column, is_cache
 from .codec import Codec
-from .source import find_files
+from .fields import check_fields, check_places, sensible
 from .corpus import pieces, text_pieces
 from .table import records, row_texts
 from .tokenizer import tokenizer_from_json, tokenizer_to_json
@@ -169,15 +170,21 @@ def _as_large(codec, header, path):
     named = f"it names {header['vocab_size']:,} tokens and its tokenizer has {len(codec):,}"
     raise CacheError(f"{path}: damaged, {named}; encode the text again")
 
+def _carried_codec(file, path):
+    "The tokenizer that a cache carries along."
+    end = file.header.get("end")
+    ends = [] if end is None else [end]
+    with sensible(path):
+        spec = b"".join(file.payloads("tokenizer"))
+        return Codec(tokenizer_from_json(spec), ends)
+
+# %% ../../nbs/text/19_dataset.ipynb #1a6cd256
 def _cache_codec(file, path, tokenizer=None, **kwargs):
     "The tokenizer of a cache."
     header = file.header
-    end = header.get("end")
     if tokenizer is not None: codec = Codec(tokenizer)
-    elif not _has_tokenizer(file): return _found_codec(header, path, **kwargs)
-    else:
-        ends = [] if end is None else [end]
-        with sensible(path): codec = Codec(tokenizer_from_json(b"".join(file.payloads("tokenizer"))), ends)
+    elif _has_tokenizer(file): codec = _carried_codec(file, path)
+    else: return _found_codec(header, path, **kwargs)
     if codec.fingerprint==header["tokenizer"]: return _as_large(codec, header, path)
     other = f"this one is {codec.fingerprint[:12]}"
     name = header["tokenizer"][:12]
@@ -217,18 +224,6 @@ def check(self:TokenDataset)->bool:
     file.check(0, len(file.sums))
     return True
 
-# %% ../../nbs/text/19_dataset.ipynb #7358e4eb
-def _files(sources):
-    "The files that are read, where they are known beforehand; else none."
-    try: return [Path(f) for f in find_files(sources)]
-    except (CorpusError, TypeError): return []
-
-def _total_bytes(sources):
-    "Bytes of the files, where all are plain files here; else 0."
-    files = _files(sources)
-    plain = all(f.is_file() and f.suffix not in (".gz", ".zst") for f in files)
-    return sum(f.stat().st_size for f in files) if plain else 0
-
 # %% ../../nbs/text/19_dataset.ipynb #ebd00154
 def _check_save(path, sources):
     "Before any work: the cache can be written, and not over its own text."
@@ -237,7 +232,7 @@ def _check_save(path, sources):
     if not path.is_file(): return
     if path.stat().st_size and not is_cache(path):
         raise CacheError(f"{path} is there already and is no token cache; choose another name, or remove it first")
-    if any(f.exists() and os.path.samefile(path, f) for f in _files(sources)):
+    if any(f.exists() and os.path.samefile(path, f) for f in known_files(sources)):
         raise CacheError(f"{path} is the text itself; choose another name for the cache")
 
 def _spill_folder(save):
@@ -277,7 +272,7 @@ def from_files(cls:TokenDataset,
     if save: _check_save(save, sources)
     builder = Builder(codec, dedupe, _spill_folder(save))
     source = pieces(sources, **kwargs)
-    info = build(source, builder, _total_bytes(sources), join=not codec.splittable)
+    info = build(source, builder, total_bytes(sources), join=not codec.splittable)
     return _from_builder(builder, info, save, compress)
 
 # %% ../../nbs/text/19_dataset.ipynb #589d0115
@@ -372,16 +367,6 @@ def _check_weights(weights, n):
     raise CacheError(f"weights must be {n} numbers above 0, or 'equal', got {weights!r}")
 
 # %% ../../nbs/text/19_dataset.ipynb #5a1e0c34
-def _merged_info(datasets):
-    "What is known about several datasets together."
-    infos = [data.info for data in datasets]
-    merged = {}
-    for k in ("characters", "bytes", "duplicates"): merged[k] = sum(info.get(k, 0) for info in infos)
-    merged["sources"] = [source for info in infos for source in info.get("sources", [])]
-    losses = [info["lost"] for info in infos if "lost" in info]
-    if len(losses)==len(infos): merged["lost"] = merge_losses(losses)
-    return merged
-
 def _merged_starts(datasets, ends):
     "Where the documents start, each dataset behind the one before."
     starts = []
@@ -405,17 +390,11 @@ def merge(cls:TokenDataset,
     weights = _check_weights(weights, len(datasets))
     tokens = [data.tokens for data in datasets]
     ends = np.cumsum([0, *map(len, tokens)]).tolist()
-    info = _merged_info(datasets)
+    info = merge_info([data.info for data in datasets])
     if weights: info["groups"] = _weighted(ends, weights)
     return cls(Chain(tokens), _merged_starts(datasets, ends), datasets[0].codec, info)
 
 # %% ../../nbs/text/19_dataset.ipynb #1f4dae0a
-def _share_of_info(info, share):
-    "About what is known of a share of the documents."
-    new = dict(characters=round(info.get("characters", 0)*share), sources=info.get("sources", []))
-    if "lost" in info: new["lost"] = share_of_losses(info["lost"], share)
-    return new
-
 _DOCUMENTS = 1<<14  # that are copied at once
 
 def _chosen_ids(data, mask, lengths):
@@ -435,7 +414,7 @@ def _chosen(data, mask):
     for ids in _chosen_ids(data, mask, lengths): tokens.append(ids)
     starts = np.cumsum([0, *lengths[mask]], dtype=np.uint64)
     share = len(starts)/len(data.starts)
-    info = _share_of_info(data.info, share)
+    info = share_of_info(data.info, share)
     return TokenDataset(tokens.array(), starts, data.codec, info)
 
 def _held_out(n, fraction, seed):

@@ -114,8 +114,11 @@ def _with_capitals(letters, share, capitals):
     "The same with capital letters, which have a share of their own."
     small = _ranked(letters, share*(1-capitals))
     lift = np.log(capitals/(1-capitals))
-    large = {c.upper(): p+lift for c,p in small.items()}
-    return {c: p for c,p in large.items() if len(c)==1 and not c.isascii()} | small
+    large = {}
+    for c,p in small.items():
+        capital = c.upper()
+        if len(capital)==1 and not capital.isascii(): large[capital] = p+lift
+    return large | small
 
 # %% ../../nbs/text/09_encoding.ipynb #98cae043
 def _class(codec, first, last):
@@ -162,18 +165,20 @@ def _tables():
     for block in _scripts: yield _script(*block)
 
 # %% ../../nbs/text/09_encoding.ipynb #946dc860
+def _gain(table, points):
+    "What a language adds to the plain likelihood of each of these code points."
+    own = np.array([ord(c) for c in table])
+    out = np.zeros(len(points))
+    out[np.searchsorted(points, own)] = np.array([*table.values()])-_plain()[own]
+    return out
+
 @cache
 def _languages():
     "The code points that languages know, and what each language adds to their plain likelihood: [points, languages]."
     tables = list(_tables())
     known = "".join(sorted(set().union(*tables)))
     points = np.array([ord(c) for c in known])
-    plain = _plain()[points]
-    gains = np.zeros((len(points), len(tables)))
-    for i,table in enumerate(tables):
-        at = np.searchsorted(points, [ord(c) for c in table])
-        gains[at,i] = np.array([*table.values()])-plain[at]
-    return points, gains
+    return points, np.stack([_gain(table, points) for table in tables], axis=1)
 
 # %% ../../nbs/text/09_encoding.ipynb #f554d8c2
 def _likelihood(counts):
@@ -220,22 +225,38 @@ _MIXED = -5. # letters of two scripts, or a capital after a small letter
 _BESIDE = -3. # a sign beside a letter
 
 # %% ../../nbs/text/09_encoding.ipynb #66f4a215
-def _all_pairs(first, second): return first[:,None] & second[None]
+def _all_pairs(first, second): return np.logical_and.outer(first, second)
 
+def _mask(chars, test):
+    "The bytes whose characters pass a test: bool [256]."
+    return np.array([bool(c) and bool(test(c)) for c in chars])
+
+# %% ../../nbs/text/09_encoding.ipynb #4a95902a
+_stops = ",.;:!?"
+
+def _mixed(chars):
+    "Pairs of letters of two scripts, or of a small letter and a capital: bool [256,256]."
+    script = np.array([_script_of(c) for c in chars])
+    same = np.equal.outer(script, script)
+    letters = _all_pairs(script>0, script>0)
+    rising = _all_pairs(_mask(chars, str.islower), _mask(chars, str.isupper))
+    return letters & ~same | rising & same
+
+def _beside(chars):
+    "Pairs of a letter and a sign, or of a stop and a letter: bool [256,256]."
+    letter = _mask(chars, _script_of)
+    sign = _mask(chars, _is_sign)
+    stop = _mask(chars, _stops.__contains__)
+    return _all_pairs(sign, letter) | _all_pairs(letter, sign) | _all_pairs(stop, letter)
+
+# %% ../../nbs/text/09_encoding.ipynb #a3ae6e68
 @cache
 def _pairs(name):
     "What a pair of bytes costs in an encoding: float [256,256]."
     chars = _characters(name)
-    script = np.array([_script_of(c) for c in chars])
-    letter = script>0
-    same = script[:,None]==script[None]
-    small, large = (np.array([bool(c) and test(c) for c in chars]) for test in (str.islower, str.isupper))
-    sign = np.array([_is_sign(c) for c in chars])
-    stop = np.array([bool(c) and c in ",.;:!?" for c in chars])
     out = np.zeros((256, 256))
-    out[_all_pairs(sign, letter) | _all_pairs(letter, sign)] = _BESIDE
-    out[_all_pairs(stop, letter)] = _BESIDE
-    out[_all_pairs(letter, letter) & ~same | _all_pairs(small, large) & same] = _MIXED
+    out[_beside(chars)] = _BESIDE
+    out[_mixed(chars)] = _MIXED
     out[:128,:128] = 0
     return out
 
@@ -268,17 +289,20 @@ def _margin(name, beyond):
     return 0 if name==_usual[0] else _OTHER
 
 # %% ../../nbs/text/09_encoding.ipynb #c8bab293
-def _one_byte_readings(seen):
-    "What the encodings of one byte make of a file; those that lack a byte of it are left out."
-    pairs = seen.pairs.reshape(256, 256)
-    for name in _usual+_rare:
-        if name.startswith("iso8859") and seen.single[0x80:0xa0].any(): continue
-        chars = _characters(name)
-        if any(n and c is None for n,c in zip(seen.single, chars)): continue
-        points = np.array([ord(c or "\0") for c in chars])
-        counts = np.bincount(points, seen.single, _SPACE)
-        total = _likelihood(counts)+float((pairs*_pairs(name)).sum())
-        yield _Reading(total+_margin(name, counts[128:].sum()), name, counts)
+def _has_all(name, seen):
+    "Whether an encoding of one byte has a character of text for every byte of a file."
+    if name.startswith("iso8859") and seen.single[0x80:0xa0].any(): return False
+    lacking = [c is None for c in _characters(name)]
+    return not seen.single[lacking].any()
+
+def _one_byte_reading(name, seen):
+    "What an encoding of one byte makes of a file."
+    points = np.array([ord(c or "\0") for c in _characters(name)])
+    counts = np.bincount(points, seen.single, _SPACE)
+    costs = seen.pairs.reshape(256, 256)*_pairs(name)
+    margin = _margin(name, counts[128:].sum())
+    likelihood = _likelihood(counts)+float(costs.sum())+margin
+    return _Reading(likelihood, name, counts)
 
 # %% ../../nbs/text/09_encoding.ipynb #cebb95c2
 _several = (
@@ -331,7 +355,7 @@ def _all_readings(chunks):
         seen.add(raw)
         left = [decoding for decoding in left if decoding.add(raw)]
     found = [o._reading() for o in left if _is_reading(o)]
-    found += _one_byte_readings(seen)
+    found += [_one_byte_reading(name, seen) for name in _usual+_rare if _has_all(name, seen)]
     return sorted(found, key=lambda o: o.likelihood, reverse=True)
 
 # %% ../../nbs/text/09_encoding.ipynb #f24f1527
