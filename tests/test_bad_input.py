@@ -334,6 +334,12 @@ def test_more_layers_than_weights(refused):
     _change("config.json", lambda b: json.dumps(json.loads(b)|dict(n_layer=3)).encode())
     refused("generate MODEL --out a.txt", "MODEL")
 
+
+def test_fewer_layers_than_weights(refused):
+    "A model that is cut off would write badly for no visible reason."
+    _change("config.json", lambda b: json.dumps(json.loads(b)|dict(n_layer=1)).encode())
+    refused("generate MODEL --out a.txt", "MODEL", "more layers than config.json describes")
+
 def test_code_in_a_model_does_not_run(refused):
     _change(
         "config.json",

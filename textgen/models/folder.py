@@ -6,6 +6,7 @@
 __all__ = ['RECEIPT', 'check_folder', 'save_model', 'pick_device', 'pick_dtype', 'load_model']
 
 # %% ../../nbs/models/33_folder.ipynb #33b00002
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,8 +39,9 @@ def check_folder(
 
 # %% ../../nbs/models/33_folder.ipynb #33b00006
 _MODEL_FILES = (
-    "config.json", "generation_config.json", "*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin*",
-    "adapter_*", RECEIPT, "resume", *TOKENIZER_FILES)
+    "config.json", "generation_config.json", "model.safetensors", "model-*-of-*.safetensors",
+    "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json",
+    ADAPTER, "adapter_model.*", RECEIPT, "resume", *TOKENIZER_FILES)
 
 def _model_files(folder):
     "What a model that is saved to a folder replaces there: names."
@@ -140,6 +142,23 @@ def _check_found(found, source):
         what = f"{len(missing)} weights are missing ({', '.join(missing[:3])})"
         raise ModelError(f"{source}: {what}; the file is incomplete, or of another model than config.json describes")
 
+# %% ../../nbs/models/33_folder.ipynb #51c5ab13
+_A_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)") # of a layer, between dots
+
+def _any_layer(name):
+    "The name of a weight, with a star for each number."
+    return _A_NUMBER.sub("*", f".{name}")
+
+def _check_layers(model, found, source):
+    "Raise `ModelError` where the file has weights of more layers than the model."
+    known = tuple({_any_layer(name) for name in model.state_dict()})
+    unread = sorted(map(_name_of, found.get("unexpected_keys") or ()))
+    layers = [name for name in unread if "*" in _any_layer(name)]
+    beyond = [name for name in layers if any(k.endswith(_any_layer(name)) for k in known)]
+    if not beyond: return
+    what = f"its weights are of more layers than config.json describes ({beyond[0]})"
+    raise ModelError(f"{source}: {what}; put back the config.json that belongs to them")
+
 # %% ../../nbs/models/33_folder.ipynb #33b00013
 def _loading_errors():
     "Classes of errors that a source can cause."
@@ -173,6 +192,7 @@ def _load_whole(source, folder, dtype, **options):
         except ModelError: raise
         except _loading_errors() as e: raise _why_not_loaded(source, folder, e) from e
     _check_found(found, source)
+    _check_layers(model, found, source)
     return model
 
 # %% ../../nbs/models/33_folder.ipynb #4f4e91f1
