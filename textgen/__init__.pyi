@@ -11,10 +11,9 @@ __version__: str
 
 class TextGen:
     """A model that writes, and its tokenizer. """
-    codec: Any
     quantize: Any
-    found: Any
     scratch: Any
+    found: Any
     receipt: Any
     def __init__(self, model=None, tokenizer=None, *, device='auto', dtype='auto', quantize=None, revision=None, trust_remote_code=False):
         """Parameters
@@ -46,19 +45,7 @@ class TextGen:
 
     @property
     def model(self):
-        """ """
-        ...
-
-    @classmethod
-    def new(cls, preset, tokenizer, *, seed: int = 0, context: int | None = None, device='auto'):
-        """A model with random weights.
-
-        preset: "mini", "small", "gpt2", "t5-mini" or "t5-small", or a transformers configuration
-        tokenizer: a tokenizer, or where one lies
-        seed: the same seed makes the same weights
-        context: longest text it can look at, in tokens; None: the preset's
-        device: where to generate
-        """
+        """The transformers model. """
         ...
 
     @property
@@ -76,6 +63,18 @@ class TextGen:
         """The transformers tokenizer. """
         ...
 
+    @classmethod
+    def new(cls, preset, tokenizer, *, seed: int = 0, context: int | None = None, device='auto'):
+        """A model with random weights.
+
+        preset: "mini", "small", "gpt2", "t5-mini" or "t5-small", or a transformers configuration
+        tokenizer: a tokenizer, or where one lies
+        seed: the same seed makes the same weights
+        context: longest text it can look at, in tokens; None: the preset's
+        device: where to generate
+        """
+        ...
+
     def to_gpu(self):
         """Generate on the GPU from now on. """
         ...
@@ -91,7 +90,7 @@ class TextGen:
     def train(self, data, *, view=None, device=None, steps: int = 1000, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int = 500, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, by: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None):
         """Train on `data`; the model learns in place.
 
-        data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these; what is read is never run (`Task.get("FILE.py:NAME")` runs a file)
+        data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
         view: where progress is shown; None: one line
         device: where to train; None: on the best there is
         steps: updates of the weights
@@ -128,15 +127,15 @@ class TextGen:
         """
         ...
 
-    def merge(self):
-        """Add a LoRA adapter to the weights, which makes it an ordinary model again. """
-        ...
-
     def save(self, folder) -> Path:
         """Write model, tokenizer and receipt as a plain transformers folder.
 
         folder: where to; a model that is there is replaced
         """
+        ...
+
+    def merge(self):
+        """Add a LoRA adapter to the weights, which makes it an ordinary model again. """
         ...
 
     @property

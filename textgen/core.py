@@ -379,8 +379,6 @@ def check_seed(
     raise error(f"seed must be a whole number from 0 to 2**64-1, got {seed!r}; None draws one")
 
 # %% ../nbs/00_core.ipynb #9878529e
-class _Bar(tqdm): monitor_interval = 0
-
 class Progress:
     "A bar in a terminal or notebook, a plain line every `every` seconds elsewhere."
     def __init__(self,
@@ -400,10 +398,18 @@ class Progress:
         self.note = ""
         self.start = self.last = time.monotonic()
         self.live = self.file.isatty() or "ipykernel" in sys.modules
-        shape = dict(unit=unit, unit_scale=unit_scale, dynamic_ncols=True, leave=True, mininterval=0.2)
-        self.bar = _Bar(total=total, desc=self.desc, file=self.file, disable=not self.live, **shape)
+        self.bar = self._make_bar(unit_scale)
 
 # %% ../nbs/00_core.ipynb #b96c36e4
+class _Bar(tqdm): monitor_interval = 0
+
+@patch
+def _make_bar(self:Progress, unit_scale):
+    "The bar of tqdm; it stays dark where plain lines are written."
+    shape = dict(dynamic_ncols=True, leave=True, mininterval=0.2)
+    what = dict(total=self.total, desc=self.desc, unit=self.unit, unit_scale=unit_scale)
+    return _Bar(file=self.file, disable=not self.live, **what, **shape)
+
 @patch
 def close(self:Progress): self.bar.close()
 

@@ -232,13 +232,18 @@ def _ties(values, k):
     following = values[:,-1]
     return torch.any((smallest==following)&following.isfinite())
 
+def _in_order(values, ids, k):
+    "The `k` largest logits and their ids, in the order of the vocabulary."
+    ids, order = ids[:,:k].sort(-1)
+    return values[:,:k].gather(1, order), ids
+
+# %% ../../nbs/generation/40_sampling.ipynb #1e66eb87
 def _choose_of_k(logits, u, t, k, p, m):
     "`choose` among the k likeliest, which are few."
     size = logits.shape[-1]
     values, ids = logits.topk(min(k+1, size))
     if _ties(values, k): return draw(filtered(logits, t, k, p, m), u)
-    ids, order = ids[:,:k].sort(-1)
-    few = values[:,:k].gather(1, order)
+    few, ids = _in_order(values, ids, k)
     column = draw(filtered(few, t, 0, p, m), u)
     tokens = ids.gather(1, column[:,None])
     return tokens[:,0]

@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'VERSION', 'COMPRESSION', 'HEADER', 'ALIGN', 'CHUNK_BYTES', 'BIN', 'PACKED_BIN', 'MAGIC', 'CHECK_AT_LOAD',
-           'CacheWriter', 'map_file', 'sensible', 'read_header', 'is_cache', 'cache_fingerprint', 'CacheFile',
-           'Checked', 'check_fields', 'check_places', 'Column', 'column']
+           'CacheWriter', 'map_file', 'read_header', 'is_cache', 'cache_fingerprint', 'CacheFile', 'Checked', 'Column',
+           'column']
 
 # %% ../../nbs/text/17_cache.ipynb #0b35896e
 import gzip,itertools,mmap,os,re,zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ import numpy as np
 from fastcore.basics import patch
 from ..core import CacheError
 from ..array import Chain, LazyArray, Spill, spilled
+from .fields import are_counts, require, sensible
 
 # %% ../../nbs/text/17_cache.ipynb #6d1bba67
 FORMAT = "textgen tokens"
@@ -250,31 +250,6 @@ _MAP = rb"(?:[\x80-\x8f]|\xde..)"  # the mark of a map with few entries, or with
 _NAME = b"\xa6format" + bytes([0xa0+len(FORMAT)]) + FORMAT.encode()
 MAGIC = re.compile(_MAP+_NAME, re.S)
 
-# %% ../../nbs/text/17_cache.ipynb #7eece293
-_nonsense = (
-    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError, EOFError, OSError,
-    zlib.error, msgpack.UnpackException)
-
-@contextmanager
-def sensible(
-    path, # of a cache, for the message
-):
-    "Turn what goes wrong with the contents of a cache into `CacheError`."
-    try: yield
-    except CacheError: raise
-    except Exception as e:
-        from_rust = type(e) is Exception or type(e).__name__=="ZstdError"
-        if not from_rust and not isinstance(e, _nonsense): raise
-        why = str(e) or type(e).__name__
-        raise CacheError(f"{path}: damaged, its contents make no sense ({why}); encode the text again") from e
-
-# %% ../../nbs/text/17_cache.ipynb #0c27f805
-def _want(ok, what):
-    "Raise `ValueError` unless something is as it should be."
-    if not ok: raise ValueError(what)
-
-def _is_count(n): return isinstance(n, int) and not isinstance(n, bool) and n>=0
-
 # %% ../../nbs/text/17_cache.ipynb #ddcc6501
 def _check_header(raw, path):
     "Raise `CacheError` unless these bytes are the header of a cache, and undamaged."
@@ -284,15 +259,18 @@ def _check_header(raw, path):
     if raw[-5:]!=_UINT32+crc: raise CacheError(f"{path}: the header is damaged; encode the text again")
 
 # %% ../../nbs/text/17_cache.ipynb #b61f78fa
+_places = dict(index=("start", "size", "crc"), checks=("end", "start", "crc"))
+
 def _header_fields(raw):
     "The fields of a header, those that every cache has checked."
     unpacker = msgpack.Unpacker()
     unpacker.feed(raw)
     header = unpacker.unpack()
-    _want(_is_count(header["version"]) and _is_count(header["size"]), "no version or size")
-    _want(header["compress"] in COMPRESSION, "no such compression")
-    for name,keys in dict(index=("start", "size", "crc"), checks=("end", "start", "crc")).items():
-        _want(all(_is_count(header[name][key]) for key in keys), f"no place of the {name}")
+    require(are_counts([header["version"], header["size"]]), "no version or size")
+    require(header["compress"] in COMPRESSION, "no such compression")
+    for name,keys in _places.items():
+        place = header[name]
+        require(are_counts(place[key] for key in keys), f"no place of the {name}")
     return header
 
 # %% ../../nbs/text/17_cache.ipynb #972290fe
@@ -371,17 +349,20 @@ def _read_index(self:CacheFile):
     if zlib.crc32(index)!=place["crc"]: raise self._damaged("its index is damaged")
     index = msgpack.unpackb(index)
     for payload in index["parts"]: self._check_payload(payload)
-    _want(isinstance(index["info"], dict), "no info")
+    require(isinstance(index["info"], dict), "no info")
     return index["parts"], index["info"]
 
 # %% ../../nbs/text/17_cache.ipynb #7b60473c
 @patch
 def _check_payload(self:CacheFile, payload):
     "Raise `ValueError` unless a payload lies within the checked bytes."
-    start, stored, size = (payload[key] for key in ("start", "stored", "size"))
-    _want(isinstance(payload["name"], str) and all(map(_is_count, (start, stored, size))), "a payload without a place")
-    _want(HEADER<=start<=start+stored<=self.header["checks"]["end"], "a payload outside of the file")
-    _want(self.header["compress"] or size==stored, "a payload of two sizes")
+    place = [payload[key] for key in ("start", "stored", "size")]
+    named = isinstance(payload["name"], str)
+    require(named and are_counts(place), "a payload without a place")
+    start, stored, size = place
+    end = self.header["checks"]["end"]
+    require(HEADER<=start and start+stored<=end, "a payload outside of the file")
+    require(self.header["compress"] or size==stored, "a payload of two sizes")
 
 # %% ../../nbs/text/17_cache.ipynb #4fd770de
 @patch
@@ -467,9 +448,11 @@ class Checked(LazyArray):
 @patch
 def _slice(self:Checked, start, stop):
     "The elements of a range, checked."
+    stop = max(start, stop)
     size = self.dtype.itemsize
-    if stop>start: self.file.check_bytes(self.start+start*size, (stop-start)*size)
-    return self._below(self.array[start:max(start, stop)])
+    place = self.start+start*size
+    if stop>start: self.file.check_bytes(place, (stop-start)*size)
+    return self._below(self.array[start:stop])
 
 @patch
 def _take(self:Checked, indices):
@@ -515,44 +498,6 @@ def array(self:CacheFile,
         if self.header["compress"]: return _check_below(self._unpacked(payloads, dtype), below, self.path)
         arrays = [self._mapped(p, dtype, below) for p in payloads]
         return arrays[0] if len(arrays)==1 else Chain(arrays)
-
-# %% ../../nbs/text/17_cache.ipynb #04a8530e
-_counts = ("n_documents", "vocab_size") # an early cache may lack these
-_id_types = ("uint16", "uint32")
-
-def check_fields(
-    header, # of a token cache
-    info, # what its index says about the text
-):
-    "Raise `ValueError` unless the fields of a token cache are what they should be."
-    counts = [header["n_tokens"], *(header[name] for name in _counts if name in header)]
-    _want(all(map(_is_count, counts)), "no number of tokens, documents or entries")
-    _want(header["dtype"] in _id_types and isinstance(header["tokenizer"], str), "no type of ids, or no tokenizer")
-    end = header.get("end")
-    _want(end is None or _is_count(end) and end<header.get("vocab_size", end+1), "no such end")
-    _want(all(_is_count(info.get(name, 0)) for name in ("characters", "bytes", "duplicates")), "no figures")
-    for name,n in info.get("sources", []): _want(isinstance(name, str) and _is_count(n), "no sources")
-    for first,end,share in info.get("groups", []):
-        _want(_is_count(first) and first<=end<=header["n_tokens"] and share>0, "no shares")
-    _check_lost(info.get("lost"))
-
-# %% ../../nbs/text/17_cache.ipynb #7363690e
-def _check_lost(lost):
-    "Raise `ValueError` unless the figures about what was lost are figures."
-    if lost is None: return
-    _want(all(_is_count(lost[name]) for name in ("characters", "documents", "compared")), "no losses")
-    for sign,n in lost["kinds"]: _want(isinstance(sign, str) and _is_count(n), "no losses")
-
-# %% ../../nbs/text/17_cache.ipynb #85dd9dad
-def check_places(
-    starts, # where each document starts, and at the end the number of tokens
-    header, # of the cache
-    whole:bool, # compare each with the next
-):
-    "Raise `ValueError` unless the places of documents rise from zero to the number of tokens."
-    _want(len(starts)==header.get("n_documents", len(starts)-1)+1, "not as many places as documents")
-    _want(int(starts[0])==0 and int(starts[-1])==header["n_tokens"], "documents that are no part of the tokens")
-    if whole: _want(bool((starts[1:]>=starts[:-1]).all()), "documents in no order")
 
 # %% ../../nbs/text/17_cache.ipynb #a0d95e1e
 @dataclass(frozen=True)
