@@ -66,6 +66,16 @@ def test_a_gathered_class_works():
     assert (a().show(3), a().size, b().size, type(b.make(1))) == ("3", 1, 1, b)
 
 
+def test_a_setter_stands_behind_its_property():
+    getter = "@patch(as_prop=True)\ndef size(self:A): return self.n"
+    setter = "@patch(set_prop=True)\ndef size(self:A, n): self.n = n"
+    names = {}
+    exec(patched.gathered(f"class A: pass\n\n{getter}\n\n{setter}\n")[0], names)
+    a = names["A"]()
+    a.size = 3
+    assert a.size == a.n == 3
+
+
 def first_cell(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(cells=[dict(cell_type="markdown", source=text)])), encoding="utf-8")

@@ -9,7 +9,7 @@ __all__ = ['app', 'tokenizer', 'encode', 'train', 'tasks', 'generate', 'info', '
 import itertools,json,os,sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 import typer
 from .core import CacheError, GenerateError, ModelError, TextGenError, TokenizerError
 from .core import check_local, check_place, recover, say, unknown
@@ -283,7 +283,7 @@ def _at_once(folder, prompt, settings):
 # %% ../nbs/81_cli.ipynb #a52e2edc
 def _settings_of(kwargs):
     "Settings from the command line, as keywords: newlines as such, and the schema read."
-    typed = dict(kwargs, schema=_schema_of(kwargs["schema"]))
+    typed:dict[str, Any] = dict(kwargs, schema=_schema_of(kwargs["schema"]))
     for name in ("stop", "banned"): typed[name] = [*map(unescape, kwargs[name])]
     GenerateSettings(**typed)  # an error before anything is loaded
     return typed

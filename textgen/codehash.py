@@ -47,7 +47,7 @@ def is_own(
 # %% ../nbs/03_codehash.ipynb #71b14dda
 _NO_STATE = (TypeError, AttributeError, NotImplementedError, RuntimeError, pickle.PicklingError)
 
-def _reduced(o):
+def _reduced(o)->str|tuple|None:
     "What the pickle protocol says of an object; None where it says nothing."
     reduce = copyreg.dispatch_table.get(type(o))
     try: return reduce(o) if reduce else o.__reduce_ex__(4)
@@ -320,8 +320,8 @@ def _of_property(o:property):
     functions = o.fget, o.fset, o.fdel
     return "property", *functions
 
-@parts.register
-def _of_cached(o:type(functools.lru_cache(len))): return "cached", o.__wrapped__, o.cache_parameters()
+@parts.register(type(functools.lru_cache(len)))
+def _of_cached(o): return "cached", o.__wrapped__, o.cache_parameters()
 
 # %% ../nbs/03_codehash.ipynb #9d82b9fa
 _NOTED = set("""

@@ -59,7 +59,7 @@ def _check_field(name, value, expected, where):
     raise VerifyError(f"{where}: {name!r} should be of type {expected.__name__}, it is {found}")
 
 @patch
-def check(self:Receipt, where="receipt"):
+def check(self:Receipt, where:str|Path="receipt"):
     "Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt."
     if self.kind not in SCHEMA: raise unknown("kind of receipt", self.kind, SCHEMA, VerifyError)
     fields = SCHEMA[self.kind]

@@ -7,16 +7,16 @@ __all__ = ['make_settings', 'as_schema', 'GenerateSettings', 'TrainSettings', 'h
 
 # %% ../nbs/02_settings.ipynb #56951232
 import inspect
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 import numpy as np
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import GenerateError, TrainError, check_seed, unknown
+from .core import NONE, GenerateError, TrainError, check_seed, unknown
 
 # %% ../nbs/02_settings.ipynb #2c4c06c6
 class _Rule(NamedTuple):
@@ -87,9 +87,9 @@ def _one_temperature(v):
     if _temperature.ok(v): return float(v)
     raise GenerateError(f"temperature must be {_temperature.words}, got {v!r}")
 
-def _temperatures(v, n):
+def _temperatures(v, n)->Any:
     "A temperature, or a list of `n`."
-    if isinstance(v, str) or not isinstance(v, Sized): return _one_temperature(v)
+    if isinstance(v, str) or not isinstance(v, Collection): return _one_temperature(v)
     if len(v)==n: return [_one_temperature(t) for t in v]
     raise GenerateError(f"temperature is a list of {len(v)}, but n is {n}: give one number, or one for each text")
 
@@ -110,14 +110,14 @@ def _yes_no(name, v):
     raise GenerateError(f"{name} must be True or False, got {v!r}")
 
 # %% ../nbs/02_settings.ipynb #88229901
-_schema_kinds = dict(regex=str, choice=list, json=dict, fields=str)
+_schema_kinds:dict[str, type] = dict(regex=str, choice=list, json=dict, fields=str)
 
 def _is_schema(v):
     "Whether a value has the form in which we record a schema."
     if not isinstance(v, dict) or len(v)!=1: return False
     kind, what = next(iter(v.items()))
-    expected = _schema_kinds.get(kind, ())
-    return isinstance(what, expected)
+    expected = _schema_kinds.get(kind)
+    return expected is not None and isinstance(what, expected)
 
 def _is_choice(v):
     "Whether a value is a list of texts to choose from."
@@ -167,11 +167,11 @@ class GenerateSettings:
     banned:tuple=() # words and characters that must not be written
     stop:tuple=() # strings at which a text ends; they are not part of it
     nonempty:bool=True # try again where a text has nothing but blanks
-    seed:int=None # the same seed gives the same texts; none given draws one
-    batch_size:int=None # texts to write at the same time; none given chooses from memory
+    seed:int=NONE # the same seed gives the same texts; none given draws one
+    batch_size:int=NONE # texts to write at the same time; none given chooses from memory
     batch_invariant:bool=False # the same texts to the last bit, whatever n and batch_size
     num_beams:int=1 # search this many beams for the likeliest text, instead of drawing
-    schema:str=None # what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+    schema:str=NONE # what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
 
     def __post_init__(self): self._check()
 
@@ -202,7 +202,7 @@ def _check(self:GenerateSettings):
     self.stop = _strings("stop", self.stop)
     self.nonempty = _yes_no("nonempty", self.nonempty)
     self.batch_invariant = _yes_no("batch_invariant", self.batch_invariant)
-    self.schema = as_schema(self.schema)
+    self.schema = cast(Any, as_schema(self.schema))  # text in, a dictionary out
     _check_lengths(self)
     if self.num_beams>1: _check_beams(self)
 
@@ -242,7 +242,7 @@ def _choose(name, value, choices):
 # %% ../nbs/02_settings.ipynb #9cd7da5f
 _count = _whole(1)
 
-def _check_devices(v):
+def _check_devices(v)->Any:
     "\"auto\", \"all\" or a number of devices; digits are a number."
     if v in ("auto", "all"): return v
     number = int(v) if isinstance(v, str) and v.isdigit() else v
@@ -250,7 +250,7 @@ def _check_devices(v):
     raise TrainError(f"devices must be 'auto', 'all' or a number of them, at least 1, got {v!r}")
 
 # %% ../nbs/02_settings.ipynb #9d8298dd
-def _check_lora(v):
+def _check_lora(v)->Any:
     "None, or the arguments of peft's `LoraConfig`."
     if v is None or v is False: return None
     rank = 8 if v is True else v
@@ -267,25 +267,25 @@ class TrainSettings:
     "How to train."
     steps:int=1000 # updates of the weights
     batch_size:int=8 # rows (windows of text) that are computed at once
-    lr:float=None # learning rate; none given: from what is trained, and how
-    save_to:str=None # folder for the model; none given: only in memory
+    lr:float=NONE # learning rate; none given: from what is trained, and how
+    save_to:str=NONE # folder for the model; none given: only in memory
     overwrite:bool=False # replace another model that is in save_to
     save_every:int=500 # steps between saves; 0 is only at the end
     sample_every:int=500 # steps between samples; 0 is never
     seed:int=0 # the same seed, data and machine give the same model
     resume:bool=False # continue from the last save in save_to; "force" although something was changed
     accumulate:int=1 # batches whose gradients make one step
-    window:int=None # tokens the model reads at a time; none given: the model's context, at most 1024
+    window:int=NONE # tokens the model reads at a time; none given: the model's context, at most 1024
     by:str="stream" # windows anywhere in the "stream", from the beginning of a "document", or one document a "row"
     precision:str="auto" # numbers to compute with: "fp32", "bf16", "fp16"; auto: the fastest safe ones of this machine
     optimizer:str="auto" # "adamw" or "muon"; auto: muon from random weights
     schedule:str="auto" # of the learning rate: "linear", "cosine", "wsd" (warm up, stay, decay), "constant"
-    warmup:int=None # steps in which the learning rate rises; none given: a twentieth of the run, at most 100
-    weight_decay:float=None # none given: 0.1, for LoRA 0
+    warmup:int=NONE # steps in which the learning rate rises; none given: a twentieth of the run, at most 100
+    weight_decay:float=NONE # none given: 0.1, for LoRA 0
     clip:float=1.0 # longest gradient; 0 is no limit
     compile:str="auto" # torch.compile: True, False; auto: where the work ahead pays for it
     freeze:int=0 # first layers that stay as they are, and with them the embeddings
-    lora:int=None # train small matrices beside the weights, of this rank
+    lora:int=NONE # train small matrices beside the weights, of this rank
     checkpointing:bool=False # compute activations twice instead of keeping them: slower, less memory
     validation:float=0 # share of the documents to hold out, to measure the loss on
     keep:int=1 # saves to keep; the older ones lie beside the folder
@@ -294,7 +294,7 @@ class TrainSettings:
     strategy:str="auto" # on many devices: "ddp" (a copy on each) or "fsdp" (a part on each)
     loggers:tuple=() # Lightning loggers, or "csv", "tensorboard", "wandb"
     callbacks:tuple=() # Lightning callbacks of your own
-    trainer:dict=None # further arguments of Lightning's Trainer
+    trainer:dict=NONE # further arguments of Lightning's Trainer
     control:object=None # a `Control`, by which another thread can pause and stop
 
     def __post_init__(self): self._check()

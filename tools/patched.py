@@ -8,7 +8,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-KINDS = {"as_prop": "@property", "cls_method": "@classmethod", "set_prop": None}
+KINDS = {"as_prop": "@property", "cls_method": "@classmethod", "set_prop": "@{}.setter"}
 
 
 @dataclass
@@ -40,7 +40,7 @@ def as_method(node):
     if not patch or not me: return None
     named = [k.arg for k in patch.keywords if getattr(k.value, "value", False)] if isinstance(patch, ast.Call) else []
     first = min(d.lineno for d in node.decorator_list)
-    decorator = next((KINDS[k] for k in named if k in KINDS), "")
+    decorator = next((KINDS[k].format(node.name) for k in named if k in KINDS), "")
     classes = [n.id for n in ast.walk(me.annotation) if isinstance(n, ast.Name)]
     annotation = (me.lineno, me.col_offset+len(me.arg), me.annotation.end_col_offset)
     return Method(classes, first, node.end_lineno, range(patch.lineno, patch.end_lineno+1), decorator, annotation)
@@ -49,7 +49,7 @@ def as_method(node):
 def methods(tree):
     "The patched functions of a module."
     found = [as_method(n) for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    return [m for m in found if m and m.decorator is not None]
+    return [m for m in found if m]
 
 
 def inside(method, lines):

@@ -10,8 +10,9 @@ __all__ = ['StopCallback', 'RunningAverage', 'memory', 'View', 'NoView', 'check_
 import math,os,signal,sys,threading,time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 from fastcore.basics import patch
-from ..core import Progress, TrainError, escape_html, printable, say
+from ..core import NONE, Progress, TrainError, escape_html, printable, say
 from .lightning import pl
 
 # %% ../../nbs/training/55_callback.ipynb #834e670a
@@ -120,7 +121,7 @@ def _line_format(loss, smooth, speed, size):
 # %% ../../nbs/training/55_callback.ipynb #070fd28d
 class LineView(View):
     "Progress on one line, samples above it."
-    def __init__(self): self.bar = None
+    def __init__(self): self.bar:Progress = NONE # from the start of a run
     def start(self, steps, first):
         self.bar = Progress(steps, "training", "steps")
         self.bar.n = first
@@ -186,7 +187,7 @@ class NotebookView(View):
         self.losses = []
         self.line = self.text = ""
         self.began = self.drawn = 0.
-        self.handle = None
+        self.handle:Any = None # IPython's
     def start(self, steps, first):
         from IPython.display import DisplayHandle
         self.steps = steps

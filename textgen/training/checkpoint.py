@@ -132,14 +132,14 @@ class State:
     start:str # hash of the weights before the first step
     now:str # hash of the weights that were saved
     scratch:bool # the first weights were random
-    base:dict # where a model that is not from scratch came from
+    base:dict|None # where a model that is not from scratch came from
     seconds:float # of training
     seen:int # tokens predicted
     validation:list # (step, loss on held-out text)
     rows:int # computed at once
-    scaler:dict=None # of Lightning, in fp16
+    scaler:dict|None=None # of Lightning, in fp16
     step:int=0 # steps done
-    tensors:str=None # hash of state.safetensors; None in folders of older versions
+    tensors:str|None=None # hash of state.safetensors; None in folders of older versions
 
 # %% ../../nbs/training/56_checkpoint.ipynb #3c831f98
 def _check_sum(facts):
@@ -163,7 +163,7 @@ def write_state(
     (place/"state.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
 
 # %% ../../nbs/training/56_checkpoint.ipynb #352814db
-_KINDS = dict(
+_KINDS:dict[str, type|tuple] = dict(
     identity=dict, start=str, now=str, scratch=bool, seconds=(int, float),
     seen=int, validation=list, rows=int, step=int)
 
@@ -289,7 +289,7 @@ class Resumed:
     "What a run goes on with."
     losses:list # of the steps before
     tensors:dict # what the optimizer remembered
-    state:State=None # None where the run starts from the beginning
+    state:State|None=None # None where the run starts from the beginning
 
 # %% ../../nbs/training/56_checkpoint.ipynb #9e47b19d
 class RestoreCallback(pl.Callback):

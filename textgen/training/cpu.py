@@ -47,7 +47,8 @@ class _Recomputed(torch.autograd.Function):
         return _attention_weights(query, key, bias, scale).to(value.dtype)@value
     @staticmethod
     def backward(ctx, up):
-        return *_attention_gradients(up, *ctx.saved_tensors, ctx.scale), None, None
+        query, key, value, bias = ctx.saved_tensors
+        return *_attention_gradients(up, query, key, value, bias, ctx.scale), None, None
 
 # %% ../../nbs/training/53_cpu.ipynb #3899f0fc
 def _bias(query, mask, causal, positions, dtype):
@@ -187,7 +188,7 @@ def _activations(model):
 
 def _forwards(model, tie):
     "Forward passes that need less memory: (module, attribute, what to put there)."
-    swaps = [(m, "forward", _cast_twice(m)) for m in model.modules() if _is_large_linear(m)]
+    swaps:list[tuple] = [(m, "forward", _cast_twice(m)) for m in model.modules() if _is_large_linear(m)]
     table = _shared_table(model)
     if table is not None: swaps.append((table, "forward", lambda ids: tied_embedding(ids, table.weight, tie)))
     return swaps

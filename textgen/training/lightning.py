@@ -42,7 +42,7 @@ class Devices:
     local:int # of them, on this machine
     strategy:object # by which they work together: one of Lightning's, or its name
 
-def _world(asked, device):
+def _world(asked, device)->int:
     "How many processes are asked for."
     if asked=="auto": return int(os.environ.get("WORLD_SIZE", 1))
     if asked!="all": return asked
@@ -55,8 +55,7 @@ def _strategy(name, world, device):
     backend = "gloo" if device.type=="cpu" else None
     if name in ("auto", "ddp"): return DDPStrategy(process_group_backend=backend)
     if name!="fsdp": return name
-    sizes = dict(data_parallel_size=world, tensor_parallel_size=1)
-    return ModelParallelStrategy(process_group_backend=backend, **sizes)
+    return ModelParallelStrategy(data_parallel_size=world, tensor_parallel_size=1, process_group_backend=backend)
 
 # %% ../../nbs/training/50_lightning.ipynb #5cf7275b
 def find_devices(

@@ -81,7 +81,8 @@ def _add_chunk(hidden, labels, w, n, dh, dw):
     grad = hidden@w.T
     loss = _to_gradient(grad, labels, n)
     dh.copy_(grad@w)
-    for b in _blocks(w) if dw is not None else (): dw[b] += grad[:,b].T@hidden
+    if dw is None: return loss
+    for b in _blocks(w): dw[b] += grad[:,b].T@hidden
     return loss
 
 # %% ../../nbs/training/51_losses.ipynb #25278983
@@ -213,9 +214,9 @@ def chunked_loss(
     tie:Tie=None, # with an embedding that shares the weights
 ): # a scalar tensor, nats per token
     "The mean cross-entropy of `hidden @ weight.T`."
-    ready = tie is not None and tie.ready and weight.requires_grad
-    if ready: tie.ready = False
-    if ready and _leaves_less(hidden, weight): return _TiedLoss.apply(hidden, weight, labels, tie)
+    if tie is not None and tie.ready and weight.requires_grad:
+        tie.ready = False
+        if _leaves_less(hidden, weight): return _TiedLoss.apply(hidden, weight, labels, tie)
     return _ChunkedLoss.apply(hidden, weight, labels)
 
 # %% ../../nbs/training/51_losses.ipynb #9a4d8037

@@ -8,6 +8,7 @@ __all__ = ['layer_stacks', 'frozen', 'checkpointed', 'TrainModule', 'noise']
 # %% ../../nbs/training/54_module.ipynb #767cc2cc
 import math
 from contextlib import contextmanager, nullcontext
+from typing import Any, cast
 import torch
 from fastcore.basics import patch
 from torch.nn.utils import clip_grad_norm_
@@ -109,7 +110,7 @@ def configure_optimizers(self:TrainModule):
 @patch
 def configure_model(self:TrainModule):
     "Lightning asks for the model to be put on its devices."
-    if self.sharded: _shard(self.net, self.device_mesh["data_parallel"])
+    if self.sharded: _shard(self.net, cast(Any, self.device_mesh)["data_parallel"])
 
 @patch
 def rate(self:TrainModule, step:int):
@@ -150,7 +151,8 @@ def _backward(self:TrainModule, loss, last):
     "Add the gradient; the devices share theirs once a step, and take the mean."
     world = self.trainer.world_size
     if world==1: return self.manual_backward(loss)
-    wait = nullcontext() if last else self.trainer.strategy.block_backward_sync()
+    strategy = cast(Any, self.trainer.strategy)  # one for several devices
+    wait = nullcontext() if last else strategy.block_backward_sync()
     with wait: self.manual_backward(loss*world)
 
 # %% ../../nbs/training/54_module.ipynb #6503abcd
@@ -220,7 +222,7 @@ def _record(self:TrainModule, batch, loss, norm, sums):
 def training_step(self:TrainModule, batch, k):
     "One step: loss, gradient, update."
     rate = self.rate(k+self.first)
-    opt = self.optimizers()
+    opt = cast(Any, self.optimizers())  # one of Lightning's, not a list
     loss, sums = self._gradients_that_fit(batch, k+self.first)
     norm = self._clip()
     for group in opt.param_groups: group["lr"] = rate

@@ -9,12 +9,15 @@ __all__ = ['NO_FP16', 'LR', 'GOOD_EPOCHS', 'pick_precision', 'pick_lr', 'can_com
 # %% ../../nbs/training/57_report.ipynb #d3e165cc
 import math,os
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
 import torch
 from fastcore.basics import patch
 from ..core import TrainError
+from ..models.decoder import Decoder
 from ..settings import TrainSettings
 from ..tasks.batch import WindowSource
+from ..tasks.reading import BatchSource
 from .callback import _size
 from .lightning import Devices
 from .module import layer_stacks
@@ -123,7 +126,7 @@ def count_weights(
     "How many weights a model has."
     return sum(p.numel() for p in model.parameters())
 
-def _rates(settings, mode, weights):
+def _rates(settings, mode, weights)->dict[str, Any]:
     "How far the weights move at each step."
     lr = settings.lr or pick_lr(mode, weights)
     schedule = "linear" if settings.schedule=="auto" else settings.schedule
@@ -131,7 +134,7 @@ def _rates(settings, mode, weights):
     return dict(usual, lr=lr, schedule=schedule, clip=settings.clip)
 
 # %% ../../nbs/training/57_report.ipynb #a4b22ebb
-def _kinds(settings, device, model, tokens):
+def _kinds(settings, device, model, tokens)->dict[str, Any]:
     "In which numbers, and whether compiled."
     precision = _pick_numbers(settings, device, model.config.model_type)
     compile = settings.compile
@@ -209,10 +212,10 @@ def memory_here(
 @dataclass(frozen=True)
 class Setup:
     "A run that is ready to begin."
-    decoder:object # what is trained
+    decoder:Decoder # what is trained
     settings:TrainSettings # with the number of steps and the window that are used
     plan:Plan
-    source:object # of batches
+    source:BatchSource
     device:torch.device
     devices:Devices
     scratch:bool # the first weights were random

@@ -10,11 +10,13 @@ import copy,os,time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from typing import Any, cast
 import torch
 from fastcore.basics import patch
-from ..core import ModelError, TextGenError, TrainError, recover
+from ..core import NONE, ModelError, TextGenError, TrainError, recover
 from ..generation.generate import generate
 from ..models.adapter import add_lora, has_adapter
+from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
@@ -22,6 +24,7 @@ from ..settings import GenerateSettings, TrainSettings
 from ..tasks.batch import eval_batches, make_source
 from ..tasks.pairs import Pairs
 from ..tasks.reading import Reading
+from ..text.codec import Codec
 from .callback import Control, EveryCallback, NoView, View, WatchCallback, check_view, default_view
 from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
     load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
@@ -36,24 +39,27 @@ from .report import Setup, make_plan, report
 @dataclass(frozen=True)
 class Job:
     "A training that is asked for."
-    decoder:object # the model, which is trained in place
-    codec:object # its `Codec`
+    decoder:Decoder # the model, which is trained in place
+    codec:Codec # its own
     data:object # whatever `as_source` takes, made with that tokenizer
     settings:TrainSettings
-    device:torch.device=None # where to train; None: where the model is
-    view:View=None # where progress is shown; None: one line
-    base:dict=None # for the receipt: where a model that is not from scratch came from
+    device:torch.device|None=None # where to train; None: where the model is
+    view:View|None=None # where progress is shown; None: one line
+    base:dict|None=None # for the receipt: where a model that is not from scratch came from
     scratch:bool=False # the weights are random
 
 # %% ../../nbs/training/59_trainer.ipynb #0c5fc0e8
+def _device(job):
+    "Where to train: where the model is, unless something else is asked for."
+    return torch.device(job.device or job.decoder.device)
+
 def _checked(job):
     "The job with its device and its folder settled, or why it cannot be done."
     s = job.settings
     if has_adapter(job.decoder.model) and not s.lora:
         raise TrainError("this model has an adapter: give lora= to train it further, or merge it first, tg.merge()")
     folder = check_folder(s.save_to) if s.save_to else None
-    device = torch.device(job.device or job.decoder.device)
-    return replace(job, settings=replace(s, save_to=folder), device=device)
+    return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
 def _view(job):
     "Where progress is shown; only the first of several processes shows any."
@@ -87,12 +93,13 @@ def open_job(
 )->Setup:
     "Open the data and settle the plan."
     asked, model = job.settings, job.decoder.model
-    devices = find_devices(asked, job.device)
+    device = _device(job)
+    devices = find_devices(asked, device)
     rows = asked.batch_size*asked.accumulate*devices.world
     source, settings = _opened(job, rows)
     scratch = began_scratch(settings, job.scratch, start)
-    plan = make_plan(model, settings, job.device, scratch, rows)
-    return Setup(job.decoder, settings, plan, source, job.device, devices, scratch)
+    plan = make_plan(model, settings, device, scratch, rows)
+    return Setup(job.decoder, settings, plan, source, device, devices, scratch)
 
 # %% ../../nbs/training/59_trainer.ipynb #e4568efa
 class Batches:
@@ -148,9 +155,10 @@ class Session:
         self.data = self.setup.source.describe()
         self.before, self.seen = 0., 0 # seconds and tokens before a resumption
         self.validation = [] # (step, loss on held-out text)
-        self.held = None # batches of held-out text
+        self.held:list|None = None # batches of held-out text
         self.saved, self.failed = None, None # the step of the last save, and why it failed
-        self.module = self.watch = None # from the time the model is ready
+        self.module:TrainModule = NONE # from the time the model is ready
+        self.watch:WatchCallback = NONE # from then on, too
 
 # %% ../../nbs/training/59_trainer.ipynb #2a702a2d
 @patch(as_prop=True)
@@ -202,7 +210,7 @@ def make_module(self:Session, losses):
     setup = self.setup
     sharded = self.settings.strategy=="fsdp"
     decoder = setup.decoder
-    if sharded: decoder = type(decoder)(copy.deepcopy(decoder.model))
+    if sharded: decoder = cast(Any, type(decoder))(copy.deepcopy(decoder.model))
     self.module = TrainModule(decoder, setup.plan, len(losses), sharded)
     self.watch = WatchCallback(self.view, self.settings.steps, losses, names=setup.source.names)
 
@@ -251,7 +259,7 @@ def _course(self:Session):
 @patch
 def receipt(self:Session)->Receipt:
     "What this model was made from."
-    facts = dict(model=self._origin())
+    facts:dict[str, Any] = dict(model=self._origin())
     facts["tokenizer"] = dict(sha256=self.job.codec.fingerprint)
     facts["data"] = self.data
     facts["settings"] = self._used_settings()
@@ -270,12 +278,12 @@ def _scaler(self:Session):
 def _state(self:Session, now)->State:
     "How far the run came; `now` is the hash of the weights."
     module = self.module
-    which = dict(identity=self.identity, start=self.start, now=now)
-    origin = dict(scratch=self.setup.scratch, base=self.base)
-    spent = dict(seconds=self.seconds, seen=self.seen+module.tokens)
-    found = dict(validation=self.validation, step=len(self.watch.losses))
-    here = dict(rows=module.rows, scaler=self._scaler())
-    return State(**which, **origin, **spent, **found, **here)
+    return State(
+        identity=self.identity, start=self.start, now=now,
+        scratch=self.setup.scratch, base=self.base,
+        seconds=self.seconds, seen=self.seen+module.tokens,
+        validation=self.validation, step=len(self.watch.losses),
+        rows=module.rows, scaler=self._scaler())
 
 # %% ../../nbs/training/59_trainer.ipynb #aa9aa261
 @patch
@@ -467,8 +475,8 @@ def run(self:Session)->Run:
     done = len(self.watch.losses)
     rate = self.module.tokens/(time.monotonic()-self.began)
     stopped = done<self.settings.steps
-    found = dict(validation=self.validation, tasks=self.watch.tasks)
-    return Run(self.watch.losses, done, self.seconds, rate, stopped, self.settings.save_to, **found)
+    losses, tasks = self.watch.losses, self.watch.tasks
+    return Run(losses, done, self.seconds, rate, stopped, self.settings.save_to, self.validation, tasks)
 
 # %% ../../nbs/training/59_trainer.ipynb #31343c6a
 @patch
