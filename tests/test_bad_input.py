@@ -269,7 +269,8 @@ def test_compression(refused):
 
 
 # ---- models
-@pytest.fixture(params=["generate MODEL --out a.txt", "train CACHE --model MODEL --out m --overwrite"], ids=["generate", "train"])
+@pytest.fixture(params=["generate MODEL --out a.txt", "train CACHE --model MODEL --out m --overwrite"],
+                ids=["generate", "train"])
 def using(request): return request.param
 
 def test_folder_without_a_model(refused, using):

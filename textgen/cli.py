@@ -128,12 +128,12 @@ def _check_files(files):
     for name in files: _refuse_code(name)
     if files: find_files(files)
 
-def _model_to_train(model, new, tokenizer, material, seed):
+def _model_to_train(model, new, tokenizer, material, settings):
     "The `TextGen` that is to be trained."
     _check_files(material.files)  # before the model is made
     from textgen.api import TextGen
     if model: return TextGen(model, tokenizer)
-    return TextGen.new(new, tokenizer or _learned_tokenizer(material), seed=seed)
+    return TextGen.new(new, tokenizer or _learned_tokenizer(material), seed=settings["seed"])
 
 # %% ../nbs/81_cli.ipynb #ca185600
 _Data = Annotated[Optional[list[str]], typer.Argument(show_default=False,
@@ -213,12 +213,11 @@ def train(
     window_by: _WindowBy = "stream",
     **kwargs):
     "Train a new model, or fine-tune one."
-    settings = kwargs|dict(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
     _check_usage(data, task, model, new)
-    _check_names(model, tokenizer, settings)
-    material = _checked_material(data, task, read, settings, device)
-    tg = _model_to_train(model, new, tokenizer, material, settings["seed"])
-    _train(tg, material, device, settings)
+    kwargs.update(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
+    _check_names(model, tokenizer, kwargs)
+    material = _checked_material(data, task, read, kwargs, device)
+    _train(_model_to_train(model, new, tokenizer, material, kwargs), material, device, kwargs)
 
 # %% ../nbs/81_cli.ipynb #b3473666
 @app.command()
