@@ -121,17 +121,19 @@ def _as_data(material, codec):
     return parts[0] if len(parts)==1 else parts
 
 # %% ../nbs/81_cli.ipynb #fe4452e5
-def _model_to_train(model, new, tokenizer, material, seed):
-    "The `TextGen` that is to be trained."
-    from textgen.tasks.source import as_source
+def _check_files(files):
+    "Raise an error for a script given as data, and for a mistyped path."
+    from textgen.tasks.source import _refuse_code
     from textgen.text.source import find_files
-    if (model is None)==(new is None):
-        raise typer.BadParameter("give either --model (to fine-tune) or --new (to start from random weights)")
-    if material.files: as_source(material.files)  # a script given as data is refused
-    if material.files: find_files(material.files)  # a mistyped path is found before the model is made
+    for name in files: _refuse_code(name)
+    if files: find_files(files)
+
+def _model_to_train(model, new, tokenizer, material, settings):
+    "The `TextGen` that is to be trained."
+    _check_files(material.files)  # before the model is made
     from textgen.api import TextGen
     if model: return TextGen(model, tokenizer)
-    return TextGen.new(new, tokenizer or _learned_tokenizer(material), seed=seed)
+    return TextGen.new(new, tokenizer or _learned_tokenizer(material), seed=settings["seed"])
 
 # %% ../nbs/81_cli.ipynb #ca185600
 _Data = Annotated[Optional[list[str]], typer.Argument(show_default=False,
@@ -157,6 +159,12 @@ _WindowBy = Annotated[str, typer.Option(metavar="stream|document|row",
     help="windows anywhere in the stream, from the beginning of a document, or one document a row")]
 
 # %% ../nbs/81_cli.ipynb #a0a3b38e
+def _check_usage(data, tasks, model, new):
+    "Raise an error unless it is said what to train, and on what."
+    if not (data or tasks): raise typer.BadParameter("give text files, a token cache, or --task NAME")
+    if (model is None)!=(new is None): return
+    raise typer.BadParameter("give either --model (to fine-tune) or --new (to start from random weights)")
+
 def _check_names(model, tokenizer, settings):
     "Raise an error for a name that is neither here nor on the Hub, and for another model in the way."
     if model: check_on_hub(model, "model", ModelError)
@@ -172,7 +180,6 @@ def _resumes(resume, force):
 def _checked_material(data, tasks, read, settings, device):
     "What is trained on, when everything that can be checked before it is read is right."
     TrainSettings(**settings)
-    if not (data or tasks): raise typer.BadParameter("give text files, a token cache, or --task NAME")
     from textgen.models.folder import check_folder, pick_device
     from textgen.tasks.task import Task
     check_folder(settings["save_to"])
@@ -206,11 +213,11 @@ def train(
     window_by: _WindowBy = "stream",
     **kwargs):
     "Train a new model, or fine-tune one."
-    settings = kwargs|dict(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
-    _check_names(model, tokenizer, settings)
-    material = _checked_material(data, task, read, settings, device)
-    tg = _model_to_train(model, new, tokenizer, material, settings["seed"])
-    _train(tg, material, device, settings)
+    _check_usage(data, task, model, new)
+    kwargs.update(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
+    _check_names(model, tokenizer, kwargs)
+    material = _checked_material(data, task, read, kwargs, device)
+    _train(_model_to_train(model, new, tokenizer, material, kwargs), material, device, kwargs)
 
 # %% ../nbs/81_cli.ipynb #b3473666
 @app.command()
