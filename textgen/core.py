@@ -410,10 +410,18 @@ class _Bar(tqdm): monitor_interval = 0
 @patch
 def _make_bar(self:Progress, unit_scale):
     "The bar of tqdm; it stays dark where plain lines are written."
-    shape:dict[str, Any] = dict(dynamic_ncols=True, leave=True, mininterval=0.2)
-    what:dict[str, Any] = dict(total=self.total, desc=self.desc, unit=self.unit, unit_scale=unit_scale)
-    return _Bar(file=self.file, disable=not self.live, **what, **shape)
+    return _Bar(
+        total=self.total,
+        desc=self.desc,
+        unit=self.unit,
+        unit_scale=unit_scale,
+        file=self.file,
+        disable=not self.live,
+        dynamic_ncols=True,
+        leave=True,
+        mininterval=0.2)
 
+# %% ../nbs/00_core.ipynb #cc7fe60d
 @patch
 def close(self:Progress): self.bar.close()
 

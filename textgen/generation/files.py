@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import IO
 import numpy as np
 from fastcore.basics import patch
 from ..core import CorpusError, GenerateError, Progress, atomic_path, check_place, first_line, sha256
@@ -124,7 +125,7 @@ class Journal:
     ):
         self.path = Path(path)
         self.rank = rank
-        self.file = None # opened for the first text
+        self.file:IO|None = None # opened for the first text
         self.mine = {} # number of a text -> its row, of those known to this process
         self.stem = f".{self.path.name}.part-{sha256(asked)[:16]}-"
         seeds = (row["seed"] for row in self.rows() if "seed" in row)
@@ -153,8 +154,9 @@ def _open(self:Journal):
     "Begin the part of this process."
     self.path.parent.mkdir(parents=True, exist_ok=True)
     part = self.path.parent/f"{self.stem}{self.rank}"
-    self.file = part.open("a", encoding="utf-8")
-    self.file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")
+    file = part.open("a", encoding="utf-8")
+    file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")
+    return file
 
 # %% ../../nbs/generation/49_files.ipynb #42309a0f
 @patch
@@ -162,7 +164,7 @@ def note(self:Journal, **row):
     "Write one line."
     if "index" in row: self.mine[row["index"]] = row
     try:
-        if not self.file: self._open()
+        self.file = self.file or self._open()
         self.file.write(json.dumps(row)+"\n")
         self.file.flush()
     except OSError as e:

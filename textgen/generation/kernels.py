@@ -143,7 +143,7 @@ def layout_here()->dict:
     for struct in STRUCTS:
         name = struct.__name__[1:]
         found[name] = ctypes.sizeof(struct)
-        for field,_ in struct._fields_: found[f"{name}.{field}"] = getattr(struct, field).offset
+        for field,*_ in struct._fields_: found[f"{name}.{field}"] = getattr(struct, field).offset
     return found
 
 # %% ../../nbs/generation/39_kernels.ipynb #9454d141

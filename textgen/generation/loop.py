@@ -448,7 +448,7 @@ def _collect(self:Writer, rows):
     "Take out the texts that are finished; an empty one waits to be written again."
     rows.finished = []
     for r,row in enumerate(rows.texts):
-        if row is None or row.finish_reason is None: continue
+        if row is None or not row.finish_reason: continue
         rows.texts[r] = None
         if self._is_again(row): rows.waiting.appendleft((row.prompt, row.index, row.attempt+1))
         else: rows.finished.append(row)

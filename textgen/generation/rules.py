@@ -165,7 +165,7 @@ class Guide:
         schema, # anything `as_schema` takes
     ):
         self.ll = optional("llguidance", "schema", "a schema", GenerateError)
-        self.schema = as_schema(schema)
+        self.schema = as_schema(schema) or {}
         if codec.end is None:
             raise GenerateError("a schema needs a tokenizer with a token that ends a text; this one has none")
         tokens, plain = plain_bytes(codec)
@@ -235,7 +235,8 @@ def parse(
     text:str, # a text that fits
 ): # of JSON the value, of fields a dictionary, else the text
     "The value that a text of a schema stands for."
-    (kind, value), = as_schema(schema).items()
+    form = as_schema(schema) or {}
+    (kind, value), = form.items()
     if kind=="json": return json.loads(text)
     if kind!="fields": return text
     fits = re.fullmatch(_template_pattern(value), text, re.DOTALL)
@@ -321,11 +322,11 @@ def _forbid(self:Rules, logits, live):
 
 # %% ../../nbs/generation/46_rules.ipynb #229e81e0
 @patch
-def _keep_schema(self:Rules, logits, live):
+def _keep_schema(self:Rules, guide, logits, live):
     "Only the tokens after which each text can still fit its schema; changed in place."
     at = torch.tensor([r for r,_ in live], device=logits.device)
     keepers = [row.keeper for _,row in live]
-    fits = self.guide.allowed(keepers, logits.shape[1])
+    fits = guide.allowed(keepers, logits.shape[1])
     out = torch.from_numpy(~fits)
     out = out.to(logits.device)
     logits[at] = logits[at].masked_fill(out, -torch.inf)
@@ -358,7 +359,7 @@ def apply(self:Rules,
     live = [(r, row) for r,row in enumerate(texts) if row]
     self._penalize(logits, texts)
     self._forbid(logits, live)
-    if self.guide and live: self._keep_schema(logits, live)
+    if self.guide and live: self._keep_schema(self.guide, logits, live)
     self._force_first(logits, live)
     logits[:,self.size:] = -torch.inf
     return logits
@@ -393,9 +394,11 @@ def choose_tokens(self:Rules,
 )->tuple: # int64 [rows], -1 where the rules leave no token; float32 [rows]
     "The next token of each row, and its log-probability under the model itself."
     allowed = self.apply(logits, texts)
-    ruled = allowed is not logits
-    stuck = allowed.amax(-1)==-torch.inf if ruled else None
-    if ruled: allowed[stuck] = 0.
-    tokens = self._pick(allowed, texts, numbers[:,step])
-    logprobs = logprob(logits, tokens)
-    return tokens.masked_fill(stuck, -1) if ruled else tokens, logprobs
+    u = numbers[:,step]
+    if allowed is logits:
+        tokens = self._pick(logits, texts, u)
+        return tokens, logprob(logits, tokens)
+    stuck = allowed.amax(-1)==-torch.inf
+    allowed[stuck] = 0.
+    tokens = self._pick(allowed, texts, u)
+    return tokens.masked_fill(stuck, -1), logprob(logits, tokens)

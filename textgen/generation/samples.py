@@ -9,6 +9,7 @@ __all__ = ['RULE', 'Sample', 'Samples', 'continuation', 'Reader', 'sample_unifor
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Protocol
 import numpy as np
 from fastcore.basics import patch
 from ..core import GenerateError, escape_html, printable, uniforms
@@ -37,7 +38,7 @@ class Samples:
     def __init__(self,
         samples, # each a `Sample`
         settings, # the `GenerateSettings` they were asked for with
-        prompt="", # what they continue; of several prompts a list
+        prompt:str|list="", # what they continue; of several prompts a list
         prompt_tokens=(), # its ids; of several prompts a list of lists
         origin=None, # a function that gives the hashes of model and tokenizer
         folder=None, # what the model's folder says of tokens, as `folder_rules` gives it
@@ -177,6 +178,10 @@ def sample_uniforms(
     return uniforms(length, "generate", seed, prompt, index, attempt)
 
 # %% ../../nbs/generation/45_samples.ipynb #e4c0d5f4
+class _Keeps(Protocol):
+    "What a row asks of the keeper of its schema."
+    def take(self, token:int)->bool: ... # whether the text is complete
+
 @dataclass(eq=False)
 class Row:
     "One text that is being written."
@@ -188,9 +193,9 @@ class Row:
     before:list=field(default_factory=list) # the ids in front of its own, in the same sequence
     ids:list=field(default_factory=list) # written so far
     logprob:float=0. # of these ids
-    finish_reason:str|None=None # why it is finished
+    finish_reason:str="" # why it is finished; "" while it is written
     reader:Reader|None=None # its text, where somebody looks at it
-    keeper:object=None # what keeps a schema in it, as `Guide.start` gives it
+    keeper:_Keeps|None=None # what keeps a schema in it, as `Guide.start` gives it
 
 # %% ../../nbs/generation/45_samples.ipynb #c3049411
 @patch(as_prop=True)
@@ -213,8 +218,10 @@ _UNSETTLED = 8 # characters at the end of a text that may still change
 @patch
 def _meets_stop(self:Row, token, stops):
     "Whether the text has a stop string, now that `token` is there."
-    settled = len(self.reader.text)-_UNSETTLED
-    text = self.reader.push(token)
+    reader = self.reader
+    if reader is None: return False
+    settled = len(reader.text)-_UNSETTLED
+    text = reader.push(token)
     return stop_place(text, stops, settled) is not None
 
 # %% ../../nbs/generation/45_samples.ipynb #ba5a5e2b
@@ -229,11 +236,11 @@ def _n_noted(tokens, ends):
 
 @patch
 def _reason(self:Row, token, settings, ends):
-    "Why the text is finished after `token`; None where it goes on."
+    "Why the text is finished after `token`; \"\" where it goes on."
     if token in ends: return "end"
-    if self.reader and self._meets_stop(token, settings.stop): return "stop"
+    if self._meets_stop(token, settings.stop): return "stop"
     if self.keeper and self.keeper.take(token): return "end"
-    return "length" if len(self.ids)==settings.max_new_tokens else None
+    return "length" if len(self.ids)==settings.max_new_tokens else ""
 
 # %% ../../nbs/generation/45_samples.ipynb #87c86683
 @patch

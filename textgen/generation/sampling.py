@@ -75,9 +75,9 @@ def penalize(
     penalty:float, # above 1 makes them less likely
 ):
     "Divide positive logits of tokens that were there by `penalty`, and multiply negative ones."
-    at = dict(dtype=torch.int64, device=logits.device)
-    rows = torch.tensor([row for row,ids in enumerate(texts) for _ in ids], **at)
-    cols = torch.tensor([token for ids in texts for token in ids], **at)
+    at = [(row, token) for row,ids in enumerate(texts) for token in ids]
+    places = torch.tensor(at, dtype=torch.int64, device=logits.device)
+    rows, cols = places.reshape(-1, 2).T
     seen = logits[rows,cols]
     logits[rows,cols] = torch.where(seen<0, seen*penalty, seen/penalty)
     return logits

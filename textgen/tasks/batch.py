@@ -55,7 +55,7 @@ class WindowSource(Windows, BatchSource):
         return [_describe("text", [self.data.tokens], len(self.data), sources)]
     def identity(self)->str:
         data, stream = self.data, self.stream
-        what = [_hash([o]) for o in (data.tokens, data.starts)]
+        what:list = [_hash([o]) for o in (data.tokens, data.starts)]
         what.append(data.info.get("groups"))
         what += [self.window, self.by]
         what += [stream.begin.tolist(), stream.gap]

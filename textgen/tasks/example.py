@@ -6,14 +6,16 @@
 __all__ = ['OBJECTIVES', 'REDRAWS', 'all_steps', 'OpenTask', 'step_name', 'Opened']
 
 # %% ../../nbs/tasks/23_example.ipynb #4f2c486b
-import itertools
+import itertools,sys
 from collections.abc import Mapping
 from functools import cached_property, partial
+from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..codehash import code_hash
 from ..core import TaskError, TextGenError, first_line, printable, sha256, uniforms, unknown
 from .column import Column, ids_of, join
+from ..text.dataset import TokenDataset
 from .preprocess import END_MARK, Draws, Step, Traits, lm, prefix_lm
 
 # %% ../../nbs/tasks/23_example.ipynb #aadf361e
@@ -79,6 +81,10 @@ def _mean_length(examples):
 # %% ../../nbs/tasks/23_example.ipynb #f1a3fa53
 class _Counted:
     "What follows from the weights of documents, counted when it is first asked for."
+    weights:np.ndarray|None
+    data:TokenDataset|None
+    def __len__(self)->int: raise NotImplementedError
+    def draw(self, seed:int, *place:int, first:int|None=None)->dict: raise NotImplementedError
     @cached_property
     def n(self)->float:
         "Examples in the source."
@@ -88,8 +94,8 @@ class _Counted:
     def sums(self):
         "The weights, summed up to each document; None where all are alike."
         w = self.weights
-        alike = w is None or (w==w[0]).all()
-        return None if alike else np.cumsum(w)
+        if w is None or (w==w[0]).all(): return None
+        return np.cumsum(w)
     @cached_property
     def mean_length(self)->float:
         "Tokens in an example, over a sample that is always the same."
@@ -112,7 +118,7 @@ class OpenTask(_Counted):
         self.codec, self.kind = codec, kind
         self.steps, self.index = steps, index
         self.columns, self.data = columns, data
-        self.longest = longest or np.inf
+        self.longest = longest or sys.maxsize
         self.known = {} # text -> ids, of what steps add
         self.weights = _weights(steps, columns, data, index) # of the documents; None: all alike
     def __len__(self): return len(self.index)
@@ -290,7 +296,7 @@ def _pair(self:OpenTask, example):
     if missing:
         raise TaskError(f"task {self.name!r}: the preprocessors leave no {' and no '.join(missing)}; "
                         "the last of them must make both")
-    pair = {k: _unmarked(self.codec, example[k], self.kind) for k in _GIVEN if k in example}
+    pair:dict[str, Any] = {k: _unmarked(self.codec, example[k], self.kind) for k in _GIVEN if k in example}
     pair["begins"] = bool(example.get("begins", True))
     pair["ends"] = bool(example.get("ends", True))
     return pair

@@ -22,7 +22,7 @@ _BY = ("example", "token") # what rates are shares of
 
 def _is_positive(v):
     "Whether a value is a number above 0."
-    return isinstance(v, Real) and not isinstance(v, bool) and 0<v<float("inf")
+    return isinstance(v, Real) and not isinstance(v, bool) and 0<float(v)<float("inf")
 
 def _check_numbers(rates, n):
     "Raise unless there is a rate for each of `n` tasks."

@@ -156,7 +156,7 @@ def arrange(
     lengths:np.ndarray, # int64 [rows, 2]: of input and target
     size:int, # rows in a batch
     keys=None, # int64 [rows]: equal for copies of one row
-    u=0.5, # random numbers [rows, 2], by which the lengths of copies are blurred
+    u:float|np.ndarray=0.5, # random numbers [rows, 2], by which the lengths of copies are blurred
 )->np.ndarray: # int64 [rows/size, size]: the rows of each batch
     "Batches of rows that are alike in length, and not copies."
     rows = np.arange(len(lengths))
@@ -232,24 +232,22 @@ def _batches_ahead(batch_size):
     return min(_AHEAD, max(_LEAST, fitting))
 
 # %% ../../nbs/tasks/28_pairs.ipynb #0d95e9ee
-class _Counted(BatchSource):
-    "What is counted on the first superbatch, when it is first asked for."
-    @cached_property
-    def shapes(self):
-        "The shapes that batches may have; None: any."
-        if not self.reading.shapes: return None
-        widths = self._superbatch(0).widths
-        return choose_shapes(widths, (self.window, self.window), self.reading.shapes)
-    @cached_property
-    def per_row(self)->float:
-        "Tokens in a row, input and target, on average; over the first superbatch."
-        rows = self.superbatch(0).rows
-        columns = slice(0, 2) if self.kind=="seq2seq" else slice(1, 2)
-        return float(_lengths(rows)[:,columns].sum(1).mean())
+def _shapes(pairs):
+    "The shapes that batches may have; None: any."
+    if not pairs.reading.shapes: return None
+    widths = pairs._superbatch(0).widths
+    return choose_shapes(widths, (pairs.window, pairs.window), pairs.reading.shapes)
+
+def _per_row(pairs):
+    "Tokens in a row, input and target, on average; over the first superbatch."
+    rows = pairs.superbatch(0).rows
+    columns = slice(0, 2) if pairs.kind=="seq2seq" else slice(1, 2)
+    return float(_lengths(rows)[:,columns].sum(1).mean())
 
 # %% ../../nbs/tasks/28_pairs.ipynb #51c1e03a
-class Pairs(_Counted):
+class Pairs(BatchSource):
     "Batches of a task or mixture; `pairs[k]` is batch k."
+    shapes = cached_property(_shapes) # counted when it is first asked for
     def __init__(self,
         opened, # an `Opened`
         codec, # the `Codec`
@@ -267,6 +265,8 @@ class Pairs(_Counted):
     def __repr__(self):
         head = f"Pairs: {self.batch_size} rows for a {self.kind} model, seed {self.reading.seed}"
         return f"{head}\n{self.opened}"
+    @cached_property
+    def per_row(self)->float: return _per_row(self)
 
 # %% ../../nbs/tasks/28_pairs.ipynb #9513a769
 @patch

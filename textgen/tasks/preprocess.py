@@ -128,8 +128,7 @@ def _maker(f, rules, traits):
         options = _bind(f, signature, args, kw)
         for name,rule in rules.items(): _check_option(f.__name__, name, options[name], rule)
         return Step(f, args, kw, traits)
-    make.__signature__ = signature
-    make.makes_steps = True
+    vars(make).update(__signature__=signature, makes_steps=True)
     return make
 
 # %% ../../nbs/tasks/20_preprocess.ipynb #cfefeadd
@@ -144,7 +143,7 @@ def preprocessor(
 # %% ../../nbs/tasks/20_preprocess.ipynb #ace639fd
 LENGTH = 512 # ids, the longest segment where nothing else is said: T5's
 
-def _part(example, start, stop, last):
+def _part(example, start, stop, last)->dict:
     "The text from `start` to `stop`, whether it begins and ends the document, and the id before it."
     text = example["text"]
     start = max(start, 0)
@@ -157,7 +156,7 @@ def _part(example, start, stop, last):
     )
 
 # %% ../../nbs/tasks/20_preprocess.ipynb #6b212e5d
-def _segment(example, draws, length, begin):
+def _segment(example, draws, length, begin)->dict:
     "A part of at most `length` ids: the one that is asked for, else a random one."
     if "part" in example:
         return _part(example, *example["part"])

@@ -36,6 +36,9 @@ class Text(Source):
         "The source in a few words."
         raise NotImplementedError
     def fingerprints(self)->set: return set()
+    def is_plain(self, reads)->bool: raise NotImplementedError
+    def records(self, **read)->Iterable: raise NotImplementedError
+    def dataset(self, codec, **read)->TokenDataset: raise NotImplementedError
 
 # %% ../../nbs/tasks/21_source.ipynb #9d06ab24
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ __all__ = ['AnyTask', 'Task', 'tasks_of', 'list_tasks']
 import runpy
 from numbers import Real
 from pathlib import Path
+from typing import cast
 import numpy as np
 from fastcore.basics import patch
 from ..core import TaskError, first_line, printable, random_words, unknown
@@ -47,7 +48,7 @@ def _as_steps(name, preprocess):
 
 def _shares_of(splits):
     "The splits that are shares of the documents."
-    return {k: v for k,v in splits.items() if isinstance(v, Real)}
+    return {k: float(v) for k,v in splits.items() if isinstance(v, Real)}
 
 # %% ../../nbs/tasks/24_task.ipynb #97300a29
 def _check_shares(name, splits):
@@ -80,7 +81,7 @@ class Task(AnyTask):
         if not isinstance(name, str) or not name.strip():
             raise TaskError(f"the name of a task is a text, got {name!r}")
         self.name, self.source = name, source
-        self.text = as_source(source, text=True)
+        self.text = cast(Text, as_source(source, text=True))
         self.steps = _as_steps(name, preprocess)
         self.splits = _as_splits(name, splits)
         self.postprocess = postprocess

@@ -227,6 +227,11 @@ def _starts(self:Windows, step):
         return self._documents(u, low, high)
     return _between(u, low, high), None
 
+@patch(as_prop=True)
+def _lead(self:Windows)->int:
+    "How many ids stand in front of the text of a row."
+    return 0 if self.by=="stream" else self.stream.lead
+
 # %% ../../nbs/tasks/27_window.ipynb #db146345
 PAD = -1 # marks places of a row after the end of its document
 
@@ -234,12 +239,11 @@ PAD = -1 # marks places of a row after the end of its document
 def read(self:Windows, step:int): # (int64 [batch_size, window+1], bool of the same shape)
     "The ids of batch `step`, and which of them can be asked for."
     starts, ends = self._starts(step)
-    lead = 0 if self.by=="stream" else self.stream.lead
-    at = starts[:,None]-lead+np.arange(self.window+1)
+    at = starts[:,None]-self._lead+np.arange(self.window+1)
     ids, text = self.stream.read(at%len(self.stream))
-    if lead:
+    if self._lead:
         ids[:,0] = self.stream.begin
-    if self.by=="row":
+    if ends is not None and self.by=="row":
         ids[at>=ends[:,None]] = PAD
     return ids, text
 
@@ -252,7 +256,7 @@ def __getitem__(self:Windows, step:int)->np.ndarray: # int64 [batch_size, window
 # %% ../../nbs/tasks/27_window.ipynb #ba3e4b7f
 def causal_batch(
     ids:np.ndarray, # int64 [rows, window+1], `PAD` after the end of a short document
-    text=True, # bool [rows, window+1]: which of them can be asked for
+    text:bool|np.ndarray=True, # bool [rows, window+1]: which of them can be asked for
 )->dict: # "input_ids" and "labels", int64 [rows, window]; a label of -100 does not count
     "What a causal model reads, and what it should predict."
     given, predicted = ids[:,:-1], ids[:,1:]

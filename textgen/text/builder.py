@@ -10,6 +10,7 @@ __all__ = ['COMPARED', 'Losses', 'merge_losses', 'share_of_losses', 'merge_info'
 import ctypes
 from collections import Counter
 from pathlib import Path
+from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..array import Spill
@@ -123,7 +124,7 @@ def merge_info(
     infos, # what is known about several datasets
 )->dict:
     "What is known about several datasets together."
-    merged = {name: sum(info.get(name, 0) for info in infos) for name in _FIGURES}
+    merged:dict[str, Any] = {name: sum(info.get(name, 0) for info in infos) for name in _FIGURES}
     merged["sources"] = [source for info in infos for source in info.get("sources", [])]
     losses = [info["lost"] for info in infos if "lost" in info]
     if len(losses)==len(infos): merged["lost"] = merge_losses(losses)

@@ -199,13 +199,13 @@ def text_pieces(
 @dataclass(frozen=True)
 class _Reading:
     "How files become documents; `pieces` says what each field means."
-    by:str=None
-    column:str=None
-    template:str=None
+    by:str|None=None
+    column:str|None=None
+    template:str|None=None
     encoding:str="utf-8"
     newlines:bool=True
-    where:Callable=None
-    quoting:str=None
+    where:Callable|None=None
+    quoting:str|None=None
 
     def __post_init__(self):
         _check_by(self.by)
@@ -334,7 +334,7 @@ def documents(
     by=None, # "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
     **kwargs): # yields `Document`
     "The documents in `sources`, in order."
-    source, number = None, 0
+    source, number = "", 0
     for p in _whole_documents(pieces(sources, by, **kwargs)):
         if p.source!=source: source, number = p.source, 0
         for data in p.data.split(SEP):

@@ -417,7 +417,7 @@ def _doubt(readings):
 # %% ../../nbs/text/09_encoding.ipynb #638d8d11
 def guess_encoding(
     read, # a function that gives the bytes of the file, in chunks, each time from the beginning
-)->Guess: # None where it is no text
+)->Guess|None: # None where it is no text
     "Which encoding a file is in."
     if _is_utf8(read()): return Guess("utf-8", "")
     readings = _all_readings(read())

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from fastcore.basics import patch
 from ..core import CorpusError, optional, say
 from .encoding import guess_encoding
@@ -124,7 +125,7 @@ class _Address(io.RawIOBase):
     def __init__(self, source):
         fsspec = optional("fsspec", why=f"reading {source}", error=CorpusError)
         self.source = source
-        self.file = None
+        self.file:Any = None
         in_order = dict(block_size=0) if _is_web_text(source) else {}  # not every server can begin in the middle
         with self._errors("opened"):
             self.opened = fsspec.open(str(source), "rb", **in_order)  # a file in a zip needs the zip for as long

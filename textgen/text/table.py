@@ -11,6 +11,7 @@ import csv,io,itertools,json,re,string
 from collections import Counter
 from collections.abc import Mapping, Sized
 from functools import cached_property
+from typing import Any
 from fastcore.basics import patch
 from ..core import CorpusError, optional, unknown
 from .source import file_type, note, open_binary, read_chunks
@@ -32,7 +33,7 @@ def pick_column(
     "The column that holds the text."
     columns = list(columns)
     if column is None: column = _default_column(columns)
-    if column in columns: return column
+    if column is not None and column in columns: return column
     asked = f"no column {column!r};" if column else "which column holds the text?"
     raise WrongKind(f"{source}: {asked} its columns are {', '.join(map(repr, columns))}; pass column=")
 
@@ -88,7 +89,7 @@ def _csv_head(lines, typ):
     return head, _csv_delimiter(header, typ)
 
 # %% ../../nbs/text/11_table.ipynb #c7bd64ea
-_quoting = dict(minimal=csv.QUOTE_MINIMAL, all=csv.QUOTE_ALL, none=csv.QUOTE_NONE)
+_quoting:dict[str, Any] = dict(minimal=csv.QUOTE_MINIMAL, all=csv.QUOTE_ALL, none=csv.QUOTE_NONE)
 _how_quoted = "pass quoting='none' if quotes are part of the texts, or quoting='minimal' if they stand around texts"
 
 def check_quoting(
@@ -106,10 +107,10 @@ class _Rows:
         self.lines = itertools.chain(head, lines)
         self.before = len(head)-1  # lines before the header
         self.source = source
-        self.names = None  # of the columns
+        self.names:list = []  # of the columns
         self.taken = 0  # lines of the row that is being read
         self.guess = quoting is None and delimiter=="\t"  # whether quotes stand around texts
-        style = _quoting.get(quoting, quoting or csv.QUOTE_MINIMAL)
+        style = _quoting.get(quoting or "", quoting or csv.QUOTE_MINIMAL)
         self.reader = csv.reader(self._feed(), delimiter=delimiter, quoting=style, strict=True)
 
 # %% ../../nbs/text/11_table.ipynb #895e6df9

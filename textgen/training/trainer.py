@@ -142,6 +142,9 @@ def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
 # %% ../../nbs/training/59_trainer.ipynb #d8dd868c
 class Session:
     "A run in progress."
+    held:list|None = None # batches of held-out text
+    module:TrainModule = NONE # from the time the model is ready
+    watch:WatchCallback = NONE # from then on, too
     def __init__(self,
         job:Job, # checked
     ):
@@ -155,10 +158,7 @@ class Session:
         self.data = self.setup.source.describe()
         self.before, self.seen = 0., 0 # seconds and tokens before a resumption
         self.validation = [] # (step, loss on held-out text)
-        self.held:list|None = None # batches of held-out text
         self.saved, self.failed = None, None # the step of the last save, and why it failed
-        self.module:TrainModule = NONE # from the time the model is ready
-        self.watch:WatchCallback = NONE # from then on, too
 
 # %% ../../nbs/training/59_trainer.ipynb #2a702a2d
 @patch(as_prop=True)
@@ -472,11 +472,19 @@ def go(self:Session, resumed):
 @patch
 def run(self:Session)->Run:
     "What the run leaves."
-    done = len(self.watch.losses)
+    watch, settings = self.watch, self.settings
+    done = len(watch.losses)
     rate = self.module.tokens/(time.monotonic()-self.began)
-    stopped = done<self.settings.steps
-    losses, tasks = self.watch.losses, self.watch.tasks
-    return Run(losses, done, self.seconds, rate, stopped, self.settings.save_to, self.validation, tasks)
+    stopped = done<settings.steps
+    return Run(
+        watch.losses,
+        done,
+        self.seconds,
+        rate,
+        stopped,
+        settings.save_to,
+        self.validation,
+        watch.tasks)
 
 # %% ../../nbs/training/59_trainer.ipynb #31343c6a
 @patch
