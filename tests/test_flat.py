@@ -1,6 +1,7 @@
 "Reading takes the same memory whatever the bytes are and however many they are."
 import gzip
 import sys
+from itertools import product
 import pytest
 import zstandard
 from textgen.text import corpus
@@ -23,6 +24,8 @@ n = sum(len(p.data) for p in pieces(sys.argv[1], by=sys.argv[2]))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-before)//1024, n)
 """
 
+EMPTY = [(kind, by) for kind in ("newlines", "blanks") for by in ("line", "***")] # nothing is left to measure
+
 @pytest.fixture
 def peak(python):
     "Megabytes that reading a file takes, and the bytes that were read."
@@ -32,11 +35,8 @@ def _fill(f, block, size):
     for _ in range(size//len(block)): f.write(block)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in kB")
-@pytest.mark.parametrize("by", ["file", "line", "***"])
-@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("kind,by", [o for o in product(BLOCKS, ["file", "line", "***"]) if o not in EMPTY])
 def test_any_bytes(peak, tmp_path, kind, by):
-    if (kind, by) == ("newlines", "line"): pytest.skip("nothing is left")
-    if (kind, by) in (("newlines", "***"), ("blanks", "***"), ("blanks", "line")): pytest.skip("blank documents are none")
     with open(tmp_path/"a.txt", "wb") as f: _fill(f, BLOCKS[kind].encode(), SIZE<<20)
     used, n = peak(tmp_path/"a.txt", by)
     assert used < LIMIT and n > (SIZE-1)<<20

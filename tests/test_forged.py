@@ -1,4 +1,5 @@
 "A cache with right checksums that makes no sense is refused with `CacheError`, and never with a raw error."
+from itertools import product
 import numpy as np
 import pytest
 from textgen import CacheError, TokenDataset
@@ -79,12 +80,10 @@ FORGED = {
 @pytest.fixture(scope="module")
 def few(tok): return TokenDataset.from_texts(["The sea, the sea.", "A hill", "and rain again"], tok)
 
-@pytest.mark.parametrize("compress", COMPRESSION)
-@pytest.mark.parametrize("kind", FORGED)
+@pytest.mark.parametrize("compress,kind", [o for o in product(COMPRESSION, FORGED) if o!=("gzip", "another compression")])
 @pytest.mark.parametrize("large", [False, True])
 def test_forged(few, tmp_path, monkeypatch, kind, compress, large):
     if large: monkeypatch.setattr(cache, "CHECK_AT_LOAD", 0)
-    if kind == "another compression" and compress == "gzip": pytest.skip("it is that")
     path = _forge(tmp_path/"a.tokens", few, compress, **FORGED[kind])
     with pytest.raises(CacheError): _use(path)
 

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import random
+import shutil
 import time
 from contextlib import redirect_stderr
 import numpy as np
@@ -203,8 +204,8 @@ def _command(args):
     from textgen.cli import main
     with redirect_stderr(io.StringIO()): main(args)
 
-def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path):
-    "Killed in the middle: the same command writes what is missing, and the file is the same as without the kill."
+def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path, tmp_path_factory, capsys):
+    "Killed in the middle: the same call writes what is missing, wherever the model lies by now; the file is the same."
     ask = [
         "generate",
         str(model_folder),
@@ -226,7 +227,10 @@ def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path):
     p.kill()
     p.join()
     assert not (tmp_path/"b.txt").exists() and list(tmp_path.glob(".b.txt.part-*"))
-    assert tg.generate_to_file(tmp_path/"b.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()==whole
+    moved = shutil.copytree(model_folder, tmp_path_factory.mktemp("moved")/"m")
+    capsys.readouterr()
+    again = TextGen(moved, device="cpu").generate_to_file(tmp_path/"b.txt", "The", n=400, max_new_tokens=60, seed=5)
+    assert again.read_bytes()==whole and "/400 texts" not in capsys.readouterr().err
     assert sorted(f.name for f in tmp_path.iterdir())==["a.txt", "a.txt.receipt.json", "b.txt", "b.txt.receipt.json"]
 
 TWO = dict(prompt=["The", "A sea"], n=15, max_new_tokens=20, seed=5)

@@ -165,8 +165,7 @@ def test_the_view_of_a_notebook(text, monkeypatch):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_the_panel(text):
-    from textgen.training.lightning import _OWN
-    from textgen.widgets import PanelView, TrainPanel
+    from textgen.widgets import _OWN, PanelView, TrainPanel
 
     def shown(t):
         panel = TrainPanel()

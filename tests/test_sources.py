@@ -3,9 +3,11 @@ import http.server
 import io
 import os
 import sys
+import tempfile
 import threading
 import time
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import pandas as pd
@@ -174,12 +176,25 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch, sources):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(CorpusError, match="locked: cannot be opened .Permission denied"): find_files(sources.format(tmp_path))
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_locked_folder(tmp_path):
-    (tmp_path/"a.txt").write_text("one")
-    (tmp_path/"locked").mkdir(mode=0)
-    with pytest.raises(CorpusError, match="locked"): find_files(tmp_path)
-    with pytest.raises(CorpusError): find_files(tmp_path/"locked"/"b.txt")
+@contextmanager
+def _as_somebody():
+    "As a user who may not read everything, even where the tests run as root."
+    root = os.geteuid() == 0
+    if root: os.seteuid(65534)
+    try: yield
+    finally:
+        if root: os.seteuid(0)
+
+@posix
+def test_a_locked_folder():
+    with tempfile.TemporaryDirectory() as d:
+        (Path(d)/"a.txt").write_text("one")
+        (Path(d)/"locked").mkdir()
+        os.chmod(Path(d)/"locked", 0)
+        os.chmod(d, 0o755)
+        with _as_somebody():
+            with pytest.raises(CorpusError, match="locked"): find_files(d)
+            with pytest.raises(CorpusError): find_files(Path(d)/"locked"/"b.txt")
 
 def test_a_folder_of_texts_with_a_table(tmp_path):
     "The error names the pattern that would do, and it does."

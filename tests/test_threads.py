@@ -195,12 +195,13 @@ def uses(tiny, tok, data, model_folder, tmp_path_factory):
     from torch.nn import Dropout
     for m in dropout.model.modules():
         if isinstance(m, Dropout): m.p = .5
+    few = dict(steps=2, batch_size=1, sample_every=1, view=NoView())
     return dict(
         new=lambda: tiny(tok, 3),
         load=lambda: TextGen(model_folder, device="cpu"),
         save=lambda: TextGen(model_folder, device="cpu").save(d / "m"),
-        train=lambda: tiny(tok).train(data, steps=2, batch_size=1, sample_every=1, save_to=d / "t", view=NoView()),
-        dropout=lambda: dropout.train(data, steps=2, batch_size=1, sample_every=1, view=NoView()),
+        train=lambda: tiny(tok).train(data, save_to=d / "t", overwrite=True, **few),
+        dropout=lambda: dropout.train(data, **few),
         generate=lambda: TextGen(model_folder, device="cpu").generate("a", n=3, max_new_tokens=4),
         greedy=lambda: TextGen(model_folder, device="cpu").generate("a", temperature=0, max_new_tokens=4),
         tokenizer=lambda: train_tokenizer(texts=["a b c"] * 9, vocab_size=260),

@@ -109,7 +109,7 @@ def mixed(root):
         for p in sorted((root / "nbs").rglob("[0-9][0-9]_*.ipynb"))
         if p.parent.name not in ("tutorials", "explanations")
     ]
-    return [f"{p.name}: {text.splitlines()[0]}" for p in rooms for text in code_cells(p) if is_mixed(text)]
+    return [f"{p.name}: {text.splitlines()[-1]}" for p in rooms for text in code_cells(p) if is_mixed(text)]
 
 
 PROCESS = "from nbdev.serve import proc_nbs; proc_nbs(n_workers=2)"

@@ -23,6 +23,7 @@ from ..settings import GenerateSettings
 from ..text.source import read_chunks
 from .generate import as_samples, generate
 from .loop import Writer, as_prompts
+from .rules import folder_rules
 from .rules import Guide
 from .samples import RULE, Row, Samples
 
@@ -203,13 +204,17 @@ def wait(self:Journal,
     return done
 
 # %% ../../nbs/generation/49_files.ipynb #21935f15
-def _asked(prompts, settings, origin, seeded):
-    "What identifies the work, as text."
+def _sums(origin):
+    "The hashes of model and tokenizer, wherever they lie."
+    return {what: facts["sha256"] for what,facts in origin().items()} if origin else None
+
+def _asked(prompts, settings, origin, seeded, folder=None):
+    "What identifies the work, as text; `folder` is what the model's folder says of tokens."
     deciding = asdict(settings)
     del deciding["batch_size"]
     seed = deciding.pop("seed")
-    hashes = origin() if origin else None
-    return json.dumps([prompts, deciding, seed if seeded else None, hashes], sort_keys=True)
+    work = [prompts, deciding, seed if seeded else None, _sums(origin), folder or {}]
+    return json.dumps(work, sort_keys=True)
 
 def _journal_of(path, asked, settings):
     "The journal of this process for a file."
@@ -269,9 +274,9 @@ def _check_shared(seeded, path, world):
     if world==1 or seeded and path: return
     raise GenerateError("several processes write one file: give it a name and a seed, the same in all of them")
 
-def _begin(path, prompts, settings, origin, seeded):
+def _begin(path, prompts, settings, origin, seeded, folder):
     "The journal of a file that is made, or made on; an error where the file cannot be written."
-    asked = _asked(prompts, settings, origin, seeded)
+    asked = _asked(prompts, settings, origin, seeded, folder)
     return _journal_of(path and check_output(path), asked, settings)
 
 # %% ../../nbs/generation/49_files.ipynb #71c5d1cc
@@ -304,7 +309,7 @@ def generate_file(
     _check_shared(seeded, path, share()[1])
     if settings.num_beams>1: return _beam_file(decoder, codec, prompt, settings, origin, path)
     s = replace(settings, batch_invariant=True)
-    journal = _begin(path, as_prompts(prompt), s, origin, seeded)
+    journal = _begin(path, as_prompts(prompt), s, origin, seeded, folder_rules(decoder.model))
     writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
     _write_share(writer, journal)
     return _file_of(writer, journal, prompt, path, origin)

@@ -169,7 +169,7 @@ class StepPlan:
     positions:torch.Tensor|None=None # learned, [context, width]
     rope:tuple|None=None # cosines and sines, [context, head_size] each
     distance_bias:torch.Tensor|None=None # added to scores, [heads, distances]; a decoder's distance 0 is the last
-    encoder:"Callable[[], EncoderPlan]|None"=None # reads the encoder, where somebody can use it
+    encoder:Callable|None=None # gives the `EncoderPlan`, where somebody can use it
 
 # %% ../../nbs/generation/41_plans.ipynb #f7ff5a2e
 @dataclass
