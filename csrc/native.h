@@ -1,6 +1,6 @@
 // What the files share: the structures that Python fills in, and the functions that cross from one file to another.
 //
-// `_structs` in nbs/generation/43_native.ipynb declares the same structures for ctypes, field by field and by the same
+// `CStruct` and those after it in nbs/generation/39_kernels.ipynb declare the same structures for ctypes, field by field and by the same
 // names; library.c exports their sizes and offsets, and Python compares them before anything is called.
 // All numbers are float32 unless said otherwise; all widths are multiples of LANES.
 #ifndef TEXTGEN_NATIVE_H

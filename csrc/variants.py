@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 SOURCES = sorted(HERE.glob("*.c"))
 
 # The best last: the names of the variants and the flags of each. `generic` runs on every processor of its kind (on x86-64
-# it is SSE2, on ARM NEON) and tells which of the others may be used. Their order of preference is ISAS in nbs/generation/43_native.ipynb.
+# it is SSE2, on ARM NEON) and tells which of the others may be used. Their order of preference is
+# ISAS in nbs/generation/39_kernels.ipynb.
 _AVX2 = ["-mavx2", "-mfma"]
 _AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 X86_64 = {"generic": [], "avx2": _AVX2, "avx512": _AVX512, "avx512-vnni": [*_AVX512, "-mavx512vnni"]}
