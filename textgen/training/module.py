@@ -60,7 +60,7 @@ def checkpointed(
     if not on:
         yield
         return
-    if not getattr(model, "supports_gradient_checkpointing", False):
+    if not model.supports_gradient_checkpointing:
         raise TrainError("this architecture does not support checkpointing; use a smaller batch_size with accumulate")
     model.gradient_checkpointing_enable(dict(use_reentrant=False))
     try: yield
