@@ -32,7 +32,7 @@ from textgen import TextGen, TokenDataset, train_tokenizer
 tok = train_tokenizer("a.txt", vocab_size=300, save="tok")
 data = TokenDataset.from_files("a.txt", tok, save="a.tokens")
 tg = TextGen.new("mini", tok, context=32)
-run = tg.train("a.tokens", steps=3, batch_size=2, sample_every=0, save_to="m")
+run = tg.train("a.tokens", steps=3, batch_size=2, sample_every=0, save_to="m", overwrite=True)
 again = TextGen("m").generate("The", max_new_tokens=5, seed=1)
 assert again[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
 from textgen.generation.engine import faster
