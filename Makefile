@@ -26,7 +26,7 @@ demo: .venv/.run ## train a small model on the bundled poems and print new ones 
 	@$(BIN)/textgen demo
 
 test: .venv/.dev ## everything that CI checks; what runs on one core goes two at a time
-	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) lint check wheel
+	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) wheel lint check
 	@$(MAKE) notebooks pytest
 test-all: test tutorials sanitize ## test, all tutorials and explanations, and the slow tests
 	$(RUN) -m pytest -m slow
@@ -43,8 +43,8 @@ check: .venv/.dev ## is what is committed what the notebooks make: export, clean
 	$(RUN) tools/check.py
 notebooks: .venv/.dev ## run the notebooks of the package: their assertions are tests
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs --skip_folder_re "tutorials|explanations" --n_workers 2
-pytest: .venv/.dev ## the tests that cannot teach, in tests/; a process for each core, the tests of a file in one of them
-	$(RUN) -m pytest -m "not slow" -n auto --dist loadfile
+pytest: .venv/.dev ## the tests that cannot teach, in tests/; a process for each core
+	$(RUN) -m pytest -m "not slow" -n auto --dist worksteal
 coverage: .venv/.dev ## the same, and how much of the package they run
 	$(RUN) -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 wheel: .venv/.dev ## build the wheel, install it where nothing else is, and do the whole job there

@@ -4,6 +4,7 @@ The engine is plain shared libraries, one an instruction set, in textgen/_native
 so one wheel serves every Python 3. How they are compiled is in csrc/variants.py.
 """
 
+import os
 import sys
 from configparser import ConfigParser
 from pathlib import Path
@@ -28,6 +29,10 @@ class BuildNative(build_ext):
     def get_ext_filename(self, name):
         *folders, isa = name.split(".")
         return str(Path(*folders, variants.file_name(isa)))
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def get_export_symbols(self, ext):
         return []

@@ -1,8 +1,6 @@
 "The whole job in a terminal: files in, a model, texts out, each command a process of its own."
 import io
 import json
-import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -291,36 +289,3 @@ def test_stdout_of_another_encoding(cli, model_folder, monkeypatch):
     assert cli("generate", model_folder, "--prompt", "日本 Zoë", "--max-new-tokens", 3, "--seed", 1).code==0
     sys.stdout.flush()
     assert "Zoë" in sys.stdout.buffer.getvalue().decode("cp1252")
-
-def test_ctrl_c_while_training(model_folder, cache, tmp_path):
-    "The step is ended, the model saved, and the exit code is 130."
-    p = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "textgen",
-            "train",
-            cache,
-            "--model",
-            model_folder,
-            "--out",
-            tmp_path / "m",
-            "--steps",
-            "100000",
-            "--batch-size",
-            "1",
-            "--sample-every",
-            "1",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    next(line for line in p.stdout if "step 1 " in line)
-    p.send_signal(signal.SIGINT)
-    said = p.stdout.read()
-    assert p.wait()==130 and "(stopped)" in said
-    assert (
-        1 <= json.loads((tmp_path / "m" / "textgen.json").read_text())["steps"] < 100000
-        and (tmp_path / "m" / "model.safetensors").exists()
-    )

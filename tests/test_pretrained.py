@@ -149,7 +149,7 @@ def test_a_tokenizer_without_an_end_takes_the_configs(model, tok, tmp_path, name
 
 # ---- long words
 @pytest.mark.parametrize("kind,n", [("bpe", 400_000), ("unigram", 50_000)])
-@pytest.mark.parametrize("alphabet", ["acgt", "\n", "0123456789", "a"], ids=ascii)
+@pytest.mark.parametrize("alphabet", ["acgt", "\n", *(pytest.param(o, marks=pytest.mark.slow) for o in ("0123456789", "a"))], ids=ascii)
 def test_a_very_long_word_is_learned_from(kind, n, alphabet):
     "It takes a second or two; BPE that joins it as one word takes many minutes."
     word = "".join(random.Random(0).choices(alphabet, k=n))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+slow = pytest.mark.slow
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def steps_saved(folder):
     return json.loads((folder / "textgen.json").read_text())["steps"]
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=slow)])
 def test_a_training_saves_and_says_so(number, code, training, tmp_path):
     p = training()
     p.send_signal(number)
@@ -95,7 +96,7 @@ def ready(p):
 
 
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("after", [0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.5])
+@pytest.mark.parametrize("after", [0, 0.6, *(pytest.param(t, marks=slow) for t in (0.1, 0.3, 1.0, 1.5, 2.5))])
 def test_in_the_first_seconds(after, number, code, start, cache, model_folder, tmp_path):
     "While modules are imported and the model is loaded."
     p = start("train", cache, "--model", model_folder, *LONG)
@@ -109,7 +110,7 @@ def test_in_the_first_seconds(after, number, code, start, cache, model_folder, t
 WORDS = 300_000
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=slow)])
 def test_a_tokenizer_stops_at_once(number, code, start, tmp_path):
     "Its training is one call into compiled code that takes a minute."
     import random

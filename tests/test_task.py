@@ -55,6 +55,8 @@ def test_the_split_is_uniform(n, p_min):
     assert set(counts)==set(range(p_min, n))
     assert n-p_min==1 or chi2(list(counts.values()))<4
 
+DRAWS = 8_000 # examples of which tokens are counted
+
 @pytest.mark.parametrize("step", [prefix_lm(length=8), lm(length=8), span_corruption(length=8)], ids=repr)
 def test_every_token_of_a_collection_is_equally_likely(step, codec):
     "In documents of very different lengths."
@@ -62,14 +64,14 @@ def test_every_token_of_a_collection_is_equally_likely(step, codec):
     data = TokenDataset(np.concatenate([np.append(np.arange(n)+i*1000+5, codec.end) for i,n in enumerate(lengths)]), np.cumsum([0, *(n+1 for n in lengths)]), codec)
     if step.f.__name__=="span_corruption": codec.sentinels = [*range(90_000, 90_100)]
     task, seen = Task("t", data, step).open(codec), Counter()
-    for k in range(30_000):
+    for k in range(DRAWS):
         e = task.draw(3, k)
         seen.update(i for i in [*e["input"].tolist(), *e["target"].tolist()] if i<90_000)
     seen.pop(codec.end, None)
     assert len(seen)==sum(lengths)
     weight = np.array([(n+7)/8 if n>8 else 1 for n in lengths])
-    slack = 5/np.sqrt(30_000*weight/weight.sum())+(.05 if step.f.__name__=="span_corruption" else 0)  # which redraws segments of one token
-    for i,n in enumerate(lengths): assert abs(np.mean([seen[i*1000+5+j] for j in range(n)])*weight.sum()/30_000-1)<slack[i]
+    slack = 5/np.sqrt(DRAWS*weight/weight.sum())+(.05 if step.f.__name__=="span_corruption" else 0)  # which redraws segments of one token
+    for i,n in enumerate(lengths): assert abs(np.mean([seen[i*1000+5+j] for j in range(n)])*weight.sum()/DRAWS-1)<slack[i]
     codec.sentinels = []
 
 @given(n=st.integers(2, 600), density=st.floats(.01, .99), mean=st.floats(1, 20), seed=st.integers(0, 2**32))

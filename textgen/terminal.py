@@ -65,7 +65,7 @@ def _start_watch(endings):
 def end_well():
     "Let Ctrl-C and SIGTERM end this process with a line and the usual exit code."
     endings = Endings()
+    if os.name=="posix": _start_watch(endings)
     for number in _WORDS:
         if signal.getsignal(number) is signal.SIG_IGN: continue  # a shell script started us in the background
         signal.signal(number, endings)
-    if os.name=="posix": _start_watch(endings)
