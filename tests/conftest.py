@@ -18,10 +18,11 @@ from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, settings
+import variants
 from material import MAKERS
 
 settings.register_profile(
-    "textgen", deadline=None, database=None, max_examples=60, suppress_health_check=list(HealthCheck)
+    "textgen", deadline=None, database=None, max_examples=30, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("textgen")
 DATA = Path(__file__).parents[2]/"shared"/"data"
@@ -202,3 +203,12 @@ def on_full_disk(spare):
         p.join()
         return said
     return run
+
+
+# ---- what waits for `make test-all`
+def pytest_collection_modifyitems(items):
+    "Mark the variants that wait as slow."
+    for item in items:
+        variant = item.callspec.id if hasattr(item, "callspec") else ""
+        if variants.waits(getattr(item, "originalname", item.name), item.path.name, variant):
+            item.add_marker(pytest.mark.slow)
