@@ -12,6 +12,7 @@ os.environ.update(
 )
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ settings.register_profile(
     "textgen", deadline=None, database=None, max_examples=30, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("textgen")
+# A shell script that runs the tests in the background has Ctrl-C ignored, and so have all processes that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler)
 DATA = Path(__file__).parents[2]/"shared"/"data"
 
 
