@@ -87,19 +87,20 @@ class TextGen:
         """Make the tokenizer lossless where it is not, and give the model rows for the new pieces. """
         ...
 
-    def train(self, data, *, view=None, device=None, steps: int = 1000, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int = 500, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, by: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None):
+    def train(self, data, *, view=None, device=None, steps: int | None = None, epochs: float | None = None, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int | None = None, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, by: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, validate_every: int | None = None, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None):
         """Train on `data`; the model learns in place.
 
         data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
         view: where progress is shown; None: one line
         device: where to train; None: on the best there is
-        steps: updates of the weights
+        steps: updates of the weights; none given: as many as epochs need, else 1000
+        epochs: how often the data is read, in place of steps
         batch_size: rows (windows of text) that are computed at once
         lr: learning rate; none given: from what is trained, and how
         save_to: folder for the model; none given: only in memory
         overwrite: replace another model that is in save_to
         save_every: steps between saves; 0 is only at the end
-        sample_every: steps between samples; 0 is never
+        sample_every: steps between samples; 0 is never; none given: four in a run, at least one in 500 steps
         seed: the same seed, data and machine give the same model
         resume: continue from the last save in save_to; "force" although something was changed
         accumulate: batches whose gradients make one step
@@ -115,7 +116,8 @@ class TextGen:
         freeze: first layers that stay as they are, and with them the embeddings
         lora: train small matrices beside the weights, of this rank
         checkpointing: compute activations twice instead of keeping them: slower, less memory
-        validation: share of the documents to hold out, to measure the loss on
+        validation: share of the documents (of a single one: of its tokens) to hold out, to measure the loss on
+        validate_every: steps between measurements, beside those at each save; none given: about twenty in a run
         keep: saves to keep; the older ones lie beside the folder
         resume_state: save also what resume needs
         devices: how many GPUs or processes: "auto" (one), "all" or a number
@@ -376,6 +378,7 @@ class TrainSettings:
     """How to train. """
     # fields
     steps: int = ...
+    epochs: float = ...
     batch_size: int = ...
     lr: float = ...
     save_to: str = ...
@@ -398,6 +401,7 @@ class TrainSettings:
     lora: int = ...
     checkpointing: bool = ...
     validation: float = ...
+    validate_every: int = ...
     keep: int = ...
     resume_state: bool = ...
     devices: str = ...
@@ -582,9 +586,9 @@ class TokenDataset:
         ...
 
     def split(self, fraction: float, seed: int = 0):
-        """Hold out some documents.
+        """Hold out some documents, at least one; of a single document some stretches.
 
-        fraction: of the documents, to hold out; at least one
+        fraction: of the documents, to hold out; of a single one: of its tokens
         seed: the same seed, the same split
         """
         ...

@@ -7,7 +7,7 @@ __all__ = ['make_settings', 'as_schema', 'GenerateSettings', 'TrainSettings', 'h
 
 # %% ../nbs/02_settings.ipynb #56951232
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
@@ -24,13 +24,14 @@ class _Rule(NamedTuple):
     ok:Callable # value -> bool
     words:str # "must be" goes before them
 
-def _whole(low, what="", none=False):
-    "A rule for whole numbers from `low` up; with `none`, also for None."
+def _whole(low, what="", none=False, most=2**62):
+    "A rule for whole numbers from `low` to `most`; with `none`, also for None."
     def ok(v):
         if v is None: return none
-        return isinstance(v, Integral) and not isinstance(v, bool) and v>=low
+        return isinstance(v, Integral) and not isinstance(v, bool) and low<=v<=most
+    at_most = f" and at most {most:,}" if most<2**62 else ""
     or_none = " (or None)" if none else ""
-    return _Rule(ok, f"a whole number{what}, at least {low}{or_none}")
+    return _Rule(ok, f"a whole number{what}, at least {low}{at_most}{or_none}")
 
 # %% ../nbs/02_settings.ipynb #0596bb7c
 def _number(test, words, none=False):
@@ -56,10 +57,13 @@ def _check_rules(settings, rules, error):
 # %% ../nbs/02_settings.ipynb #e28b5be8
 _foreign_names = dict(
     max_length="max_new_tokens", length="max_new_tokens", nsamples="n", num_return_sequences="n", num_steps="steps",
-    num_train_epochs="steps", learning_rate="lr", line_by_line="by", gradient_accumulation_steps="accumulate",
-    block_size="window", max_grad_norm="clip", gradient_checkpointing="checkpointing", warmup_steps="warmup",
-    lr_scheduler_type="schedule", resume_from_checkpoint="resume", save_total_limit="keep", output_dir="save_to",
-    per_device_train_batch_size="batch_size", fp16="precision", bf16="precision")
+    max_steps="steps", num_train_epochs="epochs", num_epochs="epochs", n_epochs="epochs", max_epochs="epochs",
+    learning_rate="lr", line_by_line="by", gradient_accumulation_steps="accumulate", save_steps="save_every",
+    generate_every="sample_every", sample_steps="sample_every", eval_steps="validate_every",
+    val_check_interval="validate_every", block_size="window", max_grad_norm="clip", warmup_steps="warmup",
+    gradient_checkpointing="checkpointing", lr_scheduler_type="schedule", resume_from_checkpoint="resume",
+    save_total_limit="keep", output_dir="save_to", per_device_train_batch_size="batch_size",
+    fp16="precision", bf16="precision", report_to="loggers", test_size="validation", val_size="validation")
 
 # %% ../nbs/02_settings.ipynb #050480af
 def _unknown_setting(cls, name, error):
@@ -93,6 +97,13 @@ def _temperatures(v, n)->Any:
     if len(v)==n: return [_one_temperature(t) for t in v]
     raise GenerateError(f"temperature is a list of {len(v)}, but n is {n}: give one number, or one for each text")
 
+# %% ../nbs/02_settings.ipynb #164371bb
+def _several(v):
+    "A list or its like as a tuple, any other single thing as a tuple of one; nothing for None."
+    if v is None: return ()
+    is_one = isinstance(v, (str, bytes)) or not isinstance(v, Iterable)
+    return (v,) if is_one else tuple(v)
+
 # %% ../nbs/02_settings.ipynb #8c6c2f73
 def _are_texts(values):
     "Whether all values are strings and none is empty."
@@ -100,9 +111,10 @@ def _are_texts(values):
 
 def _strings(name, v):
     "A tuple of strings, none of them empty."
-    strings = (v,) if isinstance(v, str) else tuple(v or ())
+    strings = _several(v)
     if _are_texts(strings): return strings
-    raise GenerateError(f"{name} must be strings, none of them empty, got {strings!r}")
+    example = f"{name}=\"\\n\" or {name}=[\"a\", \"b\"]"
+    raise GenerateError(f"{name} must be strings, none of them empty, such as {example}; got {v!r}")
 
 def _yes_no(name, v):
     "True or False; numpy's own too."
@@ -141,8 +153,8 @@ def as_schema(
 # %% ../nbs/02_settings.ipynb #c1708d3a
 _generate_rules = dict(
     n=_whole(1, " of texts"),
-    max_new_tokens=_whole(1, " of tokens"),
-    min_new_tokens=_whole(0, " of tokens"),
+    max_new_tokens=_whole(1, " of tokens", most=10**7),
+    min_new_tokens=_whole(0, " of tokens", most=10**7),
     top_k=_whole(0, " of tokens (0 is all)"),
     top_p=_number(lambda v: 0<v<=1, "above 0 and at most 1"),
     min_p=_number(lambda v: 0<=v<=1, "from 0 to 1"),
@@ -208,19 +220,24 @@ def _check(self:GenerateSettings):
 
 # %% ../nbs/02_settings.ipynb #11ad546a
 _train_rules = dict(
-    steps=_whole(1),
+    steps=_whole(1, none=True),
+    epochs=_number(lambda v: 0<v<float("inf"), "a number above 0 (or None)", none=True),
     batch_size=_whole(1, " of rows"),
     save_every=_whole(0, " of steps (0 is only at the end)"),
-    sample_every=_whole(0, " of steps (0 is never)"),
+    sample_every=_whole(0, " of steps (0 is never)", none=True),
+    validate_every=_whole(1, " of steps", none=True),
     window=_whole(1, " of tokens", none=True),
     accumulate=_whole(1, " of batches"),
+    freeze=_whole(0, " of layers"),
+    keep=_whole(1, " of saves"))
+
+# %% ../nbs/02_settings.ipynb #e2b0a9e5
+_train_rules |= dict(
     lr=_number(lambda v: 0<v<10, "above 0 and below 10 (1e-2 from scratch, 1e-4 to fine-tune GPT-2)", none=True),
     warmup=_whole(0, " of steps", none=True),
     weight_decay=_number(lambda v: 0<=v<10, "0 or more (0.1 is usual)", none=True),
     clip=_number(lambda v: 0<=v<float("inf"), "0 (no clipping) or more"),
-    freeze=_whole(0, " of layers"),
-    validation=_number(lambda v: 0<=v<1, "from 0 up to and without 1: the share of the documents to hold out"),
-    keep=_whole(1, " of saves"))
+    validation=_number(lambda v: 0<=v<1, "from 0 up to and without 1: the share of the text to hold out"))
 
 # %% ../nbs/02_settings.ipynb #dfffb130
 _choices = dict(
@@ -261,17 +278,34 @@ def _check_lora(v)->Any:
     if isinstance(v, dict): return dict(r=8) | every_layer | v
     raise TrainError(f"lora must be True, a rank such as 8, or a dictionary for peft's LoraConfig, got {v!r}")
 
+# %% ../nbs/02_settings.ipynb #da1e5b3b
+def _split_names(names):
+    "Names from a string with commas, as the terminal gives them."
+    if not isinstance(names, str): return _several(names)
+    parts = [o.strip() for o in names.split(",")]
+    return tuple(o for o in parts if o)
+
+def _check_conflicts(s):
+    "Raise `TrainError` for settings that do not go together."
+    if s.steps is not None and s.epochs is not None:
+        raise TrainError(f"give either steps= or epochs=, got steps={s.steps} and epochs={s.epochs}")
+    if s.resume and not s.save_to:
+        raise TrainError("resume needs save_to=, the folder in which the run was saved")
+    if s.lora and s.freeze:
+        raise TrainError("lora leaves all weights as they are; give either lora= or freeze=")
+
 # %% ../nbs/02_settings.ipynb #519d9fec
 @dataclass
 class TrainSettings:
     "How to train."
-    steps:int=1000 # updates of the weights
+    steps:int=NONE # updates of the weights; none given: as many as epochs need, else 1000
+    epochs:float=NONE # how often the data is read, in place of steps
     batch_size:int=8 # rows (windows of text) that are computed at once
     lr:float=NONE # learning rate; none given: from what is trained, and how
     save_to:str=NONE # folder for the model; none given: only in memory
     overwrite:bool=False # replace another model that is in save_to
     save_every:int=500 # steps between saves; 0 is only at the end
-    sample_every:int=500 # steps between samples; 0 is never
+    sample_every:int=NONE # steps between samples; 0 is never; none given: four in a run, at least one in 500 steps
     seed:int=0 # the same seed, data and machine give the same model
     resume:bool=False # continue from the last save in save_to; "force" although something was changed
     accumulate:int=1 # batches whose gradients make one step
@@ -287,7 +321,8 @@ class TrainSettings:
     freeze:int=0 # first layers that stay as they are, and with them the embeddings
     lora:int=NONE # train small matrices beside the weights, of this rank
     checkpointing:bool=False # compute activations twice instead of keeping them: slower, less memory
-    validation:float=0 # share of the documents to hold out, to measure the loss on
+    validation:float=0 # share of the documents (of a single one: of its tokens) to hold out, to measure the loss on
+    validate_every:int=NONE # steps between measurements, beside those at each save; none given: about twenty in a run
     keep:int=1 # saves to keep; the older ones lie beside the folder
     resume_state:bool=True # save also what resume needs
     devices:str="auto" # how many GPUs or processes: "auto" (one), "all" or a number
@@ -298,20 +333,6 @@ class TrainSettings:
     control:object=None # a `Control`, by which another thread can pause and stop
 
     def __post_init__(self): self._check()
-
-# %% ../nbs/02_settings.ipynb #da1e5b3b
-def _split_names(names):
-    "Names from a string with commas, as the terminal gives them."
-    if not isinstance(names, str): return names
-    parts = [o.strip() for o in names.split(",")]
-    return tuple(o for o in parts if o)
-
-def _check_conflicts(s):
-    "Raise `TrainError` for settings that do not go together."
-    if s.resume and not s.save_to:
-        raise TrainError("resume needs save_to=, the folder in which the run was saved")
-    if s.lora and s.freeze:
-        raise TrainError("lora leaves all weights as they are; give either lora= or freeze=")
 
 # %% ../nbs/02_settings.ipynb #5b49e879
 @patch
@@ -325,7 +346,9 @@ def _check(self:TrainSettings):
         value = getattr(self, name)
         setattr(self, name, _choose(name, value, choices))
     self.loggers = _split_names(self.loggers)
+    self.callbacks = _several(self.callbacks)
     _check_conflicts(self)
+    if self.steps is None and self.epochs is None: self.steps = 1000
 
 # %% ../nbs/02_settings.ipynb #2a380732
 def helps(

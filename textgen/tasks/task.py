@@ -217,6 +217,36 @@ def _of(self:Task, text):
     more = dict(postprocess=self.postprocess, metrics=self.metrics)
     return Task(self.name, text, self.steps, **more, **self.read)
 
+# %% ../../nbs/tasks/24_task.ipynb #0b6263d3
+def _part_of(data, shares, split):
+    "The part of a single document that a split stands for."
+    left = 1.
+    for name,share in shares.items():
+        data, held = data.split(share/left)
+        if name==split: return held
+        left -= share
+    return data
+
+@patch
+def _single(self:Task, data, split, validation):
+    "The dataset of a split of a single document; None where documents are held out, or nothing is."
+    shares = _shares_of(self.splits or _as_splits(self.name, validation or None))
+    alone = data is not None and len(data)==1
+    divided = alone and shares and split in ("train", *shares)
+    return _part_of(data, shares, split) if divided else None
+
+# %% ../../nbs/tasks/24_task.ipynb #1f98bb69
+@patch
+def _divided(self:Task, codec, reads, split, validation):
+    "(columns, the dataset if there is one, the documents of a split)."
+    columns, data = self.columns(codec, reads)
+    part = self._single(data, split, validation)
+    if part is not None:
+        columns = _data_column(part, self.name, reads)
+        return columns, part, np.zeros(1, np.int64)
+    index = self._documents_of(split, validation, _height(columns))
+    return columns, data, index
+
 # %% ../../nbs/tasks/24_task.ipynb #d33bddac
 @patch
 def open(self:Task,
@@ -230,8 +260,7 @@ def open(self:Task,
     text = self.splits.get(split)
     if isinstance(text, Text): return self._of(text).open(codec, kind, **options)
     steps = all_steps(self.steps, kind, **options)
-    columns, data = self.columns(codec, _reads(steps))
-    index = self._documents_of(split, validation, _height(columns))
+    columns, data, index = self._divided(codec, _reads(steps), split, validation)
     return OpenTask(self, codec, steps, columns, data, index, kind, options.get("length"))
 
 # %% ../../nbs/tasks/24_task.ipynb #82e17a73
