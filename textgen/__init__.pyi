@@ -87,7 +87,7 @@ class TextGen:
         """Make the tokenizer lossless where it is not, and give the model rows for the new pieces. """
         ...
 
-    def train(self, data, *, view=None, device=None, steps: int | None = None, epochs: float | None = None, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int | None = None, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, by: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, validate_every: int | None = None, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None):
+    def train(self, data, *, view=None, device=None, steps: int | None = None, epochs: float | None = None, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int | None = None, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, windows: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, validate_every: int | None = None, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
         """Train on `data`; the model learns in place.
 
         data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
@@ -105,7 +105,7 @@ class TextGen:
         resume: continue from the last save in save_to; "force" although something was changed
         accumulate: batches whose gradients make one step
         window: tokens the model reads at a time; none given: the model's context, at most 1024
-        by: windows anywhere in the "stream", from the beginning of a "document", or one document a "row"
+        windows: anywhere in the "stream", from the beginning of a "document", or one document a "row"
         precision: numbers to compute with: "fp32", "bf16", "fp16"; auto: the fastest safe ones of this machine
         optimizer: "adamw" or "muon"; auto: muon from random weights
         schedule: of the learning rate: "linear", "cosine", "wsd" (warm up, stay, decay), "constant"
@@ -126,6 +126,13 @@ class TextGen:
         callbacks: Lightning callbacks of your own
         trainer: further arguments of Lightning's Trainer
         control: a `Control`, by which another thread can pause and stop
+        by: "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\\\n\\\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a newline
+        where: a function of the text (of a table: of the row) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
         """
         ...
 
@@ -272,15 +279,22 @@ class TextGen:
         """
         ...
 
-    def evaluate(self, data, *, batch_size: int = 8, window: int | None = None, by: str = 'stream', validation: float = 0.0, answers: int = 20):
+    def evaluate(self, data, *, batch_size: int = 8, window: int | None = None, windows: str = 'stream', validation: float = 0.0, answers: int = 20, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
         """The loss on `data`, by task where there are several.
 
         data: whatever `train` takes
         batch_size: rows at once
         window: tokens in a row; None: as in training
-        by: as in training
+        windows: as in training
         validation: share of the documents that training held out; 0 measures everything, or a task's own split
         answers: texts to write for a task that has metrics
+        by: "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\\\n\\\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a newline
+        where: a function of the text (of a table: of the row) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
         """
         ...
 
@@ -389,7 +403,7 @@ class TrainSettings:
     resume: bool = ...
     accumulate: int = ...
     window: int = ...
-    by: str = ...
+    windows: str = ...
     precision: str = ...
     optimizer: str = ...
     schedule: str = ...
@@ -416,12 +430,6 @@ def documents(sources, by=None, *, column=None, template=None, encoding='utf-8',
 
     sources: a path, folder, pattern or address, or a list of these
     by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
-    column: of a table: the column with the text
-    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
-    newlines: make every kind of line end a "\\n"
-    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -444,13 +452,6 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
     kind: "bpe" or "unigram", both on bytes
     sentinels: how many of the tokens stand for gaps: <extra_id_0>, <extra_id_1> and so on
     save: folder to write it to
-    by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
-    column: of a table: the column with the text
-    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
-    newlines: make every kind of line end a "\\n"
-    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -544,13 +545,6 @@ class TokenDataset:
         dedupe: leave out documents that come again
         save: file to write the cache to
         compress: of that file: "zstd", "gzip" or None
-        by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
-        column: of a table: the column with the text
-        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
-        newlines: make every kind of line end a "\\n"
-        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
         """
         ...
 

@@ -76,7 +76,7 @@ class Task(AnyTask):
         splits=None, # share of the documents that is held out; or name -> share or source
         postprocess=None, # a function of a generated text: what of it is the answer
         metrics=(), # functions of (answers, what was wanted), both lists of texts, that return a number
-        **read, # how files are read: by, column, template, encoding, where
+        **read, # how files are read: by, column, template, encoding, newlines, where, quoting
     ):
         if not isinstance(name, str) or not name.strip():
             raise TaskError(f"the name of a task is a text, got {name!r}")
@@ -123,8 +123,10 @@ def _documents(self:Task):
     text = self.text
     if isinstance(text, Encoded):
         return (data.decode(data[i]) for data in text.datasets() for i in range(len(data)))
-    if isinstance(text, Files) and text.is_plain(None):
-        return (d.text for d in documents(text.paths, **self.read))
+    if not isinstance(text, Files): return None
+    read = text.read|self.read
+    plain = text.is_plain(None) or "column" in read or "template" in read
+    if plain: return (d.text for d in documents(text.paths, **read))
     return None
 
 # %% ../../nbs/tasks/24_task.ipynb #c2cf9a0f

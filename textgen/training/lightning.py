@@ -137,6 +137,7 @@ def _own_parts(callbacks):
     saves = any(isinstance(o, Checkpoint) for o in callbacks)
     return {**_OFF, **_VALIDATION, "enable_checkpointing": saves}
 
+# %% ../../nbs/training/50_lightning.ipynb #fdeebdce
 def _hardware(devices, device, precision):
     "Lightning's arguments about the hardware."
     kind = dict(cuda="gpu", xla="tpu").get(device.type, device.type)

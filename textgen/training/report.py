@@ -305,10 +305,10 @@ def _cut_note(setup, lengths):
     "A note where documents are longer than a window."
     window = setup.source.window
     cut = int((lengths>window).sum())
-    if setup.settings.by=="stream" or not cut: return []
+    if setup.settings.windows=="stream" or not cut: return []
     larger = "" if window>=setup.decoder.context else ", or a larger window"
     return [f"{cut:,} of {len(lengths):,} documents are longer than the window of {window} tokens and are cut: "
-            f"use by='stream'{larger}"]
+            f"use windows='stream'{larger}"]
 
 def _ending_note(data):
     "A note where the model cannot learn where a text ends."

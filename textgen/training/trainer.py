@@ -78,8 +78,8 @@ def _window(decoder, asked):
 # %% ../../nbs/training/59_trainer.ipynb #1141c7d5
 def _reading(settings, rows):
     "How the data is read, so many rows at a time."
-    how = {k: getattr(settings, k) for k in ("window", "by", "seed", "validation")}
-    return Reading(batch_size=rows, **how)
+    how = {k: getattr(settings, k) for k in ("window", "seed", "validation")}
+    return Reading(batch_size=rows, by=settings.windows, **how)
 
 def _opened(job, rows):
     "The data, so many rows at a time, and the settings that follow from it."
