@@ -12,12 +12,13 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
-from types import FunctionType
+from os import PathLike
+from types import FunctionType, NoneType
 from typing import Any, NamedTuple, cast
 import numpy as np
 from fastcore.basics import patch
 from fastcore.docments import docments
-from .core import NONE, GenerateError, TrainError, check_seed, unknown
+from .core import NONE, GenerateError, TextGenError, TrainError, check_seed, unknown
 
 # %% ../nbs/02_settings.ipynb #2c4c06c6
 class _Rule(NamedTuple):
@@ -139,10 +140,10 @@ def _strings(name, v):
     example = f"{name}=\"\\n\" or {name}=[\"a\", \"b\"]"
     raise GenerateError(f"{name} must be strings, none of them empty, such as {example}; got {v!r}")
 
-def _yes_no(name, v):
+def _yes_no(name, v, error:type[TextGenError]=GenerateError):
     "True or False; numpy's own too."
     if isinstance(v, (bool, np.bool_)): return bool(v)
-    raise GenerateError(f"{name} must be True or False, got {v!r}")
+    raise error(f"{name} must be True or False, got {v!r}")
 
 # %% ../nbs/02_settings.ipynb #88229901
 _schema_kinds:dict[str, type] = dict(regex=str, choice=list, json=dict, fields=str)
@@ -175,7 +176,7 @@ def as_schema(
 
 # %% ../nbs/02_settings.ipynb #c1708d3a
 _generate_rules = dict(
-    n=_whole(1, " of texts"),
+    n=_whole(1, " of texts", most=10**7),
     max_new_tokens=_whole(1, " of tokens", most=10**7),
     min_new_tokens=_whole(0, " of tokens", most=10**7),
     top_k=_whole(0, " of tokens (0 is all)"),
@@ -184,7 +185,7 @@ _generate_rules = dict(
     repetition_penalty=_number(lambda v: 0<v<float("inf"), "above 0 (1 is none, 1.2 is usual)"),
     no_repeat_ngram=_whole(0, " of tokens (0 is never)"),
     batch_size=_whole(1, " of texts", none=True),
-    num_beams=_whole(1, " of beams"))
+    num_beams=_whole(1, " of beams", most=1000))
 
 # %% ../nbs/02_settings.ipynb #9828fa57
 @dataclass
@@ -318,6 +319,20 @@ def _check_conflicts(s):
     if s.lora and s.freeze:
         raise TrainError("lora leaves all weights as they are; give either lora= or freeze=")
 
+# %% ../nbs/02_settings.ipynb #1442a720
+_SWITCHES = ("overwrite", "checkpointing", "resume_state")
+
+def _check_kinds(s):
+    "Raise `TrainError` for a setting of another kind than it has; what may be several becomes a tuple."
+    s.loggers, s.callbacks = _split_names(s.loggers), _several(s.callbacks)
+    for name in _SWITCHES:
+        value = _yes_no(name, getattr(s, name), TrainError)
+        setattr(s, name, value)
+    if not isinstance(s.save_to, (str, PathLike, NoneType)):
+        raise TrainError(f"save_to must be the name of a folder, got {s.save_to!r}")
+    if not isinstance(s.trainer, (dict, NoneType)):
+        raise TrainError(f"trainer must be a dictionary of arguments of Lightning's Trainer, got {s.trainer!r}")
+
 # %% ../nbs/02_settings.ipynb #519d9fec
 @dataclass
 class TrainSettings:
@@ -369,8 +384,7 @@ def _check(self:TrainSettings):
     for name,choices in _choices.items():
         value = getattr(self, name)
         setattr(self, name, _choose(name, value, choices))
-    self.loggers = _split_names(self.loggers)
-    self.callbacks = _several(self.callbacks)
+    _check_kinds(self)
     _check_conflicts(self)
     if self.steps is None and self.epochs is None: self.steps = 1000
 

@@ -43,8 +43,6 @@ class _Inputs:
         self.source = _text_menu()
         self.path = _wide_text(placeholder="poems.txt, tweets.csv or a folder")
         self.upload = w.FileUpload(accept=",".join([".txt", ".md", *TABLE_TYPES]), multiple=False)
-        self.by = _wide_text(description="By", placeholder="line, paragraph …")
-        self.column = _wide_text(description="Column", placeholder="of a table")
         self.steps = _steps_field(steps)
         self.save_to = _wide_text(value=str(save_to), description="Save to")
         self.replace = w.Checkbox(value=False, description="Replace a model", indent=False)
@@ -56,6 +54,8 @@ class _Fields(_Inputs):
     "All fields of the training panel."
     def __init__(self, steps, save_to):
         super().__init__(steps, save_to)
+        self.by = _wide_text(description="By", placeholder="line, paragraph …")
+        self.column = _wide_text(description="Column", placeholder="of a table")
         self.bar = w.IntProgress(layout=w.Layout(width="100%"))
         self.line = w.HTML("Press <b>Train</b>. With 0 steps, the text says how many.")
         self.notes = w.HTML()
@@ -111,13 +111,18 @@ def _connect(self:TrainPanel):
     self.stop_button.on_click(lambda _: self.stop())
     self._show_fields()
 
+# %% ../nbs/90_widgets.ipynb #145333a2
+@patch
+def _belongs(self:TrainPanel):
+    "The fields that are shown for some sources, with these."
+    own = [_OWN, _UPLOAD]
+    return [(self.path, [_OWN]), (self.upload, [_UPLOAD]), (self.by, own), (self.column, own)]
+
 @patch
 def _show_fields(self:TrainPanel, _=None):
     "Show only the fields that belong to the chosen source."
-    self.path.layout.display = "" if self.source.value==_OWN else "none"
-    self.upload.layout.display = "" if self.source.value==_UPLOAD else "none"
-    own = self.source.value in (_OWN, _UPLOAD)
-    for field in (self.by, self.column): field.layout.display = "" if own else "none"
+    for field,sources in self._belongs():
+        field.layout.display = "" if self.source.value in sources else "none"
 
 # %% ../nbs/90_widgets.ipynb #da6e9922
 class PanelView(View):
@@ -244,6 +249,7 @@ def _text(self:TrainPanel):
     if not path: raise TrainError("write the name of a file or folder of text first")
     return path, self._how_read()
 
+# %% ../nbs/90_widgets.ipynb #e62c9585
 @patch
 def _how_read(self:TrainPanel):
     "How a file is read: as it was said in code, and in the fields."

@@ -78,7 +78,7 @@ _types = (*TEXT_TYPES, *TABLE_TYPES, ".tokens")
 def _exists(s):
     "Whether there is a file, a folder, or a match of a pattern."
     try:
-        if Path(s).expanduser().exists(): return True
+        if Path(os.path.expanduser(s)).exists(): return True
         return glob.has_magic(s) and bool(glob.glob(s, recursive=True))
     except OSError: return False
 
@@ -139,7 +139,7 @@ def in_python_file(
 def _refuse_code(value):
     "Raise for FILE.py:NAME, which names code, where there is no file of this whole name."
     if not in_python_file(value) or _is_path(value): return
-    if not Path(value.rpartition(":")[0]).expanduser().is_file(): return
+    if not Path(os.path.expanduser(value.rpartition(":")[0])).is_file(): return
     raise TaskError(f"{value} names a task in a Python file, and data is only read, never run; "
                     f"to run that file write Task.get({value!r}), or --task {value} in the terminal")
 
@@ -319,7 +319,7 @@ def records(self:Files,
     "The records of all files."
     how = _without_columns(self.read|read)
     for path in self.paths:
-        folder = Path(path).expanduser()
+        folder = Path(os.path.expanduser(path))
         root = folder if folder.is_dir() else None
         for file in find_files(path): yield from _file_records(file, root, **how)
 
@@ -339,7 +339,7 @@ def is_plain(self:Encoded,
 @patch
 def _has_fields(self:Files):
     "Whether there is a table or a folder, whose records have more fields than text."
-    local = [Path(p).expanduser() for p in self.paths if "://" not in str(p)]
+    local = [Path(os.path.expanduser(p)) for p in self.paths if "://" not in str(p)]
     if any(p.is_dir() for p in local): return True
     first = find_files(self.paths)[:1]
     return any(map(_is_table, first))

@@ -6,7 +6,7 @@
 __all__ = ['AnyTask', 'Task', 'tasks_of', 'list_tasks']
 
 # %% ../../nbs/tasks/24_task.ipynb #2f7b80b1
-import runpy
+import os,runpy
 from numbers import Real
 from pathlib import Path
 from typing import cast
@@ -368,7 +368,7 @@ def tasks_of(
     file, # a Python file, which is run
 )->dict: # name -> task or mixture
     "The tasks in a file of the user's own: its variables, and what it registers."
-    path = Path(file).expanduser()
+    path = Path(os.path.expanduser(file))
     if not path.is_file(): raise TaskError(f"{file}: there is no such file; a task is named FILE.py:NAME")
     _, found, names = _read_file(path)
     registered = {k: known_tasks[k] for k in names if k in known_tasks}

@@ -209,7 +209,7 @@ def load(cls:TokenDataset,
     tokenizer=None, # where it is not in the cache and no more where it was
 ):
     "Open a cache; a file that is not one, or is damaged, gives `CacheError`."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     file = CacheFile(path)
     with sensible(path): check_fields(file.header, file.info)
     tokens, starts = _arrays(file, path)
@@ -239,7 +239,7 @@ def _check_save(path, sources):
 def _spill_folder(save):
     "Where ids are spilled to: beside the cache that they will be in; None where there is none."
     if not save or "://" in str(save): return None
-    folder = Path(save).expanduser().parent
+    folder = Path(os.path.expanduser(save)).parent
     return folder if folder.is_dir() else None
 
 # %% ../../nbs/text/19_dataset.ipynb #493af2aa
