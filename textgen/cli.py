@@ -110,14 +110,12 @@ def _learned_tokenizer(material):
     return train_tokenizer(material.files, **material.read)
 
 # %% ../nbs/81_cli.ipynb #977bcd8c
-def _as_data(material, codec):
+def _as_data(material):
     "What `TextGen.train` is given: files, a task, or a list of all."
     files = material.files[0] if len(material.files)==1 else material.files
-    if files and material.read!=AS_IT_IS:
-        from textgen.text.dataset import TokenDataset
-        files = TokenDataset.from_files(files, codec, **material.read)
     if not material.tasks: return files
-    parts = [*material.tasks, files] if files else [*material.tasks]
+    from textgen.tasks.source import as_source
+    parts = [*material.tasks, as_source(files)] if files else [*material.tasks]
     return parts[0] if len(parts)==1 else parts
 
 # %% ../nbs/81_cli.ipynb #fe4452e5
@@ -155,8 +153,6 @@ _Resume = Annotated[bool, typer.Option("--resume",
 _Force = Annotated[bool, typer.Option("--force", help="with --resume: although something was changed")]
 _Loggers = Annotated[str, typer.Option(help="csv, tensorboard, wandb; several with commas")]
 _TrainOn = Annotated[str, typer.Option(help="where to train: auto, cpu, cuda or mps")]
-_WindowBy = Annotated[str, typer.Option(metavar="stream|document|row",
-    help="windows anywhere in the stream, from the beginning of a document, or one document a row")]
 
 # %% ../nbs/81_cli.ipynb #a0a3b38e
 def _check_usage(data, tasks, model, new):
@@ -190,7 +186,7 @@ def _checked_material(data, tasks, read, settings, device):
 def _train(tg, material, device, settings):
     "Train, and say what came of it."
     say(tg)
-    run = tg.train(_as_data(material, tg.codec), device=device, **settings)
+    run = tg.train(_as_data(material), device=device, **settings, **material.read)
     say(f"{run}\nsample from it:  textgen generate {settings['save_to']}")
     if run.stopped: raise typer.Exit(130)
 
@@ -210,11 +206,10 @@ def train(
     force: _Force = False,
     loggers: _Loggers = "",
     device: _TrainOn = "auto",
-    window_by: _WindowBy = "stream",
     **kwargs):
     "Train a new model, or fine-tune one."
     _check_usage(data, task, model, new)
-    kwargs.update(save_to=out, by=window_by, loggers=loggers, resume=_resumes(resume, force))
+    kwargs.update(save_to=out, loggers=loggers, resume=_resumes(resume, force))
     _check_names(model, tokenizer, kwargs)
     material = _checked_material(data, task, read, kwargs, device)
     _train(_model_to_train(model, new, tokenizer, material, kwargs), material, device, kwargs)

@@ -269,7 +269,7 @@ def recover(
     path, # a folder written by `atomic_folder`
 )->Path: # the path, with `~` replaced
     "Put back the previous state of a folder if its replacement was killed half way."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.name and not os.path.exists(path) and _aside(path).exists(): os.replace(_aside(path), path)
     return path
 

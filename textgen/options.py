@@ -10,12 +10,13 @@ import inspect,re
 from functools import wraps
 from typing import Annotated, Optional
 import typer
-from .settings import GenerateSettings, TrainSettings, helps
+from .settings import GenerateSettings, ReadSettings, TrainSettings, helps
 
 # %% ../nbs/79_options.ipynb #3b024cae
 def _flags(name, typ):
     "How a setting is typed."
     if name=="n": return ["-n", "--n"]
+    if name=="windows": return ["--windows", "--window-by"] # its name in older versions
     long = name.replace("_", "-")
     return [f"--{long}/--no-{long}"] if typ is bool else [f"--{long}"]
 
@@ -60,7 +61,9 @@ _By = Annotated[Optional[str], typer.Option(
 _Column = Annotated[Optional[str], typer.Option(help="of a table: the column with the text")]
 _Template = Annotated[Optional[str], typer.Option(
     help="of a table: a text over columns, such as '{title}\\n\\n{text}'")]
-_Encoding = Annotated[str, typer.Option(help="of the files")]
+_Encoding = Annotated[str, typer.Option(help="of the files; detect guesses")]
+_Quoting = Annotated[Optional[str], typer.Option(metavar="minimal|none",
+    help="of a CSV or TSV: none where quotes are part of the texts, minimal where they stand around them")]
 
 # %% ../nbs/79_options.ipynb #dd8388b0
 _TYPED = dict(n="\n", t="\t") # after a backslash
@@ -73,8 +76,10 @@ def unescape(
     return re.sub(r"\\([nt\\])", lambda m: _TYPED.get(m[1], m[1]), text)
 
 # %% ../nbs/79_options.ipynb #efcd2af9
-_READING = dict(by=_By, column=_Column, template=_Template, encoding=_Encoding)
-AS_IT_IS = dict(by=None, column=None, template=None, encoding="utf-8") # how text is read when nothing is said
+_READING = dict(
+    by=_By, column=_Column, template=_Template, encoding=_Encoding, quoting=_Quoting)
+_DEFAULTS = helps(ReadSettings)
+AS_IT_IS = {name: _DEFAULTS[name][1] for name in _READING} # how text is read when nothing is said
 
 def _read_keywords(given):
     "What was typed about reading, taken out of `given`."
@@ -82,7 +87,7 @@ def _read_keywords(given):
     return read | {name: unescape(read[name]) for name in ("by", "template")}
 
 def _reading_parameters():
-    "The four options, as parameters."
+    "The options, as parameters."
     def parameter(name, kind):
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=AS_IT_IS[name], annotation=kind)
     return [parameter(name, kind) for name,kind in _READING.items()]
@@ -100,7 +105,7 @@ def reading_options(
 
 # %% ../nbs/79_options.ipynb #a7b2f9fc
 _OTHER = dict(n="-n", save_to="--out") # what is not the name with dashes
-_WORDS = {"by", "column", "template", "encoding", "tokenizer", "device", "vocab_size", "kind"}
+_WORDS = {"by", "column", "template", "encoding", "quoting", "tokenizer", "device", "vocab_size", "kind"}
 _SETTINGS = helps(GenerateSettings) | helps(TrainSettings)
 _NAMES = sorted({*_SETTINGS, *_WORDS}, key=len, reverse=True)
 _LONG = [name for name in _NAMES if "_" in name]

@@ -145,7 +145,7 @@ def _holds_model(folder):
 def _is_same(folder, found):
     "Whether a model was found in this folder; None is nowhere."
     if found is None: return False
-    found = Path(found).expanduser()
+    found = Path(os.path.expanduser(found))
     return found.exists() and os.path.samefile(found, folder)
 
 def check_overwrite(
@@ -157,7 +157,7 @@ def check_overwrite(
     error=ModelError, # class of the error
 ):
     "Raise `error` where `folder` holds a model that is not the one being trained on."
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     taken_up = resume and (folder/"resume"/"state.json").exists()
     if overwrite or taken_up or not _holds_model(folder) or _is_same(folder, found): return
     raise error(f"{folder} holds another model; choose another folder, or replace it with overwrite=True")

@@ -11,9 +11,11 @@ from pathlib import Path, PureWindowsPath
 import ipywidgets as w
 from fastcore.basics import patch
 from .core import TextGenError, TrainError, _clock, escape_html
+from .settings import split_reading
 from .text.corpus import BUNDLED, bundled
 from .text.source import TABLE_TYPES
 from .receipt import check_overwrite
+from .options import unescape
 from .training.callback import Control, View, by_task, curve_png
 
 # %% ../nbs/90_widgets.ipynb #a58dee4e
@@ -52,6 +54,8 @@ class _Fields(_Inputs):
     "All fields of the training panel."
     def __init__(self, steps, save_to):
         super().__init__(steps, save_to)
+        self.by = _wide_text(description="By", placeholder="line, paragraph …")
+        self.column = _wide_text(description="Column", placeholder="of a table")
         self.bar = w.IntProgress(layout=w.Layout(width="100%"))
         self.line = w.HTML("Press <b>Train</b>. With 0 steps, the text says how many.")
         self.notes = w.HTML()
@@ -67,12 +71,12 @@ class TrainPanel(_Fields):
         save_to="my-model", # folder for the model
         vocab_size:int=1000, # of the tokenizer that is learned from the text
         preset:str="mini", # size of the model
-        **settings, # further settings of `TextGen.train`, such as batch_size
+        **settings, # further settings of `TextGen.train`, such as batch_size, and how a text is read, such as column
     ):
         super().__init__(steps, save_to)
         self.vocab_size = vocab_size
         self.preset = preset
-        self.settings = settings
+        self.reading, self.settings = split_reading(settings)
         self.textgen = self.run = self.error = self.thread = None
         self.messages = [] # what `notes` shows
         self.control = Control() # of the run, for the stop button
@@ -88,6 +92,7 @@ def _rows(self:TrainPanel):
     "The fields, from top to bottom."
     return [
         w.HBox([self.source, self.path, self.upload]),
+        w.HBox([self.by, self.column]),
         w.HBox([self.steps, self.save_to, self.replace]),
         w.HBox([self.button, self.stop_button]),
         self.bar,
@@ -106,11 +111,18 @@ def _connect(self:TrainPanel):
     self.stop_button.on_click(lambda _: self.stop())
     self._show_fields()
 
+# %% ../nbs/90_widgets.ipynb #145333a2
+@patch
+def _belongs(self:TrainPanel):
+    "The fields that are shown for some sources, with these."
+    own = [_OWN, _UPLOAD]
+    return [(self.path, [_OWN]), (self.upload, [_UPLOAD]), (self.by, own), (self.column, own)]
+
 @patch
 def _show_fields(self:TrainPanel, _=None):
     "Show only the fields that belong to the chosen source."
-    self.path.layout.display = "" if self.source.value==_OWN else "none"
-    self.upload.layout.display = "" if self.source.value==_UPLOAD else "none"
+    for field,sources in self._belongs():
+        field.layout.display = "" if self.source.value in sources else "none"
 
 # %% ../nbs/90_widgets.ipynb #da6e9922
 class PanelView(View):
@@ -227,15 +239,22 @@ def _uploaded(self:TrainPanel):
 # %% ../nbs/90_widgets.ipynb #c1b8ca83
 @patch
 def _text(self:TrainPanel):
-    "The chosen file, and how its columns are read."
+    "The chosen file, and how it is read."
     source = str(self.source.value)
-    if source==_UPLOAD: return self._uploaded(), {}
+    if source==_UPLOAD: return self._uploaded(), self._how_read()
     if source!=_OWN:
         name = source.removeprefix("bundled ")
-        return bundled(name), dict(template=_TEMPLATES[name])
+        return bundled(name), dict(template=_TEMPLATES[name])|self.reading
     path = self.path.value.strip()
     if not path: raise TrainError("write the name of a file or folder of text first")
-    return path, {}
+    return path, self._how_read()
+
+# %% ../nbs/90_widgets.ipynb #e62c9585
+@patch
+def _how_read(self:TrainPanel):
+    "How a file is read: as it was said in code, and in the fields."
+    typed = dict(by=unescape(self.by.value), column=self.column.value)
+    return self.reading|{k: v for k,v in typed.items() if v}
 
 # %% ../nbs/90_widgets.ipynb #02ed8e16
 @patch
@@ -244,6 +263,7 @@ def _with_steps(self:TrainPanel, settings, data, context):
     from textgen.training.report import good_steps
     rows = settings.get("batch_size", 8)*settings.get("accumulate", 1)
     window = settings.get("window") or min(context, 1024)
+    if settings.get("epochs") and not settings["steps"]: return settings|dict(steps=None)
     steps = settings["steps"] or good_steps(len(data.tokens), rows*window)
     sampling = dict(sample_every=max(1, steps//5))
     return sampling|settings|dict(steps=steps)

@@ -335,7 +335,7 @@ def _prompt_lines(path):
 # %% ../../nbs/generation/49_files.ipynb #b743a02f
 def read_prompts(path)->list: # of str
     "The prompts in a file: one a line; of .jsonl the strings, or their field `prompt`."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     lines = _prompt_lines(path)
     if path.suffix!=".jsonl": return lines
     return [_prompt_of(line, path, number) for number,line in enumerate(lines, 1)]

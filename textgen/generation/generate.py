@@ -9,6 +9,7 @@ __all__ = ['as_samples', 'generate', 'beam_search', 'stream', 'NextToken', 'Next
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from numbers import Real
 import torch
 from ..core import GenerateError, escape_html, printable
 from ..models.decoder import Decoder
@@ -260,6 +261,8 @@ def compare(
 )->Comparison:
     "The same prompt and seed at several temperatures."
     found = Comparison()
+    if isinstance(temperatures, (str, Real)):
+        raise GenerateError(f"temperatures are several, such as (0.7, 1.0), got {temperatures!r}")
     for t in temperatures:
         found[t] = generate(decoder, codec, prompt, replace(settings, temperature=t), origin, guide=guide)
     return found

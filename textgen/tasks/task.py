@@ -6,7 +6,7 @@
 __all__ = ['AnyTask', 'Task', 'tasks_of', 'list_tasks']
 
 # %% ../../nbs/tasks/24_task.ipynb #2f7b80b1
-import runpy
+import os,runpy
 from numbers import Real
 from pathlib import Path
 from typing import cast
@@ -76,7 +76,7 @@ class Task(AnyTask):
         splits=None, # share of the documents that is held out; or name -> share or source
         postprocess=None, # a function of a generated text: what of it is the answer
         metrics=(), # functions of (answers, what was wanted), both lists of texts, that return a number
-        **read, # how files are read: by, column, template, encoding, where
+        **read, # how files are read: by, column, template, encoding, newlines, where, quoting
     ):
         if not isinstance(name, str) or not name.strip():
             raise TaskError(f"the name of a task is a text, got {name!r}")
@@ -123,8 +123,10 @@ def _documents(self:Task):
     text = self.text
     if isinstance(text, Encoded):
         return (data.decode(data[i]) for data in text.datasets() for i in range(len(data)))
-    if isinstance(text, Files) and text.is_plain(None):
-        return (d.text for d in documents(text.paths, **self.read))
+    if not isinstance(text, Files): return None
+    read = text.read|self.read
+    plain = text.is_plain(None) or "column" in read or "template" in read
+    if plain: return (d.text for d in documents(text.paths, **read))
     return None
 
 # %% ../../nbs/tasks/24_task.ipynb #c2cf9a0f
@@ -217,6 +219,36 @@ def _of(self:Task, text):
     more = dict(postprocess=self.postprocess, metrics=self.metrics)
     return Task(self.name, text, self.steps, **more, **self.read)
 
+# %% ../../nbs/tasks/24_task.ipynb #0b6263d3
+def _part_of(data, shares, split):
+    "The part of a single document that a split stands for."
+    left = 1.
+    for name,share in shares.items():
+        data, held = data.split(share/left)
+        if name==split: return held
+        left -= share
+    return data
+
+@patch
+def _single(self:Task, data, split, validation):
+    "The dataset of a split of a single document; None where documents are held out, or nothing is."
+    shares = _shares_of(self.splits or _as_splits(self.name, validation or None))
+    alone = data is not None and len(data)==1
+    divided = alone and shares and split in ("train", *shares)
+    return _part_of(data, shares, split) if divided else None
+
+# %% ../../nbs/tasks/24_task.ipynb #1f98bb69
+@patch
+def _divided(self:Task, codec, reads, split, validation):
+    "(columns, the dataset if there is one, the documents of a split)."
+    columns, data = self.columns(codec, reads)
+    part = self._single(data, split, validation)
+    if part is not None:
+        columns = _data_column(part, self.name, reads)
+        return columns, part, np.zeros(1, np.int64)
+    index = self._documents_of(split, validation, _height(columns))
+    return columns, data, index
+
 # %% ../../nbs/tasks/24_task.ipynb #d33bddac
 @patch
 def open(self:Task,
@@ -230,8 +262,7 @@ def open(self:Task,
     text = self.splits.get(split)
     if isinstance(text, Text): return self._of(text).open(codec, kind, **options)
     steps = all_steps(self.steps, kind, **options)
-    columns, data = self.columns(codec, _reads(steps))
-    index = self._documents_of(split, validation, _height(columns))
+    columns, data, index = self._divided(codec, _reads(steps), split, validation)
     return OpenTask(self, codec, steps, columns, data, index, kind, options.get("length"))
 
 # %% ../../nbs/tasks/24_task.ipynb #82e17a73
@@ -337,7 +368,7 @@ def tasks_of(
     file, # a Python file, which is run
 )->dict: # name -> task or mixture
     "The tasks in a file of the user's own: its variables, and what it registers."
-    path = Path(file).expanduser()
+    path = Path(os.path.expanduser(file))
     if not path.is_file(): raise TaskError(f"{file}: there is no such file; a task is named FILE.py:NAME")
     _, found, names = _read_file(path)
     registered = {k: known_tasks[k] for k in names if k in known_tasks}

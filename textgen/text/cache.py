@@ -304,7 +304,7 @@ def cache_fingerprint(
     path, # of a cache
 )->str:
     "The fingerprint of the tokenizer that made a cache; nothing but the header is read."
-    return read_header(map_file(Path(path).expanduser()), path)["tokenizer"]
+    return read_header(map_file(Path(os.path.expanduser(path))), path)["tokenizer"]
 
 # %% ../../nbs/text/17_cache.ipynb #fb838e5a
 CHECK_AT_LOAD = 64<<20  # bytes of the largest file that is compared as a whole when it is opened

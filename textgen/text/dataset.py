@@ -6,7 +6,7 @@
 __all__ = ['EMBED', 'TokenDataset', 'open_data', 'Description']
 
 # %% ../../nbs/text/19_dataset.ipynb #0b35896d
-import os,zlib
+import itertools,os,zlib
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
-from ..core import atomic_path, check_place, check_seed, escape_html, printable, random_words, unknown
-from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info, total_bytes
+from ..core import atomic_path, check_place, check_seed, escape_html, printable, unknown
+from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info
+from .builder import held_out, stretches, total_bytes
 from .cache import CHECK_AT_LOAD, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter
 from .cache import cache_fingerprint, column, is_cache
 from .codec import Codec
@@ -208,7 +209,7 @@ def load(cls:TokenDataset,
     tokenizer=None, # where it is not in the cache and no more where it was
 ):
     "Open a cache; a file that is not one, or is damaged, gives `CacheError`."
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     file = CacheFile(path)
     with sensible(path): check_fields(file.header, file.info)
     tokens, starts = _arrays(file, path)
@@ -238,7 +239,7 @@ def _check_save(path, sources):
 def _spill_folder(save):
     "Where ids are spilled to: beside the cache that they will be in; None where there is none."
     if not save or "://" in str(save): return None
-    folder = Path(save).expanduser().parent
+    folder = Path(os.path.expanduser(save)).parent
     return folder if folder.is_dir() else None
 
 # %% ../../nbs/text/19_dataset.ipynb #493af2aa
@@ -417,28 +418,43 @@ def _chosen(data, mask):
     info = share_of_info(data.info, share)
     return TokenDataset(tokens.array(), starts, data.codec, info)
 
-def _held_out(n, fraction, seed):
-    "A mask of the documents that are held out: at least one, and not all."
-    wanted = min(max(1, round(fraction*n)), n-1)
-    order = np.argsort(random_words(n, "split", seed), kind="stable")
-    mask = np.zeros(n, bool)
-    mask[order[:wanted]] = True
-    return mask
+# %% ../../nbs/text/19_dataset.ipynb #cbe0de02
+def _joined(data, parts, ends):
+    "The dataset of one document that is made of parts of another; `ends` says whether its end must be added."
+    tokens = Spill(data.tokens.dtype)
+    for start,stop in parts: tokens.append(data.tokens[start:stop])
+    if ends: tokens.append([data.end])
+    info = share_of_info(data.info, tokens.n/len(data.tokens))
+    starts = np.array([0, tokens.n], np.uint64)
+    return TokenDataset(tokens.array(), starts, data.codec, info)
+
+def _split_one(data, fraction, seed):
+    "As `split`, of a single document."
+    has_end = data.end is not None
+    n = len(data.tokens)
+    held = stretches(n-has_end, fraction, seed)
+    edges = [0, *itertools.chain(*held), n]
+    rest = zip(edges[::2], edges[1::2])
+    return _joined(data, rest, False), _joined(data, held, has_end)
 
 # %% ../../nbs/text/19_dataset.ipynb #3880a758
-@patch
-def split(self:TokenDataset,
-    fraction:float, # of the documents, to hold out; at least one
-    seed:int=0, # the same seed, the same split
-): # (the rest, what is held out)
-    "Hold out some documents."
-    if len(self)<2:
-        more = "encode the text by='paragraph' or 'line', so that there are more"
-        raise CacheError(f"one document cannot be split; {more}")
-    seed = check_seed(0 if seed is None else seed, CacheError)
+def _check_split(data, fraction:float):
+    "Raise `CacheError` unless some of a dataset can be held out."
     if not isinstance(fraction, Real) or not 0<fraction<1:
         raise CacheError(f"fraction must be above 0 and below 1, got {fraction!r}")
-    held = _held_out(len(self), fraction, seed)
+    if len(data)<2 and len(data.tokens)<4:
+        raise CacheError(f"one document of {len(data.tokens)} tokens cannot be split; give more text")
+
+@patch
+def split(self:TokenDataset,
+    fraction:float, # of the documents, to hold out; of a single one: of its tokens
+    seed:int=0, # the same seed, the same split
+): # (the rest, what is held out)
+    "Hold out some documents, at least one; of a single document some stretches."
+    seed = check_seed(0 if seed is None else seed, CacheError)
+    _check_split(self, fraction)
+    if len(self)<2: return _split_one(self, fraction, seed)
+    held = held_out(len(self), fraction, seed)
     return _chosen(self, ~held), _chosen(self, held)
 
 # %% ../../nbs/text/19_dataset.ipynb #de33a828

@@ -6,7 +6,7 @@
 __all__ = ['ROLES', 'wrap_like', 'load_tokenizer', 'config_ends']
 
 # %% ../../nbs/text/14_pretrained.ipynb #62317ddf
-import json,struct
+import json,os,struct
 from pathlib import Path
 from typing import Any
 from ..core import TokenizerError, check_hub_id, first_line, recover
@@ -344,7 +344,7 @@ _CONFIGS = ("config.json", "generation_config.json")
 
 def _config_files(source, revision):
     "The files that hold the settings of a model, as far as they are here."
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))
     if folder.is_dir(): return [folder/name for name in _CONFIGS]
     if folder.exists(): return []
     from huggingface_hub import try_to_load_from_cache

@@ -404,6 +404,17 @@ def _detected(source):
     if key: _guesses[key] = found
     return found
 
+# %% ../../nbs/text/10_source.ipynb #4d8d82dd
+_PACKED = ".doc .docx .odt .rtf .pdf .epub .pages .xls .xlsx .ods .pptx".split()
+
+def _check_is_text(source):
+    "Raise `CorpusError` for a document of another program."
+    kind = file_type(source)
+    if kind not in _PACKED: return
+    how = "CSV (.csv)" if kind in (".xls", ".xlsx", ".ods") else "plain text (.txt)"
+    raise CorpusError(f"{source}: a {kind} file is no text that can be read; save it as {how} "
+                      "in the program that it is from")
+
 # %% ../../nbs/text/10_source.ipynb #d0d8eedf
 def read_chunks(
     source, # a file, an address, or "-" for standard input
@@ -412,6 +423,7 @@ def read_chunks(
     size=READ_BYTES, # bytes to read at a time
 ): # yields bytes, valid UTF-8
     "The text of a file in chunks that cut no character."
+    _check_is_text(source)
     if encoding=="detect": encoding = _detected(source)
     with _reading(source) as f:
         chunks = _recode(f, source, encoding, size)

@@ -16,22 +16,25 @@ from ..core import NONE, Progress, TrainError, escape_html, printable, say
 from .lightning import pl
 
 # %% ../../nbs/training/55_callback.ipynb #834e670a
+_FOLLOWS = 20 # after n steps a new loss counts 20/(n+20), or what `decay` leaves it, whichever is more
+
 class RunningAverage:
-    "An exponential average without the bias of its beginning."
+    "An exponential average that follows the fast fall of the beginning."
     def __init__(self,
-        decay:float=0.98, # how much of the past stays at each step
+        decay:float=0.98, # how much of the past stays at each step, in a long run
     ):
         self.decay = decay
-        self.total = 0.
-        self.weight = 0.
+        self.steps = 0
+        self.value = 0.
     def update(self,
         losses, # new ones, in order
     )->float:
         "The average after these losses."
         for loss in losses:
-            self.total = self.decay*self.total+loss
-            self.weight = self.decay*self.weight+1
-        return self.total/self.weight
+            counts = max(1-self.decay, _FOLLOWS/(self.steps+_FOLLOWS))
+            self.value += counts*(loss-self.value)
+            self.steps += 1
+        return self.value
 
 # %% ../../nbs/training/55_callback.ipynb #8df36c42
 _STATM = Path("/proc/self/statm")  # Linux: sizes of this process, in pages
@@ -150,7 +153,7 @@ def draw_losses(
 ):
     "The loss curve: every step faint, the running average strong, held-out text as dots."
     steps = range(1, len(losses)+1)
-    average = RunningAverage(0.95)
+    average = RunningAverage()
     ax.plot(steps, losses, alpha=.25, lw=1)
     ax.plot(steps, [average.update([x]) for x in losses], color="C0", lw=2)
     if validation:
@@ -263,13 +266,13 @@ class WatchCallback(pl.Callback):
         self.losses = list(losses)
         self.first = len(self.losses)
         self.average = RunningAverage()
+        self.best = math.inf # the lowest average so far; no number any more when a rise was said
         if self.losses: self.average.update(self.losses)
         self.names = list(names)
-        self.tasks = {n: [] for n in self.names}
+        self.tasks = {n: [] for n in names}
         self.averages = {}
         self._task_averages = defaultdict(RunningAverage)
-        self.tokens = 0
-        self.last_time = self.shown = 0.
+        self.tokens = self.last_time = self.shown = 0
     def on_train_start(self, trainer, module):
         self.view.start(self.steps, self.first)
         self.last_time = time.monotonic()
@@ -298,6 +301,20 @@ def check(self:WatchCallback, new, norms, module):
         raise TrainError(f"the {what} became {value} at step {step+1} (learning rate {module.rate(step):.3g}); "
                          "what was saved before is kept: start again with a lower learning rate, "
                          f"such as lr={module.plan.lr/3:.1g}")
+
+# %% ../../nbs/training/55_callback.ipynb #04faf063
+_RISE = 1. # nats above its best, from which an average tells of divergence
+
+@patch
+def _note_rise(self:WatchCallback, average, plan):
+    "Say once that the loss has risen."
+    rose = average>=self.best+_RISE
+    self.best = min(average, self.best)
+    if not rose: return
+    rise = f"the loss has risen from {self.best:.2f} to {average:.2f} on average"
+    too_high = f"the learning rate of {plan.lr:g} is too high"
+    self.view.note(f"{rise}: {too_high}; stop, and start again with lr={plan.lr/10:.1g}")
+    self.best = math.nan  # it is said once
 
 # %% ../../nbs/training/55_callback.ipynb #e6f6c958
 def _task_losses(names, which, counts, sums):
@@ -329,15 +346,18 @@ def read(self:WatchCallback, module):
     self.check(new, norms, module)
     self._tally(module)
     self.losses += new
-    self._show(new, module.tokens)
+    self._show(new, module)
 
 # %% ../../nbs/training/55_callback.ipynb #bd30bb63
 @patch
-def _show(self:WatchCallback, new, tokens):
+def _show(self:WatchCallback, new, module):
     "Pass new losses and the speed on to the view."
     now = time.monotonic()
+    tokens = module.tokens
     rate = (tokens-self.tokens)/max(now-self.last_time, 1e-9)
-    self.view.update(len(self.losses), new, self.average.update(new), rate, self.averages)
+    average = self.average.update(new)
+    self.view.update(len(self.losses), new, average, rate, self.averages)
+    self._note_rise(average, module.plan)
     self.tokens = tokens
     self.last_time = now
     self.shown = now

@@ -23,7 +23,7 @@ from .optim import allocate_all, gathered, parts, shard_like
 
 # %% ../../nbs/training/56_checkpoint.ipynb #3a70de74
 ARITHMETIC = 4 # grows when the same settings are computed otherwise
-_READ = ("batch_size", "accumulate", "window", "by", "freeze", "lora", "checkpointing", "validation")
+_READ = ("batch_size", "accumulate", "window", "windows", "freeze", "lora", "checkpointing", "validation")
 
 # %% ../../nbs/training/56_checkpoint.ipynb #a8b9e9fd
 def identity(
@@ -37,6 +37,7 @@ def identity(
     "What decides the steps of a run."
     planned = {k: v for k,v in asdict(plan).items() if k!="rows"}
     read = {k: getattr(settings, k) for k in _READ}
+    read["by"] = read.pop("windows")  # as states of before call it
     parts = dict(tokenizer=codec.fingerprint, data=source.identity(), model=start, devices=world)
     numbers = dict(torch=torch.__version__, arithmetic=ARITHMETIC)
     return json.loads(json.dumps({**planned, **read, **parts, **numbers}, default=str))  # as it will be read again

@@ -98,6 +98,7 @@ class TrainModule(pl.LightningModule):
         self.rows = plan.rows # computed at once; fewer where memory is short
         self.loss = loss_of(decoder) # a function of rows
         self.dropout = _has_dropout(self.net)
+        self.held_out:Any = None # a function that gives the loss on held-out text
         self.losses, self.norms, self.tallies = [], [], [] # since they were last read
         self.tokens = 0 # predicted so far
 
@@ -231,3 +232,9 @@ def training_step(self:TrainModule, batch, k):
     self._record(batch, loss, norm, sums)
     if self.trainer.loggers: self.log_dict(dict(loss=loss, lr=rate, grad_norm=norm))
     return loss
+
+# %% ../../nbs/training/54_module.ipynb #34e544b9
+@patch
+def validation_step(self:TrainModule, batch, k):
+    "Log the loss on held-out text."
+    self.log("val_loss", self.held_out(), batch_size=1)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NO_FP16', 'LR', 'GOOD_EPOCHS', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile', 'muon_pays',
-           'count_weights', 'make_plan', 'good_steps', 'memory_need', 'memory_here', 'Setup', 'report']
+           'count_weights', 'make_plan', 'good_steps', 'settle', 'measure_every', 'memory_need', 'memory_here', 'Setup',
+           'report']
 
 # %% ../../nbs/training/57_report.ipynb #d3e165cc
 import math,os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 import numpy as np
 import torch
@@ -176,6 +177,38 @@ def _by_heart(epochs, steps, validation):
     return [f"{epochs:.0f} epochs are asked for: from about {GOOD_EPOCHS} on, a text of this size is learned by heart; "
             f"steps={fewer} would do, or more text{watch}"]
 
+# %% ../../nbs/training/57_report.ipynb #5f769c2a
+def _steps(settings, source, rows):
+    "How many steps there are: as many as are asked for, or as the epochs need."
+    if settings.epochs is None: return settings.steps
+    return max(1, math.ceil(settings.epochs*source.cells/rows))
+
+def _sample_every(steps):
+    "Steps between samples, four in a run and one in 500 steps; 0 where a run is too short for any."
+    return min(500, steps//4) if steps>=20 else 0
+
+# %% ../../nbs/training/57_report.ipynb #5246fd7e
+def settle(
+    settings:TrainSettings,
+    source:BatchSource, # what is read
+    rows:int, # of a whole step
+)->TrainSettings:
+    "The settings with the window, the steps and the samples that follow from the data."
+    steps = _steps(settings, source, rows)
+    every = settings.sample_every
+    if every is None: every = _sample_every(steps)
+    return replace(settings, window=source.window, steps=steps, epochs=None, sample_every=every)
+
+def measure_every(
+    settings:TrainSettings, # settled
+    held:int, # tokens that are held out
+    tokens:int, # that a step predicts
+)->int:
+    "Steps between two measurements of held-out text: about twenty in a run, fewer where they would cost much."
+    if settings.validate_every: return settings.validate_every
+    dear = math.ceil(10*held/(3*max(tokens, 1)))
+    return max(1, settings.steps//20, dear)
+
 # %% ../../nbs/training/57_report.ipynb #b589018d
 def _trained_bytes(model, optimizer):
     "Gradients and what the optimizer remembers."
@@ -272,10 +305,10 @@ def _cut_note(setup, lengths):
     "A note where documents are longer than a window."
     window = setup.source.window
     cut = int((lengths>window).sum())
-    if setup.settings.by=="stream" or not cut: return []
+    if setup.settings.windows=="stream" or not cut: return []
     larger = "" if window>=setup.decoder.context else ", or a larger window"
     return [f"{cut:,} of {len(lengths):,} documents are longer than the window of {window} tokens and are cut: "
-            f"use by='stream'{larger}"]
+            f"use windows='stream'{larger}"]
 
 def _ending_note(data):
     "A note where the model cannot learn where a text ends."

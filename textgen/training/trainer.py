@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, cast
 import torch
 from fastcore.basics import patch
+from torch.utils.data import DataLoader
 from ..core import NONE, ModelError, TextGenError, TrainError, recover
 from ..generation.generate import generate
 from ..models.adapter import add_lora, has_adapter
@@ -29,11 +30,11 @@ from .callback import Control, EveryCallback, NoView, View, WatchCallback, check
 from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
     load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
 from .cpu import fast_cpu
-from .evaluate import Run, mean_loss, some_batches, tensors
-from .lightning import find_devices, make_trainer, pl, quiet_lightning
+from .evaluate import Run, ValidateCallback, count_tokens, mean_loss, some_batches, tensors
+from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
 from .losses import loss_of
 from .module import TrainModule, checkpointed, frozen
-from .report import Setup, make_plan, report
+from .report import Setup, make_plan, measure_every, report, settle
 
 # %% ../../nbs/training/59_trainer.ipynb #f4b0f5fa
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def _checked(job):
     s = job.settings
     if has_adapter(job.decoder.model) and not s.lora:
         raise TrainError("this model has an adapter: give lora= to train it further, or merge it first, tg.merge()")
+    check_callbacks(s)
     folder = check_folder(s.save_to) if s.save_to else None
     return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
@@ -76,15 +78,15 @@ def _window(decoder, asked):
 # %% ../../nbs/training/59_trainer.ipynb #1141c7d5
 def _reading(settings, rows):
     "How the data is read, so many rows at a time."
-    how = {k: getattr(settings, k) for k in ("window", "by", "seed", "validation")}
-    return Reading(batch_size=rows, **how)
+    how = {k: getattr(settings, k) for k in ("window", "seed", "validation")}
+    return Reading(batch_size=rows, by=settings.windows, **how)
 
 def _opened(job, rows):
-    "The data, so many rows at a time, and the settings with the window that is used."
+    "The data, so many rows at a time, and the settings that follow from it."
     decoder = job.decoder
     settings = replace(job.settings, window=_window(decoder, job.settings.window))
     source = make_source(decoder.kind, job.data, job.codec, _reading(settings, rows))
-    return source, replace(settings, window=source.window)
+    return source, settle(settings, source, rows)
 
 # %% ../../nbs/training/59_trainer.ipynb #3f944de0
 def open_job(
@@ -143,6 +145,7 @@ def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
 class Session:
     "A run in progress."
     held:list|None = None # batches of held-out text
+    validate:ValidateCallback = NONE # when their loss is measured; from the time the model is ready
     module:TrainModule = NONE # from the time the model is ready
     watch:WatchCallback = NONE # from then on, too
     def __init__(self,
@@ -186,6 +189,13 @@ def hold_out(self:Session):
     found = eval_batches(self.job.decoder.kind, self.job.data, self.job.codec, reading)
     self.held = some_batches(found, 100_000)
 
+def _measuring(session):
+    "The numbers of steps after which held-out text is measured."
+    if session.held is None: return ()
+    setup, s = session.setup, session.settings
+    between = measure_every(s, count_tokens(session.held), round(setup.rows*setup.source.per_row))
+    return between, s.save_every, s.steps
+
 # %% ../../nbs/training/59_trainer.ipynb #52289893
 @patch
 def adapt(self:Session):
@@ -212,6 +222,8 @@ def make_module(self:Session, losses):
     decoder = setup.decoder
     if sharded: decoder = cast(Any, type(decoder))(copy.deepcopy(decoder.model))
     self.module = TrainModule(decoder, setup.plan, len(losses), sharded)
+    self.validate = ValidateCallback(_measuring(self), len(losses))
+    self.module.held_out = lambda: self.measure(self.validate.step)
     self.watch = WatchCallback(self.view, self.settings.steps, losses, names=setup.source.names)
 
 # %% ../../nbs/training/59_trainer.ipynb #b1bb3f34
@@ -224,7 +236,8 @@ def gather(self:Session):
         for p,q in zip(model.parameters(), self.module.net.parameters()): p.copy_(whole(q))
 
 # %% ../../nbs/training/59_trainer.ipynb #b403ecf2
-_NOT_IN_RECEIPT = ("callbacks", "loggers", "trainer", "control", "save_to", "resume", "keep", "resume_state")
+_NOT_IN_RECEIPT = ("callbacks", "loggers", "trainer", "control", "save_to", "resume", "keep", "resume_state",
+                   "epochs", "validate_every")
 _FILLED_IN = ("lr", "optimizer", "schedule", "warmup", "weight_decay", "precision", "compile")
 
 @patch
@@ -335,13 +348,14 @@ def _held_out_loss(self:Session):
 
 # %% ../../nbs/training/59_trainer.ipynb #75d88f7e
 @patch
-def measure(self:Session, step):
-    "Measure the loss on held-out text, once a step."
-    measured = bool(self.validation) and self.validation[-1][0]==step
-    if self.held is None or measured: return
-    loss = self._held_out_loss()
-    self.validation.append((step, round(loss, 4)))
-    self.view.note(f"step {step}: held-out loss {loss:.3f}")
+def measure(self:Session, step)->float|None:
+    "The loss on held-out text, measured once a step; None where none is held out."
+    if self.held is None: return None
+    if not self.validation or self.validation[-1][0]!=step:
+        loss = self._held_out_loss()
+        self.validation.append((step, round(loss, 4)))
+        self.view.note(f"step {step}: held-out loss {loss:.3f}")
+    return self.validation[-1][1]
 
 # %% ../../nbs/training/59_trainer.ipynb #399935a3
 @patch
@@ -414,10 +428,11 @@ class _LastSave(pl.Callback):
 @patch
 def callbacks(self:Session, resumed, control)->list:
     "What is called after every step."
-    s, first = self.settings, len(resumed.losses)
+    s = self.settings
+    first = len(resumed.losses)
     save = EveryCallback(s.save_every, self.save, first)
     sample = EveryCallback(s.sample_every, self.sample, first)
-    ours = [RestoreCallback(resumed), self.watch, save, sample]
+    ours = [RestoreCallback(resumed), self.watch, save, sample, self.validate]
     return [*ours, *s.callbacks, control, _LastSave(self)]
 
 # %% ../../nbs/training/59_trainer.ipynb #706f127d
@@ -444,7 +459,8 @@ def _train(self:Session, trainer, control):
     with quiet_lightning(), fast as tie, saving, control:
         module.loss = loss_of(module.decoder, tie)
         if self.setup.plan.compile: module.loss = torch.compile(module.loss)
-        trainer.fit(module, self._batches(trainer))
+        held = None if self.held is None else DataLoader(cast(Any, [0]))  # the module knows the held-out text
+        trainer.fit(module, self._batches(trainer), held)
 
 # %% ../../nbs/training/59_trainer.ipynb #93a18da3
 @patch
