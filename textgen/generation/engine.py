@@ -261,7 +261,7 @@ def _modules(folder, config):
 # %% ../../nbs/generation/44_engine.ipynb #43e90a27
 class WeightsDecoder:
     "The facts of a causal model of which only the weights were read."
-    kind, extends_prompt = "causal", True
+    kind, extends_prompt, longest_input = "causal", True, None
     def __init__(self,
         model, # a `Weights` with its configuration
     ):

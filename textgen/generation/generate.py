@@ -150,9 +150,8 @@ def _beams_of(writer, k):
     "The likeliest texts after prompt `k`."
     prompt = writer.prompt_ids[k]
     _check_beam_length(writer, prompt)
-    read = prompt[-writer.decoder.context:]
-    for ids in _beam_ids(writer, read):
-        yield _beam_sample(writer, k, ids, _logprob_of(writer.decoder, read, ids))
+    for ids in _beam_ids(writer, prompt):
+        yield _beam_sample(writer, k, ids, _logprob_of(writer.decoder, prompt, ids))
 
 def beam_search(
     writer:Writer, # of a call with `num_beams`

@@ -18,6 +18,7 @@ from ..generation.generate import generate
 from ..models.adapter import add_lora, has_adapter
 from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
+from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings, TrainSettings
@@ -464,6 +465,7 @@ def go(self:Session, resumed):
     trainer = self._make_trainer(resumed, control)
     if len(resumed.losses)>=self.settings.steps: return
     home = decoder.device
+    widen_habit(cast(Any, decoder), self.settings.window)
     self.module.net.train()
     try: self._train(trainer, control)
     finally: decoder.model.to(home).eval()
