@@ -33,7 +33,7 @@ from .cpu import fast_cpu
 from .evaluate import Run, mean_loss, some_batches, tensors
 from .lightning import find_devices, make_trainer, pl, quiet_lightning
 from .losses import loss_of
-from .module import TrainModule, checkpointed, frozen
+from .module import TrainModule, checkpointed, frozen, is_shared
 from .report import Setup, make_plan, report
 
 # %% ../../nbs/training/59_trainer.ipynb #f4b0f5fa
@@ -440,8 +440,9 @@ def _batches(self:Session, trainer):
 def _train(self:Session, trainer, control):
     "Let Lightning run."
     module = self.module
-    fast = self._fast(trainer.strategy.root_device)
-    saving = checkpointed(module.net, self.settings.checkpointing)
+    device = trainer.strategy.root_device
+    fast = self._fast(device)
+    saving = checkpointed(module.net, self.settings.checkpointing, is_shared(device, self.setup.plan))
     with quiet_lightning(), fast as tie, saving, control:
         module.loss = loss_of(module.decoder, tie)
         if self.setup.plan.compile: module.loss = torch.compile(module.loss)
