@@ -33,7 +33,7 @@ def _tolerance(dtype, quantize):
 
 def _trial_ids(model, rows, n):
     "Token ids to try a model with, int64 [rows, n]."
-    vocabulary = model.model.get_input_embeddings().num_embeddings
+    vocabulary = len(model.model.get_input_embeddings().weight)
     ids = torch.arange(rows*n).view(rows, n)*7919+17
     return (ids%vocabulary).to(model.device)
 

@@ -67,7 +67,7 @@ def _start(decoder):
 
 def _suppressed(writer):
     "The tokens that are never written: those of the folder, and rows of the model that no token belongs to."
-    rows = writer.decoder.model.get_input_embeddings().num_embeddings
+    rows = len(writer.decoder.model.get_input_embeddings().weight)
     named = writer.rules.folder.get("suppress_tokens", [])
     return [*named, *range(len(writer.codec), rows)]
 

@@ -185,7 +185,7 @@ def grow(
     size:int, # ids the tokenizer has
 ):
     "Give a model rows for new tokens."
-    if size>model.get_input_embeddings().num_embeddings:
+    if size>len(model.get_input_embeddings().weight):
         with quiet(), seeded(0): model.resize_token_embeddings(size, mean_resizing=False)
     for weight in _tables(model):
         for new,old in pieces.items():

@@ -112,7 +112,7 @@ def loss(self:CausalDecoder,
 def _trial_texts(model, device):
     "Two texts that differ in the last of four tokens, int64 [2, 4]."
     ids = torch.tensor([[1,2,3,4], [1,2,3,5]], device=device)
-    return ids%model.get_input_embeddings().num_embeddings
+    return ids%len(model.get_input_embeddings().weight)
 
 @patch
 def _near(self:CausalDecoder, a, b):
