@@ -211,7 +211,8 @@ def put(self:PlainState,
     state = self.shift(new.length-self.length)
     width = max(state.encoder_length, new.encoder_length)
     state, new = state.widen(width), new.widen(width)
-    return state._put_tensors(rows, new)._put_lengths(rows, new)
+    changed = state._put_tensors(rows, new)._put_lengths(rows, new)
+    return changed.trim() # MPT has no positions for one token more than its context, were it empty or not
 
 # %% ../../nbs/models/34_state.ipynb #34b00032
 @patch
