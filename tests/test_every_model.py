@@ -1,4 +1,4 @@
-"Every model that transformers registers for writing, tiny and random: it trains and writes as transformers does, or says why not."
+"Every model that transformers registers, tiny and random: it trains and writes as transformers does, or says why not."
 
 import pytest
 import torch
@@ -31,14 +31,17 @@ for value,names in {
 THREE, FOUR = (dict(num_hidden_layers=n) for n in (3, 4))  # so that one of the layers is of attention
 MORE = dict(
     recurrent_gemma=THREE, lfm3=FOUR, qwen3_5_moe_text=FOUR, qwen3_5_text=FOUR, qwen3_next=FOUR,
-    xlnet=dict(d_head=8), reformer=dict(is_decoder=False),
+    xlnet=dict(d_head=8), codegen=dict(rotary_dim=8), gptj=dict(rotary_dim=8),
 )
 SOME = ["openai-gpt", "rwkv", "recurrent_gemma", "mpt", "xlnet", "bert", "switch_transformers", "nllb-moe", "led"]
 
 AHEAD = "looks at the words that follow"
 REFUSED = {name: AHEAD for name in ("xlnet", "xlm", "cpmant")}
 COUNTS = "transformers' generate counts their positions from 0, the model itself from its padding token on"
-DIFFER = dict.fromkeys("camembert data2vec-text roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl".split(), COUNTS)
+DIFFER = {
+    name: COUNTS
+    for name in ("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl")
+}
 
 def _config(name):
     "A small configuration."
@@ -48,7 +51,8 @@ def _config(name):
     made |= {k: 2 for k in ("num_hidden_layers",) if hasattr(default, k) and k not in known}
     made |= dict(pad_token_id=0, bos_token_id=0, eos_token_id=0, forced_eos_token_id=None)
     if "layer_types" in known: made["layer_types"] = None
-    if known.get("is_decoder") is False and not default.is_encoder_decoder and name!="gpt_neox": made["is_decoder"] = True
+    is_bert = known.get("is_decoder") is False and not default.is_encoder_decoder and name!="gpt_neox"
+    if is_bert: made["is_decoder"] = True
     return AutoConfig.for_model(name, **made|MORE.get(name, {}))
 
 def _theirs(tg, ids, n):
