@@ -7,7 +7,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
+import torch
 from textgen import GenerateError, TextGen, TextGenError, TokenDataset, train_tokenizer
+from textgen.models.weights import model_hash
 from textgen.training.callback import NoView
 
 ASKS = [
@@ -117,6 +119,7 @@ TRAIN = """
 import json,sys
 from transformers import GPT2Config
 from textgen import TextGen
+from textgen.models.weights import model_hash
 from textgen.training.callback import NoView
 from textgen.models.weights import model_hash
 for dropout in (0., .1):
@@ -256,3 +259,48 @@ def test_seeds_that_are_none(tg, tok, data, tiny, seed):
     with pytest.raises(GenerateError, match="seed must be"): tg.generate("a", seed=seed)
     with pytest.raises(TextGenError, match="seed must be"): tiny(tok, seed)
     with pytest.raises(TextGenError, match="seed must be"): tg.train(data, steps=1, seed=seed)
+
+
+# ---- dropout
+def _dropping(kind):
+    "A tiny configuration of a model that drops numbers in training."
+    from transformers import AutoConfig
+    gpt2 = dict(n_embd=16, n_layer=2, n_head=2, n_positions=32, attn_pdrop=.2, resid_pdrop=.2, embd_pdrop=.2)
+    sizes = dict(layers=1, attention_heads=2, ffn_dim=16, layerdrop=.2)
+    halves = {f"{half}_{k}": v for half in ("encoder", "decoder") for k,v in sizes.items()}
+    bart = dict(halves, d_model=16, max_position_embeddings=32, dropout=.2, decoder_start_token_id=0)
+    more = dict(gpt2=gpt2, bart=bart)
+    return AutoConfig.for_model(kind, vocab_size=400, bos_token_id=0, eos_token_id=0, pad_token_id=0, **more[kind])
+
+def _trained(kind, tok, data, **how):
+    "The losses and the hash of a short training."
+    tg = TextGen.new(_dropping(kind), tok, seed=3, device="cpu")
+    run = tg.train(data, steps=6, batch_size=2, window=16, sample_every=0, seed=5, view=NoView(), **how)
+    return run.losses, model_hash(tg.model)
+
+@pytest.mark.parametrize(("kind", "how"), [("gpt2", {}), ("gpt2", dict(checkpointing=True)), ("bart", {})])
+def test_dropout_is_the_runs_own(kind, how, tok, data):
+    "Two trainings in threads, beside one that draws, are each as alone; who draws is not disturbed."
+    alone = _trained(kind, tok, data, **how)
+    assert alone==_trained(kind, tok, data, **how)
+    torch.manual_seed(1)
+    want, drawn, stop = torch.rand(200_000), [], threading.Event()
+    torch.manual_seed(1)
+    def draw():
+        while not stop.is_set(): drawn.append(torch.rand(7))
+    user = threading.Thread(target=draw)
+    user.start()
+    try:
+        with ThreadPoolExecutor(2) as pool: both = list(pool.map(lambda k: _trained(k, tok, data, **how), [kind]*2))
+    finally:
+        stop.set()
+        user.join()
+    assert both==[alone]*2
+    mine = torch.cat(drawn[:20_000])
+    assert len(mine)>700 and torch.equal(mine, want[:len(mine)])
+
+def test_without_dropout_nothing_is_watched(tok):
+    "A model that drops nothing runs without our mode; GPT-2's `summary_first_dropout` is not used."
+    from textgen.training.module import _has_dropout
+    assert not _has_dropout(TextGen.new("mini", tok, device="cpu").model)
+    assert all(_has_dropout(TextGen.new(_dropping(kind), tok, device="cpu").model) for kind in ("gpt2", "bart"))

@@ -99,7 +99,7 @@ def _open(self:TextGen, source, tokenizer, how, hub):
 @patch
 def _check_pair(self:TextGen):
     "Raise `ModelError` unless model and tokenizer belong together."
-    known = self.model.get_input_embeddings().num_embeddings
+    known = len(self.model.get_input_embeddings().weight)
     tokens = len(self.codec)
     if tokens<=known: return
     sizes = f"the tokenizer has {tokens:,} tokens, the model only knows {known:,}"

@@ -33,7 +33,7 @@ def _tolerance(dtype, quantize):
 
 def _trial_ids(model, rows, n):
     "Token ids to try a model with, int64 [rows, n]."
-    vocabulary = model.model.get_input_embeddings().num_embeddings
+    vocabulary = len(model.model.get_input_embeddings().weight)
     ids = torch.arange(rows*n).view(rows, n)*7919+17
     return (ids%vocabulary).to(model.device)
 
@@ -261,7 +261,7 @@ def _modules(folder, config):
 # %% ../../nbs/generation/44_engine.ipynb #43e90a27
 class WeightsDecoder:
     "The facts of a causal model of which only the weights were read."
-    kind, extends_prompt = "causal", True
+    kind, extends_prompt, longest_input = "causal", True, None
     def __init__(self,
         model, # a `Weights` with its configuration
     ):

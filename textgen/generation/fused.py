@@ -218,6 +218,7 @@ class FastDecoder:
         self.extends_prompt = plain.extends_prompt
         self.context = plain.context
         self.limit = plain.limit
+        self.longest_input = plain.longest_input
         self.device = plain.device
         self.why_not_faster = ""
 

@@ -68,7 +68,7 @@ def _start(decoder):
 
 def _suppressed(writer):
     "The tokens that are never written: those of the folder, and rows of the model that no token belongs to."
-    rows = writer.decoder.model.get_input_embeddings().num_embeddings
+    rows = len(writer.decoder.model.get_input_embeddings().weight)
     named = writer.rules.folder.get("suppress_tokens", [])
     return [*named, *range(len(writer.codec), rows)]
 
@@ -151,9 +151,8 @@ def _beams_of(writer, k):
     "The likeliest texts after prompt `k`."
     prompt = writer.prompt_ids[k]
     _check_beam_length(writer, prompt)
-    read = prompt[-writer.decoder.context:]
-    for ids in _beam_ids(writer, read):
-        yield _beam_sample(writer, k, ids, _logprob_of(writer.decoder, read, ids))
+    for ids in _beam_ids(writer, prompt):
+        yield _beam_sample(writer, k, ids, _logprob_of(writer.decoder, prompt, ids))
 
 def beam_search(
     writer:Writer, # of a call with `num_beams`

@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from ..core import GenerateError, say
 from ..models.decoder import Decoder, DecoderState, Draw
 from ..settings import GenerateSettings
+from ..tasks.pairs import encoder_ids
 from .rules import Guide, Rules, folder_rules
 from .samples import Reader, Row, Sample, continuation, sample_uniforms, stop_place
 
@@ -83,10 +84,10 @@ def as_prompts(
     return list(prompts)
 
 # %% ../../nbs/generation/47_loop.ipynb #25a18207
-def _prompt_ids(decoder, codec, prompts):
-    "What is read for each prompt."
-    to_ids = codec.prompt_ids if decoder.extends_prompt else codec.input_ids
-    return [to_ids(p) for p in prompts]
+def _read_ids(decoder, codec, prompt):
+    "What is read for a prompt."
+    if decoder.extends_prompt: return codec.prompt_ids(prompt)
+    return encoder_ids(codec.encode(prompt), codec, decoder.longest_input).tolist()
 
 def _check_guide(settings, guide):
     "Refuse a schema that nobody keeps."
@@ -107,7 +108,7 @@ class Writer:
         self.codec = codec
         self.settings = settings
         self.prompts = as_prompts(prompt)
-        self.prompt_ids = _prompt_ids(decoder, codec, self.prompts)
+        self.prompt_ids = [_read_ids(decoder, codec, p) for p in self.prompts]
         self.ends = codec.ends
         self.rules = Rules(codec, settings, self.ends, guide, folder_rules(decoder.model))
         self.reads_texts = bool(settings.stop) # whether somebody looks at the texts while they grow

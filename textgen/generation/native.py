@@ -333,7 +333,7 @@ def prefill(self:NativeDecoder,
         ids = prompts if written is None else torch.cat([prompts, written], 1)
         return self._read_prompt(last_half(ids, self.context))
     written = prompts[:,:0] if written is None else last_half(written, self.context-1)
-    inputs = self.encoder.cross_kv(prompts[:,-self.context:])
+    inputs = self.encoder.cross_kv(prompts)
     return self._read_prompt(self.plain.shift_right(written), **inputs)
 
 # %% ../../nbs/generation/43_native.ipynb #4a6907ad

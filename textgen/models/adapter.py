@@ -11,6 +11,8 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
+from safetensors import SafetensorError, safe_open
 from ..core import ModelError, first_line, optional
 from .build import making_models, quiet, seeded
 
@@ -65,16 +67,82 @@ def adapter_settings(
 
 # %% ../../nbs/models/31_adapter.ipynb #31b00019
 ADAPTER = "adapter_config.json"
+_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
+def _adapter_config(folder):
+    "What an adapter's folder says of it."
+    path = folder/ADAPTER
+    try: config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path}: damaged, no JSON can be read ({first_line(e)})") from e
+    if isinstance(config, dict) and isinstance(config.get("peft_type"), str): return config
+    raise ModelError(f"{path}: damaged, it names no kind of adapter (peft_type)")
+
+# %% ../../nbs/models/31_adapter.ipynb #f2666106
 def adapter_base(
     folder, # of an adapter
 )->str: # a folder or a Hub id
     "Where the base of an adapter lies."
     optional("peft", "lora", "an adapter", ModelError)
-    config = json.loads((folder/ADAPTER).read_text(encoding="utf-8"))
-    base = config.get("base_model_name_or_path")
-    if base: return base
+    base = _adapter_config(folder).get("base_model_name_or_path")
+    if base and isinstance(base, str): return base
     raise ModelError(f"{folder}: this adapter does not say of which model it is; name its folder in {ADAPTER}")
+
+# %% ../../nbs/models/31_adapter.ipynb #a128e0a2
+def _shapes(folder):
+    "The shape of each weight in an adapter's file: name -> shape; an old file in torch's format is not looked into."
+    path = folder/_FILES[0]
+    if not path.exists(): return {}
+    with safe_open(path, "pt") as file: return {name: file.get_slice(name).get_shape() for name in file.keys()}
+
+def _token_tables(model):
+    "The names of the layers with a row for each token."
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    return [name for name,m in model.named_modules() if any(m is t for t in tables)]
+
+def _rows(model, shapes):
+    "How many tokens an adapter's file has rows for; None where it holds no such table."
+    tables = tuple(f".{name}{end}" for name in _token_tables(model) for end in (".weight", ".base_layer.weight"))
+    found = [shape[0] for name,shape in shapes.items() if name.endswith(tables)]
+    return max(found, default=None)
+
+# %% ../../nbs/models/31_adapter.ipynb #ec2bd431
+def _fit_rows(model, folder):
+    "Give a base as many rows for tokens as its adapter has."
+    rows = _rows(model, _shapes(folder))
+    if rows is None or rows==len(model.get_input_embeddings().weight): return
+    with seeded(0): model.resize_token_embeddings(rows, mean_resizing=False)
+
+def _check_keys(folder, found):
+    "Raise `ModelError` unless every weight of an adapter came from its file, and every weight of the file went in."
+    missing = [name for name in found.missing_keys if ".default." in name]
+    unused = [name for name in found.unexpected_keys if "modules_to_save" not in name] # peft writes these twice
+    wrong = [(missing, "are missing"), (unused, "belong to no layer of the base")]
+    for names,what in wrong:
+        if names: raise ModelError(f"{folder}: {len(names)} weights of the adapter {what} ({names[0]})")
+
+# %% ../../nbs/models/31_adapter.ipynb #e58b4b55
+_FILE_ERRORS = (OSError, EOFError, UnpicklingError, SafetensorError)
+_CALL_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, ImportError)
+_LOAD_ERRORS = (*_FILE_ERRORS, *_CALL_ERRORS)
+
+def _says(error):
+    "The first line of an error that says something."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    more = len(lines)>1 and lines[0].endswith(":")
+    return lines[1] if more else first_line(error)
+
+# %% ../../nbs/models/31_adapter.ipynb #710f43dd
+def _put_on(model, folder):
+    "Put an adapter on its base, as peft does; what of its names was found."
+    peft = optional("peft", "lora", "an adapter", ModelError)
+    config = peft.PeftConfig.from_pretrained(str(folder))
+    if config.is_prompt_learning:
+        kind = config.peft_type.value
+        raise ModelError(f"{folder}: an adapter of kind {kind} adds to the input; only changed weights can be read")
+    _fit_rows(model, folder)
+    with seeded(0): whole = peft.PeftModel(model, config)
+    return whole.load_adapter(str(folder), "default", torch_device=str(model.device))
 
 # %% ../../nbs/models/31_adapter.ipynb #4aa7e13a
 def attach_adapter(
@@ -82,7 +150,15 @@ def attach_adapter(
     folder, # of an adapter
 ):
     "Put a saved adapter on its base."
-    with making_models(): model.load_adapter(str(folder))
+    if not any((folder/name).is_file() for name in _FILES):
+        raise ModelError(f"{folder}: no weights of the adapter in this folder; looked for {' and '.join(_FILES)}")
+    with making_models(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try: found = _put_on(model, folder)
+        except ModelError: raise
+        except _LOAD_ERRORS as e: raise ModelError(f"{folder}: the adapter cannot be loaded ({_says(e)})") from e
+    _check_keys(folder, found)
+    model._hf_peft_config_loaded = True
     return model.eval()
 
 # %% ../../nbs/models/31_adapter.ipynb #31b00020
@@ -92,16 +168,39 @@ def _forget_adapter(model):
     model._hf_peft_config_loaded = False
     model._weight_conversions = None
 
+def _note_untied(model):
+    "Note in the configuration where input and output layer share no weights any more."
+    config, tables = model.config, (model.get_input_embeddings(), model.get_output_embeddings())
+    if None in tables or not getattr(config, "tie_word_embeddings", False): return
+    if tables[0].weight is tables[1].weight: return
+    config.tie_word_embeddings = False
+    model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
+
 # %% ../../nbs/models/31_adapter.ipynb #4aa7e138
+def _replaced(model):
+    "The layers that peft trains as a whole, or some rows of: name -> layer."
+    peft = sys.modules.get("peft.utils.other")
+    return {n: m for n,m in model.named_modules() if peft and isinstance(m, peft.AuxiliaryTrainingWrapper)}
+
+def _merged(layer):
+    "The plain layer that a layer of peft stands for."
+    layer.merge(safe_merge=True)
+    return layer.get_base_layer()
+
+def _put(model, name, layer):
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)
+
+# %% ../../nbs/models/31_adapter.ipynb #46055939
 def merge_lora(
     model, # a transformers model, changed in place
 ):
     "Add the adapter to the weights; afterwards it is an ordinary model again."
+    for name,m in _replaced(model).items():
+        _put(model, name, m.unload_and_optionally_merge_module(merge=True, safe_merge=True, adapter_names=None))
     layers = {id(m) for m in adapter_layers(model)}
     for name,m in list(model.named_modules()):
-        if id(m) not in layers: continue
-        m.merge(safe_merge=True)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, m.get_base_layer())
+        if id(m) in layers: _put(model, name, _merged(m))
     _forget_adapter(model)
+    _note_untied(model)
     return model.requires_grad_(True)

@@ -9,14 +9,17 @@ __all__ = ['CausalDecoder']
 from dataclasses import replace
 import torch
 from fastcore.basics import patch
+from ..core import ModelError, first_line
 from .plain import PlainDecoder, last_half, mean_cross_entropy, nats
-from .state import PlainState
+from .state import PlainState, TokenCache
 
 # %% ../../nbs/models/37_causal.ipynb #37e88314
 class CausalDecoder(PlainDecoder):
     "A decoder in which the text continues itself."
     kind, extends_prompt = "causal", True
     first = None # no token of its own begins a text
+    longest_input = None # there is no encoder
+    again = False # whether the whole text is read again at each step, as by a model without a cache
     @property
     def context(self)->int: return self.facts.limit or 1024
     @property
@@ -24,11 +27,24 @@ class CausalDecoder(PlainDecoder):
 
 # %% ../../nbs/models/37_causal.ipynb #1bbf8d9b
 @patch
-def _read(self:CausalDecoder, ids, **more):
-    "Logits after the last of these tokens, and the cache."
-    out = self.model(input_ids=ids, use_cache=True, **more)
-    return out.logits[:,-1].float(), out[self.forward.cache]
+def _read_again(self:CausalDecoder, ids, cache):
+    "Logits after a whole text: what the cache holds of it, and these tokens."
+    if cache is not None: ids = torch.cat([cache.ids, ids], 1)
+    logits = self.model(input_ids=ids, use_cache=False).logits
+    return logits[:,-1].float(), TokenCache(ids)
 
+# %% ../../nbs/models/37_causal.ipynb #b0f25a8d
+@patch
+def _read(self:CausalDecoder, ids, cache=None, **more):
+    "Logits after the last of these tokens, and the cache."
+    name = self.forward.cache
+    if self.again or name is None: return self._read_again(ids, cache)
+    if cache is not None: more[name] = cache
+    out = self.model(input_ids=ids, use_cache=True, **more)
+    self.again = name not in out # RecurrentGemma takes a cache and gives none
+    return out.logits[:,-1].float(), TokenCache(ids) if self.again else out[name]
+
+# %% ../../nbs/models/37_causal.ipynb #79bdbf5c
 @patch
 def prefill(self:CausalDecoder,
     prompts:torch.Tensor, # int64 [rows, length]
@@ -49,14 +65,14 @@ def _gaps(self:CausalDecoder, state):
     if self.forward.positions: told[self.forward.positions] = state.position_ids
     return told
 
+# %% ../../nbs/models/37_causal.ipynb #6dbddf55
 @patch
 def decode(self:CausalDecoder,
     tokens:torch.Tensor, # int64 [rows]: the next token of each
     state:PlainState, # is used up
 )->PlainState:
     "Read one more token in each row."
-    given = {self.forward.cache: state.cache}
-    logits, cache = self._read(tokens[:,None], **given, **self._gaps(state))
+    logits, cache = self._read(tokens[:,None], state.cache, **self._gaps(state))
     return replace(state, logits=logits, cache=cache, length=state.length+1).trim()
 
 # %% ../../nbs/models/37_causal.ipynb #cde33aa7
@@ -84,9 +100,77 @@ def losses(self:CausalDecoder,
     "The cross-entropy of each row, summed over its tokens."
     return nats(self._logits(batch), batch["labels"])
 
+# %% ../../nbs/models/37_causal.ipynb #f1e7f944
 @patch
 def loss(self:CausalDecoder,
     batch:dict, # "input_ids", "labels", perhaps "attention_mask", int64 [rows, window]; a label of -100 does not count
 )->torch.Tensor: # a scalar, nats per token
     "The mean cross-entropy."
     return mean_cross_entropy(self._logits(batch), batch["labels"])
+
+# %% ../../nbs/models/37_causal.ipynb #f4de5fd3
+def _trial_texts(model, device):
+    "Two texts that differ in the last of four tokens, int64 [2, 4]."
+    ids = torch.tensor([[1,2,3,4], [1,2,3,5]], device=device)
+    return ids%len(model.get_input_embeddings().weight)
+
+@patch
+def _near(self:CausalDecoder, a, b):
+    "Whether logits are the same up to rounding, which in half precision is coarse."
+    most = 1e-4 if self.model.dtype==torch.float32 else .05
+    distance = (a-b).abs().max()
+    return bool(distance<=most*b.std())
+
+# %% ../../nbs/models/37_causal.ipynb #3039cc66
+_TRIAL_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+
+@patch
+def _goes_on(self:CausalDecoder, ids, logits):
+    "Whether a step from the cache gives the logits of one pass."
+    if self.forward.cache is None: return False
+    first, last = ids[:,:-1], ids[:,-1]
+    try: state = self.decode(last, self.prefill(first))
+    except _TRIAL_ERRORS: return False
+    return self._near(state.logits, logits[:,-1])
+
+# %% ../../nbs/models/37_causal.ipynb #b61d264e
+@patch
+def _whole(self:CausalDecoder, ids):
+    "The logits of texts in one pass, or an error that says why there are none."
+    kind = self.model.config.model_type
+    try: return self.model(input_ids=ids, use_cache=False).logits.float()
+    except _TRIAL_ERRORS as e:
+        raise ModelError(f"a model of type {kind!r} cannot be used: it reads no plain text ({first_line(e)})") from e
+
+# %% ../../nbs/models/37_causal.ipynb #ad30f2c2
+_FORWARD = "it looks at the words that follow, and so it cannot write from left to right"
+
+@patch
+def _check_direction(self:CausalDecoder, logits):
+    "Raise `ModelError` where a token changes the logits before it."
+    if self._near(logits[0,:-1], logits[1,:-1]): return
+    config = self.model.config
+    able = getattr(config, "is_decoder", True) is False # BERT's relatives
+    advice = "set is_decoder to true in its config.json to train it anew" if able else "take another model"
+    raise ModelError(f"a model of type {config.model_type!r} cannot be used: {_FORWARD}; {advice}")
+
+# %% ../../nbs/models/37_causal.ipynb #02e0c7b9
+@patch(as_prop=True)
+def is_usual(self:CausalDecoder)->bool:
+    "Whether the model takes a cache and positions, and says nothing against reading from left to right."
+    reads = getattr(self.model.config, "is_decoder", True)
+    return self.forward.cache=="past_key_values" and self.forward.positions is not None and reads
+
+# %% ../../nbs/models/37_causal.ipynb #4f411490
+@patch
+@torch.inference_mode()
+def try_out(self:CausalDecoder):
+    "Find out whether a model reads from left to right, and whether its steps go on from a cache."
+    ids, training = _trial_texts(self.model, self.device), self.model.training
+    self.model.eval()
+    try:
+        logits = self._whole(ids)
+        self._check_direction(logits)
+        self.again = not self._goes_on(ids, logits)
+    finally: self.model.train(training)
+    return self

@@ -36,6 +36,8 @@ class DecoderFacts(Protocol):
     @property
     def limit(self)->int|None: ... # longest window that can be trained; None: there is no limit
     @property
+    def longest_input(self)->int|None: ... # tokens of an input that an encoder reads; None: all
+    @property
     def device(self)->torch.device: ... # where the weights are
     @property
     def model(self)->Any: ... # of transformers: for what its folder says besides, and for beam search

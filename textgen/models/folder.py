@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from ..core import ModelError, atomic_folder, check_hub_id, check_place, first_line, recover, unknown
-from .adapter import ADAPTER, adapter_base, attach_adapter
+from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter
 from .build import auto_class, making_models, quiet
 from ..receipt import Receipt
 from ..text.tokenizer import TOKENIZER_FILES
@@ -48,9 +48,13 @@ def _model_files(folder):
     if not folder.exists(): return []
     return [path.name for pattern in _MODEL_FILES for path in folder.glob(pattern)]
 
+# %% ../../nbs/models/33_folder.ipynb #60156274
 def _write(model, codec, folder):
     "Write model and tokenizer."
-    model.save_pretrained(folder)
+    try: model.save_pretrained(folder)
+    except RuntimeError as e:
+        if not has_adapter(model): raise
+        raise ModelError(f"this adapter cannot be saved by itself ({first_line(e)}); merge it first: tg.merge()") from e
     codec.tokenizer.save_pretrained(folder)
     mode = next(folder.glob("*config.json")).stat().st_mode
     for path in folder.glob("*.safetensors"): path.chmod(mode)
@@ -183,6 +187,7 @@ def _read(name, dtype, **options):
     both:Any = auto_class(config).from_pretrained(name, **options)
     return both
 
+# %% ../../nbs/models/33_folder.ipynb #ded0c117
 def _load_whole(source, folder, dtype, **options):
     "A model from a folder or the Hub, all of whose weights were there."
     _check_source(source, folder)
@@ -196,6 +201,13 @@ def _load_whole(source, folder, dtype, **options):
     return model
 
 # %% ../../nbs/models/33_folder.ipynb #4f4e91f1
+def _load_base(folder, **how):
+    "The base of an adapter."
+    base = adapter_base(folder)
+    try: return load_model(base, **how)
+    except ModelError as e: raise ModelError(f"{folder}: the base of this adapter cannot be loaded: {e}") from e
+
+# %% ../../nbs/models/33_folder.ipynb #3542511e
 def load_model(
     source, # a folder, or a Hub id
     *,
@@ -207,9 +219,8 @@ def load_model(
     "A transformers model, ready to generate."
     folder, device = recover(source), pick_device(device)
     if (folder/ADAPTER).exists() and not (folder/"config.json").exists():
-        base = adapter_base(folder)
-        model = load_model(base, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-        return attach_adapter(model, folder)
+        base = _load_base(folder, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        return attach_adapter(base, folder)
     options = dict(revision=revision or "main", trust_remote_code=trust_remote_code)
     model = _load_whole(source, folder, pick_dtype(dtype, device), **options)
     return model.to(device).eval()

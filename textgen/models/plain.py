@@ -23,16 +23,23 @@ _STARTS = ("decoder_start_token_id", "pad_token_id", "eos_token_id")
 @dataclass(frozen=True)
 class ConfigFacts:
     "What a configuration says of its model."
-    limit:int|None # positions that it has; None: no limit
+    limit:int|None # positions that it has, for a text as for an input; None: no limit
     habit:int|None # tokens of the texts it was made for, where that is another number
     start:int|None # the token with which an output begins
+    inputs:int|None=None # tokens of an input that its encoder reads; None: all
 
-def _first_number(config, names):
-    "The first of a configuration's fields that is a number; None where none is."
+def _first_number(config, names, least=0):
+    "The first of a configuration's fields that is a number from `least` on; None where none is."
     values = [getattr(config, name, None) for name in names]
-    return next((value for value in values if isinstance(value, int)), None)
+    return next((v for v in values if isinstance(v, int) and v>=least), None)
 
 # %% ../../nbs/models/36_plain.ipynb #36b00006
+def _longest_input(config):
+    "How many tokens of an input the encoder of a configuration reads; None: all, or it has no encoder."
+    if not config.is_encoder_decoder: return None
+    own = _first_number(config, ["max_encoder_position_embeddings"], 1)
+    return own or _first_number(config.get_text_config(encoder=True), [*_LIMITS, *_HABITS], 1)
+
 def config_facts(
     config, # a transformers configuration
     generation_config=None, # what the folder says besides; it goes before
@@ -41,23 +48,28 @@ def config_facts(
     text = config.get_text_config(decoder=True)
     start = _first_number(generation_config, _STARTS[:1])
     if start is None: start = _first_number(config, _STARTS)
-    return ConfigFacts(_first_number(text, _LIMITS) or None, _first_number(text, _HABITS) or None, start)
+    limit, habit = [_first_number(text, names, 1) for names in (_LIMITS, _HABITS)]
+    inputs = _longest_input(config)
+    if limit and inputs: limit = min(limit, inputs)
+    return ConfigFacts(limit, habit, start, inputs)
 
 # %% ../../nbs/models/36_plain.ipynb #36b00010
 @dataclass(frozen=True)
 class ForwardFacts:
     "The names of what a model's `forward` takes."
-    cache:str # the KV cache
+    cache:str|None # the KV cache; None: it has none
     positions:str|None # the positions of the tokens; None: it counts them itself
     keep:dict # what to give it where only the last logits are needed
+
+_CACHES = ("past_key_values", "cache_params")
+_POSITIONS = ("decoder_position_ids", "position_ids")
 
 def forward_facts(
     model, # a transformers model
 )->ForwardFacts:
     "The names of what a model's `forward` takes."
     takes = inspect.signature(model.forward).parameters
-    cache = "past_key_values" if "past_key_values" in takes else "cache_params"
-    positions = next((name for name in ("decoder_position_ids", "position_ids") if name in takes), None)
+    cache, positions = [next((o for o in names if o in takes), None) for names in (_CACHES, _POSITIONS)]
     return ForwardFacts(cache, positions, {"logits_to_keep": 1} if "logits_to_keep" in takes else {})
 
 # %% ../../nbs/models/36_plain.ipynb #36b00013
@@ -101,6 +113,7 @@ def rows_can_differ(
 # %% ../../nbs/models/36_plain.ipynb #36b00026
 class _PlainEngine:
     "What runs where nothing faster does: transformers, a step at a time."
+    extends_prompt:bool # whether prompt and text are one sequence of tokens
     engine = "plain"
     batch_invariant = False # a product of matrices of another shape rounds differently
     max_steps = 1 # a call for several tokens would save nothing

@@ -49,7 +49,7 @@ def weights_of(
     while modules:
         module = modules.pop()
         found += _own_weights(module)
-        modules += module._modules.values()
+        modules += [m for m in module._modules.values() if m is not None]
     return found
 
 # %% ../../nbs/models/32_weights.ipynb #f1a0b002

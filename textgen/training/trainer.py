@@ -19,6 +19,7 @@ from ..generation.generate import generate
 from ..models.adapter import add_lora, has_adapter
 from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
+from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings, TrainSettings
@@ -33,7 +34,7 @@ from .cpu import fast_cpu
 from .evaluate import Run, ValidateCallback, count_tokens, mean_loss, some_batches, tensors
 from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
 from .losses import loss_of
-from .module import TrainModule, checkpointed, frozen
+from .module import TrainModule, checkpointed, frozen, is_shared
 from .report import Setup, make_plan, measure_every, report, settle
 
 # %% ../../nbs/training/59_trainer.ipynb #f4b0f5fa
@@ -454,8 +455,9 @@ def _batches(self:Session, trainer):
 def _train(self:Session, trainer, control):
     "Let Lightning run."
     module = self.module
-    fast = self._fast(trainer.strategy.root_device)
-    saving = checkpointed(module.net, self.settings.checkpointing)
+    device = trainer.strategy.root_device
+    fast = self._fast(device)
+    saving = checkpointed(module.net, self.settings.checkpointing, is_shared(device, self.setup.plan))
     with quiet_lightning(), fast as tie, saving, control:
         module.loss = loss_of(module.decoder, tie)
         if self.setup.plan.compile: module.loss = torch.compile(module.loss)
@@ -480,6 +482,7 @@ def go(self:Session, resumed):
     trainer = self._make_trainer(resumed, control)
     if len(resumed.losses)>=self.settings.steps: return
     home = decoder.device
+    widen_habit(cast(Any, decoder), self.settings.window)
     self.module.net.train()
     try: self._train(trainer, control)
     finally: decoder.model.to(home).eval()
