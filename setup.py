@@ -1,7 +1,8 @@
-"""Everything the package index needs to know is in settings.ini; this reads it, and builds the native engine where there is a C compiler.
+"""Everything the package index needs to know is in settings.ini; this reads it, and builds the native engine.
 
-The engine is plain shared libraries, one an instruction set, in textgen/_native/; they are loaded with ctypes and know nothing of Python,
-so one wheel serves every Python 3. How they are compiled is in csrc/variants.py.
+The engine is built where there is a C compiler. It is plain shared libraries, one an instruction set, in
+textgen/_native/; they are loaded with ctypes and know nothing of Python, so one wheel serves every Python 3. How they
+are compiled is in csrc/variants.py.
 """
 
 import os
@@ -24,7 +25,8 @@ extras["all"] = sorted({o for k, v in extras.items() if k != "dev" for o in v})
 
 
 class BuildNative(build_ext):
-    "Compiles each variant that this machine's compiler can make. Whatever fails, the package installs without it, and that is said once."
+    """Compiles each variant that this machine's compiler can make. Whatever fails, the package installs without it,
+    and that is said once."""
 
     def get_ext_filename(self, name):
         *folders, isa = name.split(".")

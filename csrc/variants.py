@@ -14,7 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOURCES = sorted(HERE.glob("*.c"))
 
-# The best last: the names of the variants and the flags of each. `generic` runs on every processor of its kind (on x86-64
+# The best last: the names of the variants and the flags of each. `generic` runs on every processor of its kind (on
+# x86-64
 # it is SSE2, on ARM NEON) and tells which of the others may be used. Their order of preference is
 # ISAS in nbs/generation/39_kernels.ipynb.
 _AVX2 = ["-mavx2", "-mfma"]
@@ -66,7 +67,8 @@ def _run(command):
 
 
 def _compile(cc, isa, flags, to):
-    "One shared library. OpenMP's functions are left for the loader to find in the copy that torch has loaded: a second one would fight with it for the cores."
+    """One shared library. OpenMP's functions are left for the loader to find in the copy that torch has loaded: a
+    second one would fight with it for the cores."""
     with tempfile.TemporaryDirectory(dir=to.parent) as d:
         objects = [Path(d) / f"{source.stem}.o" for source in SOURCES]
 
@@ -90,7 +92,8 @@ def _compile(cc, isa, flags, to):
 
 
 def build(isa, folder, extra=()):
-    "Compile one variant into a folder, with OpenMP where the compiler has it; returns its path, or raises `CannotBuild`."
+    """Compile one variant into a folder, with OpenMP where the compiler has it; returns its path, or raises
+    `CannotBuild`."""
     cc, to, flags = compiler(), Path(folder) / file_name(isa), [*variants()[isa], *extra]
     to.parent.mkdir(parents=True, exist_ok=True)
     try:

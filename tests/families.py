@@ -1,4 +1,5 @@
-"Tokenizer folders of current families: normalizer, pre-tokenizer, decoder, frame and added tokens as theirs, vocabularies learned from the bundled poems."
+"""Tokenizer folders of current families: normalizer, pre-tokenizer, decoder, frame and added tokens as theirs,
+vocabularies learned from the bundled poems."""
 
 import json
 from functools import cache
@@ -6,9 +7,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from textgen.text.corpus import bundled, documents
 
 BYTES = [f"<0x{i:02X}>" for i in range(256)]
-LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_BLANKS = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + _BLANKS
+)
 QWEN = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-DEEPSEEK = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+DEEPSEEK = (
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"""
+    + _BLANKS
+)
 
 
 @cache

@@ -37,7 +37,8 @@ def _template(tok, single):
 
 @pytest.fixture(scope="module")
 def codecs(tok):
-    "GPT-2-like (one token ends and begins), Llama-like (its template puts <s> before), Llama without a template, two ids before a text, neither begin nor end."
+    """GPT-2-like (one token ends and begins), Llama-like (its template puts <s> before), Llama without a template,
+    two ids before a text, neither begin nor end."""
     end = tok.eos_token
 
     def llama():
@@ -350,7 +351,8 @@ def test_evaluate_is_a_plain_loop_over_the_whole_text(codecs, name, by):
 
 
 def test_an_old_cache_trains_as_a_new_one(codecs, tmp_path):
-    "A cache holds text and end, and nothing of what begins a text; one written by hand as ever was trains to the same weights."
+    """A cache holds text and end, and nothing of what begins a text; one written by hand as ever was trains to the
+    same weights."""
     codec = codecs["llama"]
     tokens, starts = [], [0]
     for t in LINES:
@@ -389,7 +391,8 @@ def test_validation_measures_all_that_is_held_out(codecs):
 
 
 def test_a_decoder_is_trained_with_what_it_starts_from(codecs):
-    "BART's labels are <s> text </s>, as transformers makes them; T5's text </s>; the decoder reads its start token first."
+    """BART's labels are <s> text </s>, as transformers makes them; T5's text </s>; the decoder reads its start token
+    first."""
     from transformers import BartConfig, BartForConditionalGeneration
 
     bart = Codec(

@@ -1,4 +1,5 @@
 "The whole job in a terminal: files in, a model, texts out, each command a process of its own."
+
 import io
 import json
 import sys
@@ -32,14 +33,18 @@ def job(given, shell, tmp_path_factory):
     )
     return SimpleNamespace(folder=d, text=text, tokenizer=tok, encode=enc, train=tra)
 
+
 ASK = ("generate", "m", "--prompt", "ROMEO:", "-n", 5, "--max-new-tokens", 40)
+
 
 @pytest.fixture(scope="module")
 def texts(job, shell):
     "What `generate` did, by name."
     jobs = dict(one=("--seed", 42, "--out", "one/a.txt"), piped=("--seed", 42))
-    with ThreadPoolExecutor(2) as pool: done = pool.map(lambda o: shell(*ASK, *o, cwd=job.folder), jobs.values())
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(lambda o: shell(*ASK, *o, cwd=job.folder), jobs.values())
     return SimpleNamespace(folder=job.folder, **dict(zip(jobs, done)))
+
 
 @pytest.fixture
 def again(texts, cli, monkeypatch):
@@ -47,8 +52,13 @@ def again(texts, cli, monkeypatch):
     monkeypatch.chdir(texts.folder)
     return lambda *options: cli(*ASK, *options)
 
-def _text(texts, name): return (texts.folder/name/"a.txt").read_bytes()
-def _bill(texts, name): return (texts.folder/name/"a.txt.receipt.json").read_bytes()
+
+def _text(texts, name):
+    return (texts.folder / name / "a.txt").read_bytes()
+
+
+def _bill(texts, name):
+    return (texts.folder / name / "a.txt.receipt.json").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -63,40 +73,49 @@ def test_each_step_works(job, step, says):
 def test_training_shows_a_sample_and_learns(job):
     "The sample stands on standard output, the progress line on standard error."
     assert "step 20" in job.train.out and "loss" in job.train.err
-    losses = json.loads((job.folder/"m"/"textgen.json").read_text())["losses"]
-    assert len(losses)==30 and losses[-1]<losses[0]-0.3
+    losses = json.loads((job.folder / "m" / "textgen.json").read_text())["losses"]
+    assert len(losses) == 30 and losses[-1] < losses[0] - 0.3
+
 
 def test_no_leftovers(texts):
     made = {"tok", "s.tokens", "m", "one"}
-    assert {p.name for p in texts.folder.iterdir()}==made and not list(texts.folder.rglob("*tmp-*"))
+    assert {p.name for p in texts.folder.iterdir()} == made and not list(texts.folder.rglob("*tmp-*"))
+
 
 def test_same_seed_same_bytes(texts, again, tmp_path):
     "In another process: text and receipt, byte for byte."
-    assert texts.one.code==0, texts.one.err
-    again("--seed", 42, "--out", tmp_path/"a.txt")
+    assert texts.one.code == 0, texts.one.err
+    again("--seed", 42, "--out", tmp_path / "a.txt")
     assert (
         _text(texts, "one") == (tmp_path / "a.txt").read_bytes()
         and _bill(texts, "one") == (tmp_path / "a.txt.receipt.json").read_bytes()
     )
 
 
-def test_other_seed_other_text(texts, again): assert again("--seed", 43).out.encode()!=_text(texts, "one")
+def test_other_seed_other_text(texts, again):
+    assert again("--seed", 43).out.encode() != _text(texts, "one")
+
 
 def test_without_a_seed_one_is_drawn_and_recorded(again, tmp_path):
     "Two runs differ, and the seed that was drawn writes the same text again."
-    said, path = again("--out", tmp_path/"a.txt"), tmp_path/"a.txt"
-    seed = json.loads((tmp_path/"a.txt.receipt.json").read_text())["seed"]
-    assert f"seed {seed}" in said.out and again("--seed", seed).out.encode()==path.read_bytes()!=again().out.encode()
+    said, path = again("--out", tmp_path / "a.txt"), tmp_path / "a.txt"
+    seed = json.loads((tmp_path / "a.txt.receipt.json").read_text())["seed"]
+    assert (
+        f"seed {seed}" in said.out and again("--seed", seed).out.encode() == path.read_bytes() != again().out.encode()
+    )
+
 
 def test_stdout_is_text_only(texts):
     "What a pipe gets is what a file gets; the seed stands on standard error."
-    assert texts.piped.raw==_text(texts, "one") and texts.piped.out.count("ROMEO:")>=5
-    assert texts.piped.err=="seed 42\n"
+    assert texts.piped.raw == _text(texts, "one") and texts.piped.out.count("ROMEO:") >= 5
+    assert texts.piped.err == "seed 42\n"
+
 
 def test_json_lines(texts, again):
     rows = [json.loads(line) for line in again("--seed", 42, "--json").out.split("\n")[:-1]]
-    assert [r["index"] for r in rows]==list(range(5)) and {r["seed"] for r in rows}=={42}
-    assert texts.piped.out==("\n"+"="*20+"\n").join(r["prompt"]+r["text"] for r in rows)+"\n"
+    assert [r["index"] for r in rows] == list(range(5)) and {r["seed"] for r in rows} == {42}
+    assert texts.piped.out == ("\n" + "=" * 20 + "\n").join(r["prompt"] + r["text"] for r in rows) + "\n"
+
 
 def test_jsonl_file(cli, model_folder, tmp_path):
     "A .jsonl file holds the texts of the .txt file."
@@ -118,8 +137,11 @@ def test_jsonl_file(cli, model_folder, tmp_path):
             ).code
             == 0
         )
-    rows = [json.loads(line) for line in (tmp_path/"a.jsonl").read_text().split("\n") if line]
-    assert ("\n"+"="*20+"\n").join(r["prompt"]+r["text"] for r in rows)+"\n"==(tmp_path/"a.txt").read_text()
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().split("\n") if line]
+    assert ("\n" + "=" * 20 + "\n").join(r["prompt"] + r["text"] for r in rows) + "\n" == (
+        tmp_path / "a.txt"
+    ).read_text()
+
 
 NO_TEXTGEN = """
 import sys
@@ -136,10 +158,13 @@ ids = tok("ROMEO:", return_tensors="pt")
 out = model.generate(**ids, max_new_tokens=20, do_sample=False, pad_token_id=tok.eos_token_id)[0]
 print(repr(tok.decode(out)), ids.input_ids.tolist()[0], tok.eos_token)
 """
+
+
 def test_plain_transformers_loads_the_model(job, python):
     "No textgen installed, no word on standard error about missing or unexpected weights."
     from textgen.text.codec import Codec
-    said = python(NO_TEXTGEN, job.folder/"m")
+
+    said = python(NO_TEXTGEN, job.folder / "m")
     assert (
         said.startswith(("'ROMEO:", '"ROMEO:'))
         and str(Codec(job.folder / "m").encode("ROMEO:")) in said
@@ -169,7 +194,8 @@ def test_info(texts, cli, name, says):
 def test_info_of_a_text(job, cli):
     "What would be read from it."
     said = cli("info", job.text)
-    assert said.code==0 and "First Citizen" in said.out and "documents  1" in said.out
+    assert said.code == 0 and "First Citizen" in said.out and "documents  1" in said.out
+
 
 def test_train_text_files(job, cli, tok_folder, tmp_path):
     "Text in place of a cache is encoded on the way; two files are two documents."
@@ -192,8 +218,9 @@ def test_train_text_files(job, cli, tok_folder, tmp_path):
         "--window",
         16,
     )
-    assert said.code==0, said.err
-    assert json.loads((tmp_path/"m"/"textgen.json").read_text())["data"][0]["documents"]==2
+    assert said.code == 0, said.err
+    assert json.loads((tmp_path / "m" / "textgen.json").read_text())["data"][0]["documents"] == 2
+
 
 def test_fine_tune(cli, model_folder, cache, tmp_path):
     from textgen import TextGen
@@ -213,8 +240,8 @@ def test_fine_tune(cli, model_folder, cache, tmp_path):
         "--sample-every",
         0,
     )
-    assert said.code==0, said.err
-    bill = json.loads((tmp_path/"m"/"textgen.json").read_text())
+    assert said.code == 0, said.err
+    bill = json.loads((tmp_path / "m" / "textgen.json").read_text())
     assert bill["model"]["scratch"] is False and bill["settings"]["lr"] == pick_lr(
         "full", TextGen(model_folder, device="cpu").model.num_parameters()
     )
@@ -225,9 +252,12 @@ def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch)
     "The device that is asked for is where the steps are computed."
     from textgen.training import trainer
     from textgen.models.folder import pick_device
+
     seen, make = [], trainer.make_trainer
     monkeypatch.setattr(
-        trainer, "make_trainer", lambda s, where, device, *args: seen.append(device.type) or make(s, where, device, *args)
+        trainer,
+        "make_trainer",
+        lambda s, where, device, *args: seen.append(device.type) or make(s, where, device, *args),
     )
     said = cli(
         "train",
@@ -245,11 +275,13 @@ def test_where_to_train(device, cli, model_folder, cache, tmp_path, monkeypatch)
         "--device",
         device,
     )
-    assert said.code==0 and seen==["cpu" if device=="cpu" else pick_device().type], said.err
+    assert said.code == 0 and seen == ["cpu" if device == "cpu" else pick_device().type], said.err
+
 
 def test_prompt_escapes(cli, model_folder):
     r"`--prompt 'a\nb'` is two lines."
     assert cli("generate", model_folder, "--prompt", r"a\nb", "--max-new-tokens", 2, "--seed", 1).out.startswith("a\nb")
+
 
 @pytest.mark.parametrize("command", ["", "tokenizer", "encode", "train", "generate", "info", "demo"])
 def test_help_without_torch(python, command):
@@ -261,6 +293,7 @@ def test_help_without_torch(python, command):
         "--help",
     )
     assert "Usage: textgen" in said and said.strip().endswith("0 False")
+
 
 def test_every_setting_is_an_option(cli):
     from textgen.settings import GenerateSettings, TrainSettings
@@ -281,11 +314,12 @@ command = [sys.executable, '-m', 'textgen', 'info', sys.argv[1]]
 p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 p.stdout.close()
 print(p.stderr.read().decode())"""
-    assert python(code, tok_folder).strip()==""
+    assert python(code, tok_folder).strip() == ""
+
 
 def test_stdout_of_another_encoding(cli, model_folder, monkeypatch):
     "A terminal or pipe that cannot hold a character (Windows: cp1252) gets a sign in its place, and no traceback."
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
-    assert cli("generate", model_folder, "--prompt", "日本 Zoë", "--max-new-tokens", 3, "--seed", 1).code==0
+    assert cli("generate", model_folder, "--prompt", "日本 Zoë", "--max-new-tokens", 3, "--seed", 1).code == 0
     sys.stdout.flush()
     assert "Zoë" in sys.stdout.buffer.getvalue().decode("cp1252")

@@ -1,4 +1,5 @@
-"A task's identity: it differs where a function differs in anything, and is the same in every process where nothing does."
+"""A task's identity: it differs where a function differs in anything, and is the same in every process where nothing
+does."""
 
 import subprocess
 import sys
@@ -82,11 +83,18 @@ def nested(n): return eval(f"lambda e, d: [(lambda x: x+{n})(1) for _ in e]")
 def named(n): return eval(f"lambda e, d: e.{n}()")
 def plain(e, d): return [e]
 
-MADE = dict(state=P(1), child=Child(1), slots=Slots(1), dataclass=D(), method=P(1).method, partial=partial(plain, d=1), closure=with_text("a"), default=default(), kwdefault=kwdefault(),
-    attribute=attribute(1), wrapped=wrapped(1), step=repeated(2), own=prefix("a: "), cached=cached(1), nested=nested(1), named=named("lower"), builtin=str.lower, bound="a".join, getter=operator.itemgetter(1, 2),
-    pattern=re.compile("a+").sub, array=with_text(np.arange(5)), floats=with_text(np.float32(1)), enum=with_text(Kind.A), frozen=with_text(frozenset("abcdef")), random=with_text(random.Random(1)),
+MADE = dict(
+    state=P(1), child=Child(1), slots=Slots(1), dataclass=D(), method=P(1).method, partial=partial(plain, d=1),
+    closure=with_text("a"), default=default(), kwdefault=kwdefault(), attribute=attribute(1), wrapped=wrapped(1),
+    step=repeated(2), own=prefix("a: "), cached=cached(1), nested=nested(1), named=named("lower"),
+    builtin=str.lower, bound="a".join, getter=operator.itemgetter(1, 2), pattern=re.compile("a+").sub,
+    array=with_text(np.arange(5)), floats=with_text(np.float32(1)), enum=with_text(Kind.A),
+    frozen=with_text(frozenset("abcdef")), random=with_text(random.Random(1)),
     generator=with_text(np.random.default_rng(3)), lambdas=[lambda e, d: [e], len],
-    **{f.__name__: f for f in (reads_constant, reads_table, reads_set, has_set, reads_helper, reads_import, reads_imported_constant, reads_attribute, imports_inside, recursive, mutual)})
+    **{f.__name__: f for f in (
+        reads_constant, reads_table, reads_set, has_set, reads_helper, reads_import,
+        reads_imported_constant, reads_attribute, imports_inside, recursive, mutual
+    )})
 """
 HELPERS = """
 # a comment
@@ -95,7 +103,12 @@ def scale(x):
     "A helper in another file."
     return x*%(limit)s
 """
-ASK = "import json,sys; sys.path[:0] = sys.argv[1:2]\nfrom steps import MADE\nfrom textgen.codehash import code_hash\nprint(json.dumps({k: code_hash(v) for k,v in MADE.items()}))"
+ASK = """
+import json,sys; sys.path[:0] = sys.argv[1:2]
+from steps import MADE
+from textgen.codehash import code_hash
+print(json.dumps({k: code_hash(v) for k,v in MADE.items()}))
+"""
 
 
 def hashes(folder, rate=1, limit=5, seed="0", before=""):
@@ -122,7 +135,8 @@ def first(tmp_path_factory):
 
 
 def test_the_same_in_every_process(first, tmp_path):
-    "Other order of sets, other addresses, other folder, other line numbers; only the text of a file imported inside a function has them."
+    """Other order of sets, other addresses, other folder, other line numbers; only the text of a file imported inside
+    a function has them."""
     assert hashes(tmp_path / "second", seed="12345") == first
     moved = hashes(tmp_path / "third", seed="7", before="# a comment\n\n\n")
     assert {k for k in first if moved[k] != first[k]} == {"imports_inside"}

@@ -1,4 +1,5 @@
-"Tokenizers laid out as those of current families: encoded, trained with, written with, lossless or not, each as plain transformers does it."
+"""Tokenizers laid out as those of current families: encoded, trained with, written with, lossless or not, each as
+plain transformers does it."""
 
 from collections import Counter
 import numpy as np
@@ -125,7 +126,8 @@ def _train(tg, data, **kwargs):
 
 
 def _written(folder, plain):
-    "Texts written by the model of a folder, and what plain transformers makes of their ids: what they add to the prompt."
+    """Texts written by the model of a folder, and what plain transformers makes of their ids: what they add to the
+    prompt."""
     tg = TextGen(folder, device="cpu")
     out = tg.generate("The sea", n=2, max_new_tokens=20, seed=3)
     prompt = tg.codec.prompt_ids("The sea") if tg.kind == "causal" else []
@@ -320,15 +322,25 @@ def test_what_is_lost_is_counted_across_pieces(families, tmp_path, monkeypatch):
         assert abs(figures["characters_lost"] - whole) <= 1 and figures.get("documents_changed", 0) == (whole > 0)
 
 
-@pytest.mark.parametrize("pieces,lost,changed", [
-    ([("the sea", True), (" the land", False)], 0, 0), ([("the\nsea", True), (" the land", True), ("", False)], 1, 1), ([("the", True), (" sea\n\na\xffb\nc", False), ("x\ny", False)], 4, 3),
-    ([("a\xffb\nb", True), (" c\nc", True), (" d", False)], 2, 1), ([("a\nb", True)], 1, 1)])
+@pytest.mark.parametrize(
+    "pieces,lost,changed",
+    [
+        ([("the sea", True), (" the land", False)], 0, 0),
+        ([("the\nsea", True), (" the land", True), ("", False)], 1, 1),
+        ([("the", True), (" sea\n\na\xffb\nc", False), ("x\ny", False)], 4, 3),
+        ([("a\xffb\nb", True), (" c\nc", True), (" d", False)], 2, 1),
+        ([("a\nb", True)], 1, 1),
+    ],
+)
 def test_what_is_lost_in_pieces(families, pieces, lost, changed):
     from textgen.text.builder import Losses
+
     losses = Losses(Codec(families("t5")))
-    for text,more in pieces: losses.add([o for o in text.encode("latin1").split(SEP) if o], more)
+    for text, more in pieces:
+        losses.add([o for o in text.encode("latin1").split(SEP) if o], more)
     figures = losses.figures()
-    assert (figures["characters"], figures["documents"])==(lost, changed)
+    assert (figures["characters"], figures["documents"]) == (lost, changed)
+
 
 def test_the_terminal_says_what_is_lost(families, cli, tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo", encoding="utf-8")

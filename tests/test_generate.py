@@ -1,4 +1,5 @@
 "Generation beyond one text: filters, batches, streams, files that were stopped, many processes; causal and seq2seq."
+
 import io
 import json
 import os
@@ -45,7 +46,7 @@ def t5(tok):
 @pytest.fixture(params=["causal", "seq2seq"])
 def write(request, tg, t5):
     "A function that generates, for each kind of model."
-    m = tg.wrapped if request.param=="causal" else t5
+    m = tg.wrapped if request.param == "causal" else t5
 
     def run(prompt="The sea", **kw):
         return generate(
@@ -57,48 +58,62 @@ def write(request, tg, t5):
 
 
 # ---- the draw
-FILTERS = dict(plain=(1.,), cold=(.6,), top_k=(1., 7), top_p=(1., 0, .8), min_p=(1., 0, 1., .05), all=(.8, 12, .9, .02))
+FILTERS = dict(
+    plain=(1.0,), cold=(0.6,), top_k=(1.0, 7), top_p=(1.0, 0, 0.8), min_p=(1.0, 0, 1.0, 0.05), all=(0.8, 12, 0.9, 0.02)
+)
+
 
 def _exceeded(df, z=4.753):
     "What a chi-square of `df` degrees exceeds once in a million (Wilson and Hilferty 1931)."
-    return df*(1-2/(9*df)+z*(2/(9*df))**.5)**3
+    return df * (1 - 2 / (9 * df) + z * (2 / (9 * df)) ** 0.5) ** 3
+
 
 @pytest.mark.parametrize("ask", FILTERS.values(), ids=FILTERS)
 def test_the_draw_follows_the_distribution(ask, n=30_000):
     "Pearson's statistic of 30,000 draws is below what one of a million honest runs exceeds; fast way and obvious way."
-    x = torch.randn(1, 30, generator=torch.Generator().manual_seed(1))*1.5
+    x = torch.randn(1, 30, generator=torch.Generator().manual_seed(1)) * 1.5
     p, u = probabilities(filtered(x, *ask))[0].numpy(), torch.from_numpy(uniforms(n, "generate", 5))
     for seen in (choose(x.expand(n, -1), u, *ask), draw(filtered(x, *ask).expand(n, -1), u)):
         seen = np.bincount(seen, minlength=30)
-        assert not seen[p==0].any()
-        want = n*p[p>0]
-        assert ((seen[p>0]-want)**2/want).sum()<_exceeded((p>0).sum()-1)
+        assert not seen[p == 0].any()
+        want = n * p[p > 0]
+        assert ((seen[p > 0] - want) ** 2 / want).sum() < _exceeded((p > 0).sum() - 1)
+
 
 def test_no_global_random_state(write):
-    def state(): return random.getstate()[1], np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    def state():
+        return random.getstate()[1], np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
     before, first = state(), [s.text for s in write(n=3, stop="e")]
-    assert state()==before
+    assert state() == before
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
-    assert [s.text for s in write(n=3, stop="e")]==first
+    assert [s.text for s in write(n=3, stop="e")] == first
 
 
 # ---- batches
-def _exact(out): return [(s.tokens, s.logprob) for s in out]
+def _exact(out):
+    return [(s.tokens, s.logprob) for s in out]
+
 
 @pytest.fixture(scope="module")
-def bundled(): return TextGen(device="cpu")
+def bundled():
+    return TextGen(device="cpu")
 
-def _ask(tg, n, **kw): return _exact(tg.generate("The sea", n=n, seed=3, temperature=1., max_new_tokens=30, **kw))
+
+def _ask(tg, n, **kw):
+    return _exact(tg.generate("The sea", n=n, seed=3, temperature=1.0, max_new_tokens=30, **kw))
+
 
 def test_a_trained_model_writes_the_same_in_any_batch(bundled, monkeypatch):
     "200 samples of the bundled model, bit for bit: for any n and batch_size, with refilling and without."
     many = _ask(bundled, 200, batch_invariant=True)
-    assert _ask(bundled, 10, batch_invariant=True)==many[:10]
-    assert _ask(bundled, 70, batch_size=3, batch_invariant=True)==many[:70]
+    assert _ask(bundled, 10, batch_invariant=True) == many[:10]
+    assert _ask(bundled, 70, batch_size=3, batch_invariant=True) == many[:70]
     monkeypatch.setattr(Writer, "refill", lambda self, rows: None)
-    assert _ask(bundled, 200, batch_invariant=True)==many
+    assert _ask(bundled, 200, batch_invariant=True) == many
+
 
 @pytest.mark.slow
 def test_a_thousand(bundled):
@@ -116,9 +131,10 @@ def test_rows_are_given_on(write):
 def test_stop_strings_across_tokens(write):
     "A stop string of two tokens ends a text and is no part of it."
     whole = write(n=6, nonempty=False)
-    word = next(s.text[3:6] for s in whole if len(s.text)>12 and "�" not in s.text[3:6])
-    for s,w in zip(write(n=6, stop=[word, "never there"], nonempty=False), whole):
-        assert s.text==w.text.split(word)[0] and s.finish_reason==("stop" if word in w.text else w.finish_reason)
+    word = next(s.text[3:6] for s in whole if len(s.text) > 12 and "�" not in s.text[3:6])
+    for s, w in zip(write(n=6, stop=[word, "never there"], nonempty=False), whole):
+        assert s.text == w.text.split(word)[0] and s.finish_reason == ("stop" if word in w.text else w.finish_reason)
+
 
 @pytest.mark.parametrize(
     "ask", [dict(), dict(stop=["th", "e "]), dict(temperature=1.6, max_new_tokens=90), dict(temperature=0)], ids=str
@@ -140,7 +156,9 @@ def test_a_stream_has_no_half_characters(tok):
 
     class At:
         "A state that knows how many tokens were written."
+
         nbytes = 0
+
         def __init__(self, n):
             self.length, self.logits = n, torch.zeros(1, len(codec))
             self.logits[0, [*ids, codec.end][n]] = 99.0
@@ -149,18 +167,25 @@ def test_a_stream_has_no_half_characters(tok):
         device, context, extends_prompt = torch.device("cpu"), 100, True
         can_refill, batch_invariant, max_steps, model = False, False, 1, None
         decode_steps = draw_steps
-        def prefill(self, prompts, written=None): return At(0)
-        def decode(self, tokens, state): return At(state.length+1)
 
-    assert list(stream(Says(), codec, "x", GenerateSettings(temperature=0, seed=0)))==[*"a🍜é👩\u200d👩\u200d👧b"]
+        def prefill(self, prompts, written=None):
+            return At(0)
+
+        def decode(self, tokens, state):
+            return At(state.length + 1)
+
+    assert list(stream(Says(), codec, "x", GenerateSettings(temperature=0, seed=0))) == [*"a🍜é👩\u200d👩\u200d👧b"]
+
 
 def test_longer_than_the_context(write, capsys, monkeypatch):
     "The window slides, as often as needed, and that is said once."
     from textgen.generation import loop as generation
+
     monkeypatch.setattr(generation, "_warned", set())
     out = write(n=3, max_new_tokens=300, min_new_tokens=300)
-    assert [len(s.tokens) for s in out]==[300]*3 and capsys.readouterr().err.count("longer than")==1
-    assert [s.text for s in out]==[s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
+    assert [len(s.tokens) for s in out] == [300] * 3 and capsys.readouterr().err.count("longer than") == 1
+    assert [s.text for s in out] == [s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
+
 
 def test_banned(write):
     for s in write(n=5, banned=["e", " t", "sea", "é"], max_new_tokens=60):
@@ -168,14 +193,16 @@ def test_banned(write):
 
 
 def test_repetition(write):
-    flat = [s.tokens for s in write(n=3, temperature=.2)]
+    flat = [s.tokens for s in write(n=3, temperature=0.2)]
     assert np.mean([len(set(s.tokens)) for s in write(n=3, temperature=0.2, repetition_penalty=1.8)]) > np.mean(
         [len(set(t)) for t in flat]
     )
-    for s in write(n=3, temperature=.2, no_repeat_ngram=1): assert len(set(s.tokens))==len(s.tokens)
+    for s in write(n=3, temperature=0.2, no_repeat_ngram=1):
+        assert len(set(s.tokens)) == len(s.tokens)
+
 
 def test_temperatures(write):
-    out = write(n=3, temperature=[0, .5, 1.5])
+    out = write(n=3, temperature=[0, 0.5, 1.5])
     assert [s.tokens for s in out] == [
         write(n=1, temperature=0)[0].tokens,
         write(n=3, temperature=0.5)[1].tokens,
@@ -186,23 +213,33 @@ def test_temperatures(write):
 def test_log_probabilities(write):
     "The sum that one teacher-forced pass gives."
     s, ids = write(max_new_tokens=15)[0], torch.tensor([write.codec.prompt_ids("The sea")])
-    with torch.inference_mode(): x = write.model.score(ids, torch.tensor([s.tokens]))[0].log_softmax(-1)
-    assert abs(x.gather(-1, torch.tensor(s.tokens)[:,None]).sum().item()-s.logprob)<1e-3
+    with torch.inference_mode():
+        x = write.model.score(ids, torch.tensor([s.tokens]))[0].log_softmax(-1)
+    assert abs(x.gather(-1, torch.tensor(s.tokens)[:, None]).sum().item() - s.logprob) < 1e-3
+
 
 def test_next_tokens(write):
     n = next_tokens(write.model, write.codec, "The sea", 10_000)
-    assert abs(sum(o.probability for o in n)-1)<1e-9 and n[0].id==write(temperature=0, max_new_tokens=1)[0].tokens[0]
+    assert (
+        abs(sum(o.probability for o in n) - 1) < 1e-9 and n[0].id == write(temperature=0, max_new_tokens=1)[0].tokens[0]
+    )
+
 
 def test_beams(write):
     "The likeliest of many beams is at least as likely as the greedy text."
     best = write(n=2, num_beams=5, max_new_tokens=6, min_new_tokens=6)
-    assert best[0].logprob>=write(temperature=0, max_new_tokens=6, min_new_tokens=6)[0].logprob-1e-3 and len(best)==2
+    assert (
+        best[0].logprob >= write(temperature=0, max_new_tokens=6, min_new_tokens=6)[0].logprob - 1e-3 and len(best) == 2
+    )
 
 
 # ---- files
 def _command(args):
     from textgen.cli import main
-    with redirect_stderr(io.StringIO()): main(args)
+
+    with redirect_stderr(io.StringIO()):
+        main(args)
+
 
 def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path, tmp_path_factory, capsys):
     "Killed in the middle: the same call writes what is missing, wherever the model lies by now; the file is the same."
@@ -220,30 +257,38 @@ def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path, tmp_path_factor
         "--out",
         str(tmp_path / "b.txt"),
     ]
-    whole = tg.generate_to_file(tmp_path/"a.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()
+    whole = tg.generate_to_file(tmp_path / "a.txt", "The", n=400, max_new_tokens=60, seed=5).read_bytes()
     p = spare.Process(target=_command, args=(ask,))
     p.start()
-    while p.is_alive() and sum(f.read_bytes().count(b"\n") for f in tmp_path.glob(".b.txt.part-*"))<40: time.sleep(.001)
+    while p.is_alive() and sum(f.read_bytes().count(b"\n") for f in tmp_path.glob(".b.txt.part-*")) < 40:
+        time.sleep(0.001)
     p.kill()
     p.join()
-    assert not (tmp_path/"b.txt").exists() and list(tmp_path.glob(".b.txt.part-*"))
-    moved = shutil.copytree(model_folder, tmp_path_factory.mktemp("moved")/"m")
+    assert not (tmp_path / "b.txt").exists() and list(tmp_path.glob(".b.txt.part-*"))
+    moved = shutil.copytree(model_folder, tmp_path_factory.mktemp("moved") / "m")
     capsys.readouterr()
-    again = TextGen(moved, device="cpu").generate_to_file(tmp_path/"b.txt", "The", n=400, max_new_tokens=60, seed=5)
-    assert again.read_bytes()==whole and "/400 texts" not in capsys.readouterr().err
-    assert sorted(f.name for f in tmp_path.iterdir())==["a.txt", "a.txt.receipt.json", "b.txt", "b.txt.receipt.json"]
+    again = TextGen(moved, device="cpu").generate_to_file(tmp_path / "b.txt", "The", n=400, max_new_tokens=60, seed=5)
+    assert again.read_bytes() == whole and "/400 texts" not in capsys.readouterr().err
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a.txt", "a.txt.receipt.json", "b.txt", "b.txt.receipt.json"]
+
 
 TWO = dict(prompt=["The", "A sea"], n=15, max_new_tokens=20, seed=5)
+
+
 def _share(folder, path, rank):
     os.environ.update(RANK=str(rank), WORLD_SIZE="3")
-    with redirect_stderr(io.StringIO()): TextGen(folder, device="cpu").generate_to_file(path, **TWO)
+    with redirect_stderr(io.StringIO()):
+        TextGen(folder, device="cpu").generate_to_file(path, **TWO)
+
 
 def test_several_processes_write_one_file(spare, tg, model_folder, tmp_path):
     "As torchrun starts them."
-    whole = tg.generate_to_file(tmp_path/"a.jsonl", **TWO).read_bytes()
-    ps = [spare.Process(target=_share, args=(model_folder, tmp_path/"b.jsonl", r)) for r in range(3)]
-    for p in ps: p.start()
-    for p in ps: p.join()
+    whole = tg.generate_to_file(tmp_path / "a.jsonl", **TWO).read_bytes()
+    ps = [spare.Process(target=_share, args=(model_folder, tmp_path / "b.jsonl", r)) for r in range(3)]
+    for p in ps:
+        p.start()
+    for p in ps:
+        p.join()
     assert (
         [p.exitcode for p in ps] == [0] * 3
         and (tmp_path / "b.jsonl").read_bytes() == whole
@@ -254,7 +299,9 @@ def test_several_processes_write_one_file(spare, tg, model_folder, tmp_path):
 def test_several_processes_need_a_seed(tg, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(GenerateError, match="a name and a seed"): tg.generate_to_file(tmp_path/"a.txt", n=2)
+    with pytest.raises(GenerateError, match="a name and a seed"):
+        tg.generate_to_file(tmp_path / "a.txt", n=2)
+
 
 def test_files_of_both_kinds(write, tmp_path):
     a = generate_file(
@@ -264,17 +311,18 @@ def test_files_of_both_kinds(write, tmp_path):
         ["The", "sea"],
         GenerateSettings(n=3, seed=1, max_new_tokens=9, stop="e"),
     )
-    assert [json.loads(o)["prompt"] for o in a.read_text().splitlines()]==["The"]*3+["sea"]*3
+    assert [json.loads(o)["prompt"] for o in a.read_text().splitlines()] == ["The"] * 3 + ["sea"] * 3
+
 
 def test_prompts_on_the_command_line(cli, model_folder, tmp_path):
-    (tmp_path/"p.txt").write_text("The sea\nA house\n")
+    (tmp_path / "p.txt").write_text("The sea\nA house\n")
     rows = [
         json.loads(o)
         for o in cli(
             "generate", model_folder, "--prompts", tmp_path / "p.txt", "-n", 2, "--json", "--max-new-tokens", 5
         ).out.splitlines()
     ]
-    assert [r["prompt"] for r in rows]==["The sea"]*2+["A house"]*2
+    assert [r["prompt"] for r in rows] == ["The sea"] * 2 + ["A house"] * 2
     assert (
         cli(
             "generate",
@@ -292,8 +340,8 @@ def test_prompts_on_the_command_line(cli, model_folder, tmp_path):
         ).code
         == 0
     )
-    said = cli("generate", model_folder, "--prompts", tmp_path/"none.txt")
-    assert said.code==1 and "none.txt" in said.err
+    said = cli("generate", model_folder, "--prompts", tmp_path / "none.txt")
+    assert said.code == 1 and "none.txt" in said.err
     assert cli("generate", model_folder, "--prompt", r"\\nabla", "--max-new-tokens", 1, "--json").out.startswith(
         '{"index": 0, "prompt": "\\\\nabla"'
     )
@@ -302,8 +350,10 @@ def test_prompts_on_the_command_line(cli, model_folder, tmp_path):
 def test_prompt_files_that_are_none(tmp_path):
     (tmp_path / "e.txt").write_text("\n \n")
     (tmp_path / "b.jsonl").write_text("{\n")
-    with pytest.raises(GenerateError, match="no prompts"): read_prompts(tmp_path/"e.txt")
-    with pytest.raises(GenerateError, match="line 1: not JSON"): read_prompts(tmp_path/"b.jsonl")
+    with pytest.raises(GenerateError, match="no prompts"):
+        read_prompts(tmp_path / "e.txt")
+    with pytest.raises(GenerateError, match="line 1: not JSON"):
+        read_prompts(tmp_path / "b.jsonl")
 
 
 # ---- ends, and rows that no token belongs to
@@ -314,15 +364,27 @@ def _decoder(tok, size, **config):
     from textgen.models.seq2seq import wrap
 
     small = dict(n_embd=32, n_layer=2, n_head=4, n_positions=48, bos_token_id=0, eos_token_id=0)
-    with seeded(0): return wrap(GPT2LMHeadModel(GPT2Config(vocab_size=size, **(small|config))).eval())
+    with seeded(0):
+        return wrap(GPT2LMHeadModel(GPT2Config(vocab_size=size, **(small | config))).eval())
+
 
 def _engines(decoder):
     "Every engine that there is for a decoder here."
     from textgen.generation.engine import faster
+
     found = [decoder, faster(decoder, native=False), faster(decoder)]
     return list({engine.engine: engine for engine in found}.values())
 
-HARD = dict(plain={}, banned=dict(banned=["e"]), penalty=dict(repetition_penalty=1.3), top_k=dict(top_k=450), greedy=dict(temperature=0), beams=dict(n=2, num_beams=3))
+
+HARD = dict(
+    plain={},
+    banned=dict(banned=["e"]),
+    penalty=dict(repetition_penalty=1.3),
+    top_k=dict(top_k=450),
+    greedy=dict(temperature=0),
+    beams=dict(n=2, num_beams=3),
+)
+
 
 @pytest.mark.parametrize("ask", HARD.values(), ids=HARD)
 def test_rows_without_a_token_are_never_drawn(tok, ask):
@@ -330,11 +392,18 @@ def test_rows_without_a_token_are_never_drawn(tok, ask):
     from textgen.text.codec import Codec
 
     codec, decoder = Codec(tok), _decoder(tok, 512, tie_word_embeddings=False)
-    with torch.no_grad(): decoder.model.lm_head.weight[len(codec):] *= 3
+    with torch.no_grad():
+        decoder.model.lm_head.weight[len(codec) :] *= 3
     for engine in _engines(decoder):
-        out = generate(engine, codec, "The sea", GenerateSettings(**{**dict(n=6, seed=1, temperature=1., max_new_tokens=20), **ask}))
-        assert max(i for s in out for i in s.tokens)<len(codec), engine.engine
-        assert max(o.id for o in next_tokens(engine, codec, "The sea", 600))<len(codec)
+        out = generate(
+            engine,
+            codec,
+            "The sea",
+            GenerateSettings(**{**dict(n=6, seed=1, temperature=1.0, max_new_tokens=20), **ask}),
+        )
+        assert max(i for s in out for i in s.tokens) < len(codec), engine.engine
+        assert max(o.id for o in next_tokens(engine, codec, "The sea", 600)) < len(codec)
+
 
 def test_rows_without_a_token_and_a_schema(tok):
     pytest.importorskip("llguidance")
@@ -344,7 +413,8 @@ def test_rows_without_a_token_and_a_schema(tok):
     codec, decoder = Codec(tok), _decoder(tok, 512)
     schema = "[a-z]{3,9}"
     out = generate(decoder, codec, "The sea", GenerateSettings(n=5, seed=1, schema=schema), guide=Guide(codec, schema))
-    assert all(s.finish_reason=="end" and s.text.isalpha() for s in out)
+    assert all(s.finish_reason == "end" and s.text.isalpha() for s in out)
+
 
 @pytest.mark.parametrize("ask", [dict(), dict(stop="zz"), dict(temperature=0), dict(n=2, num_beams=3)], ids=str)
 def test_every_end_ends_a_text(tok, ask):
@@ -352,34 +422,40 @@ def test_every_end_ends_a_text(tok, ask):
     from textgen.text.codec import Codec
 
     codec = Codec(tok, ends=[70])
-    assert codec.ends==(codec.end, 70)
+    assert codec.ends == (codec.end, 70)
     for engine in _engines(_decoder(tok, len(codec))):
-        base = dict(n=8, seed=3, temperature=1., max_new_tokens=40)
+        base = dict(n=8, seed=3, temperature=1.0, max_new_tokens=40)
         out = generate(engine, codec, "The sea", GenerateSettings(**{**base, **ask}))
         for s in out:
             ended = [i for i in s.tokens if i in codec.ends]
-            assert ended==s.tokens[-1:] if s.finish_reason=="end" else not ended
+            assert ended == s.tokens[-1:] if s.finish_reason == "end" else not ended
         late = generate(engine, codec, "The sea", GenerateSettings(**{**base, **ask, "min_new_tokens": 30}))
         assert not any(i in codec.ends for s in late for i in s.tokens[:29])
+
 
 def test_the_second_end_comes(tok):
     "A model that writes its second end soon."
     from textgen.text.codec import Codec
 
     codec, decoder = Codec(tok, ends=[70]), _decoder(tok, 400, tie_word_embeddings=False)
-    with torch.no_grad(): decoder.model.lm_head.weight[70] = decoder.model.lm_head.weight.mean(0)*0
+    with torch.no_grad():
+        decoder.model.lm_head.weight[70] = decoder.model.lm_head.weight.mean(0) * 0
     for engine in _engines(decoder):
-        out = generate(engine, codec, "The sea", GenerateSettings(n=200, seed=3, temperature=1.5, max_new_tokens=30, batch_size=20))
-        found = [s for s in out if s.tokens[-1]==70]
-        assert found and all(s.finish_reason=="end" and s.tokens.count(70)==1 for s in found)
+        out = generate(
+            engine, codec, "The sea", GenerateSettings(n=200, seed=3, temperature=1.5, max_new_tokens=30, batch_size=20)
+        )
+        found = [s for s in out if s.tokens[-1] == 70]
+        assert found and all(s.finish_reason == "end" and s.tokens.count(70) == 1 for s in found)
 
 
 # ---- what a folder's generation settings decide
 def _with_config(decoder, **kw):
     "A decoder whose model has these generation settings."
     from transformers import GenerationConfig
+
     decoder.model.generation_config = GenerationConfig(**kw)
     return decoder
+
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_taste_of_a_folder_is_left_alone(tok, beams):
@@ -389,22 +465,32 @@ def test_taste_of_a_folder_is_left_alone(tok, beams):
     codec, ask = Codec(tok), GenerateSettings(n=1, seed=1, num_beams=beams, max_new_tokens=12)
     plain = generate(_decoder(tok, 400), codec, "The sea", ask)
     bad = [[i] for i in plain[0].tokens]
-    taste = dict(length_penalty=-9., bad_words_ids=bad, forced_eos_token_id=codec.end, repetition_penalty=1.9,
-                 no_repeat_ngram_size=1, return_dict_in_generate=True, stop_strings=["e"], exponential_decay_length_penalty=(2, 5.))
+    taste = dict(
+        length_penalty=-9.0,
+        bad_words_ids=bad,
+        forced_eos_token_id=codec.end,
+        repetition_penalty=1.9,
+        no_repeat_ngram_size=1,
+        return_dict_in_generate=True,
+        stop_strings=["e"],
+        exponential_decay_length_penalty=(2, 5.0),
+    )
     out = generate(_with_config(_decoder(tok, 400), **taste), codec, "The sea", ask)
-    assert out[0].tokens==plain[0].tokens and "generation_config" not in out.receipt.content
+    assert out[0].tokens == plain[0].tokens and "generation_config" not in out.receipt.content
+
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_tokens_that_a_folder_suppresses(tok, beams):
     from textgen.text.codec import Codec
 
-    codec, ask = Codec(tok), GenerateSettings(n=1, seed=1, temperature=1., num_beams=beams, max_new_tokens=12)
+    codec, ask = Codec(tok), GenerateSettings(n=1, seed=1, temperature=1.0, num_beams=beams, max_new_tokens=12)
     plain = generate(_decoder(tok, 400), codec, "The sea", ask)[0].tokens
     out = generate(_with_config(_decoder(tok, 400), suppress_tokens=plain[1:]), codec, "The sea", ask)
     assert not {*out[0].tokens} & {*plain[1:]}
-    assert out.receipt["generation_config"]==dict(suppress_tokens=plain[1:])
+    assert out.receipt["generation_config"] == dict(suppress_tokens=plain[1:])
     begin = generate(_with_config(_decoder(tok, 400), begin_suppress_tokens=plain[:1]), codec, "The sea", ask)
-    assert begin[0].tokens[0]!=plain[0]
+    assert begin[0].tokens[0] != plain[0]
+
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_the_first_token_that_a_folder_forces(tok, beams):
@@ -414,10 +500,12 @@ def test_the_first_token_that_a_folder_forces(tok, beams):
     from textgen.text.codec import Codec
 
     size = dict(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0)
-    with seeded(0): decoder = wrap(AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=len(tok), **size)).eval())
+    with seeded(0):
+        decoder = wrap(AutoModelForSeq2SeqLM.from_config(T5Config(vocab_size=len(tok), **size)).eval())
     _with_config(decoder, forced_bos_token_id=77, decoder_start_token_id=0)
     out = generate(decoder, Codec(tok), "The sea", GenerateSettings(n=2, seed=1, num_beams=beams, max_new_tokens=5))
-    assert [s.tokens[0] for s in out]==[77]*2 and out.receipt["generation_config"]==dict(forced_bos_token_id=77)
+    assert [s.tokens[0] for s in out] == [77] * 2 and out.receipt["generation_config"] == dict(forced_bos_token_id=77)
+
 
 def _bart(tok):
     "A tiny random BART of 32 positions."
@@ -425,9 +513,21 @@ def _bart(tok):
     from textgen.models.build import seeded
     from textgen.models.seq2seq import wrap
 
-    size = dict(d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
-    config = BartConfig(vocab_size=len(tok), max_position_embeddings=32, decoder_start_token_id=2, forced_eos_token_id=None, **size)
-    with seeded(0): return wrap(BartForConditionalGeneration(config).eval())
+    size = dict(
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+    )
+    config = BartConfig(
+        vocab_size=len(tok), max_position_embeddings=32, decoder_start_token_id=2, forced_eos_token_id=None, **size
+    )
+    with seeded(0):
+        return wrap(BartForConditionalGeneration(config).eval())
+
 
 def test_beams_beyond_the_context_are_refused(tok):
     from textgen.text.codec import Codec
@@ -436,17 +536,19 @@ def test_beams_beyond_the_context_are_refused(tok):
     with pytest.raises(GenerateError, match="beyond the context of 32 tokens"):
         generate(decoder, codec, "The sea", GenerateSettings(num_beams=3, max_new_tokens=33, min_new_tokens=33))
     out = generate(decoder, codec, "The sea", GenerateSettings(num_beams=3, max_new_tokens=32, min_new_tokens=32))
-    assert len(out[0].tokens)==32
+    assert len(out[0].tokens) == 32
+
 
 def test_the_log_probability_of_a_beam_after_a_long_prompt(tok):
     "A prompt that is cut: what the beams were given is what the tokens are scored with."
     from textgen.text.codec import Codec
 
-    decoder, codec, prompt = _bart(tok), Codec(tok), "The sea and the house. "*20
+    decoder, codec, prompt = _bart(tok), Codec(tok), "The sea and the house. " * 20
     best = generate(decoder, codec, prompt, GenerateSettings(num_beams=3, max_new_tokens=9))[0]
     ids = torch.tensor([codec.input_ids(prompt)[-32:]])
-    with torch.inference_mode(): x = decoder.score(ids, torch.tensor([best.tokens]))[0].log_softmax(-1)
-    assert abs(x.gather(-1, torch.tensor(best.tokens)[:,None]).sum().item()-best.logprob)<1e-3
+    with torch.inference_mode():
+        x = decoder.score(ids, torch.tensor([best.tokens]))[0].log_softmax(-1)
+    assert abs(x.gather(-1, torch.tensor(best.tokens)[:, None]).sum().item() - best.logprob) < 1e-3
 
 
 # ---- rows
@@ -455,18 +557,20 @@ def test_an_empty_text_is_tried_again_with_its_own_prompt(tok):
     from textgen.text.codec import Codec
 
     codec, decoder = Codec(tok), _decoder(tok, 400, tie_word_embeddings=False)
-    with torch.no_grad(): decoder.model.lm_head.weight[codec.end] = 0
+    with torch.no_grad():
+        decoder.model.lm_head.weight[codec.end] = 0
     prompts = ["The sea", "A house", "I", "Once"]
     ask = dict(n=12, seed=4, temperature=1.7, max_new_tokens=6)
     together = generate(decoder, codec, prompts, GenerateSettings(batch_size=10, **ask))
     assert any(s.attempt for s in together)
     alone = generate(decoder, codec, prompts, GenerateSettings(batch_size=1, **ask))
-    assert [(s.tokens, s.attempt) for s in together]==[(s.tokens, s.attempt) for s in alone]
+    assert [(s.tokens, s.attempt) for s in together] == [(s.tokens, s.attempt) for s in alone]
+
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_prompt_files_with_a_mark(tmp_path, encoding):
     "As Windows saves them."
-    (tmp_path/"p.txt").write_bytes("The sea\r\nÄ house\r\n".encode(encoding))
-    (tmp_path/"p.jsonl").write_bytes('{"prompt": "Ä"}\r\n"b"\r\n'.encode(encoding))
-    assert read_prompts(tmp_path/"p.txt")==["The sea", "Ä house"]
-    assert read_prompts(tmp_path/"p.jsonl")==["Ä", "b"]
+    (tmp_path / "p.txt").write_bytes("The sea\r\nÄ house\r\n".encode(encoding))
+    (tmp_path / "p.jsonl").write_bytes('{"prompt": "Ä"}\r\n"b"\r\n'.encode(encoding))
+    assert read_prompts(tmp_path / "p.txt") == ["The sea", "Ä house"]
+    assert read_prompts(tmp_path / "p.jsonl") == ["Ä", "b"]

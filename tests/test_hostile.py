@@ -1,4 +1,5 @@
-"Names, texts and caches of others make no tag in a notebook and give no order to a terminal; a file or pipe gets them as they are."
+"""Names, texts and caches of others make no tag in a notebook and give no order to a terminal; a file or pipe gets
+them as they are."""
 
 import importlib
 import inspect

@@ -1,4 +1,5 @@
-"The native libraries: which is chosen, what happens where there is none, each instruction set against torch, from_files. Kernels are compared in 39_kernels."
+"""The native libraries: which is chosen, what happens where there is none, each instruction set against torch,
+from_files. Kernels are compared in 39_kernels."""
 
 import ctypes
 import json
@@ -120,7 +121,8 @@ def test_none_leaves_it_out(monkeypatch, model_folder):
         and fast.why_not_faster == "TEXTGEN_ISA=none leaves the native library out"
     )
     assert fast.max_steps == 1
-    with pytest.raises(engine.NeedsModel, match="TEXTGEN_ISA=none"): engine.from_files(model_folder)
+    with pytest.raises(engine.NeedsModel, match="TEXTGEN_ISA=none"):
+        engine.from_files(model_folder)
 
 
 def test_no_library(built, model_folder):
@@ -192,7 +194,8 @@ def test_from_files_leaves_what_it_does_not_know(change, model_folder, tmp_path)
     folder = Path(shutil.copytree(model_folder, tmp_path / "m"))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(engine.NeedsModel): engine.from_files(folder)
+    with pytest.raises(engine.NeedsModel):
+        engine.from_files(folder)
 
 
 def test_an_installation_without_a_compiler(tmp_path):
@@ -225,7 +228,8 @@ def test_nothing_is_compiled_while_a_program_runs(python, model_folder, tmp_path
 import sys,os
 os.environ.update(HOME=sys.argv[2], XDG_CACHE_HOME=sys.argv[2])
 seen = []
-sys.addaudithook(lambda event, args: seen.append(args[0]) if event in ("subprocess.Popen", "os.system", "os.posix_spawn") else None)
+STARTS = "subprocess.Popen", "os.system", "os.posix_spawn"
+sys.addaudithook(lambda event, args: seen.append(args[0]) if event in STARTS else None)
 from textgen import TextGen
 TextGen(sys.argv[1], device="cpu").generate("The", max_new_tokens=3, seed=1)
 print([str(o) for o in seen if "cc" in str(o) or "clang" in str(o)], os.path.exists(sys.argv[2]+"/textgen"))""",

@@ -1,4 +1,5 @@
-"Weights that change between two calls: every engine writes with the new ones, as the saved folder does when it is loaded fresh."
+"""Weights that change between two calls: every engine writes with the new ones, as the saved folder does when it is
+loaded fresh."""
 
 import gc
 import weakref

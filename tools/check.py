@@ -82,7 +82,8 @@ def in_step():
         print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
     if not wrong:
         print(
-            "notebooks clean, export changes nothing; stubs for editors, README.md, table of rooms and sidebar in step; processed for the site"
+            """notebooks clean, export changes nothing; stubs for editors, README.md, table of rooms and sidebar in
+            step; processed for the site"""
         )
     return not wrong
 
@@ -103,7 +104,8 @@ def is_mixed(text):
 
 
 def mixed(root):
-    "The cells of the library's notebooks that hold an import and other code: nbdev runs them for the site, without the cells before."
+    """The cells of the library's notebooks that hold an import and other code: nbdev runs them for the site, without
+    the cells before."""
     rooms = [
         p
         for p in sorted((root / "nbs").rglob("[0-9][0-9]_*.ipynb"))
@@ -118,7 +120,8 @@ PROCESS = "from nbdev.serve import proc_nbs; proc_nbs(n_workers=2)"
 def process(copy):
     """Process the notebooks as `nbdev_proc_nbs` does.
 
-    Not by that command: where there is no Quarto it tries to install it as root, and puts the folder it runs in into the environment.
+    Not by that command: where there is no Quarto it tries to install it as root, and puts the folder it runs in into
+    the environment.
     """
     env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(copy))
     r = subprocess.run([sys.executable, "-c", PROCESS], cwd=copy, capture_output=True, text=True, env=env)

@@ -26,7 +26,8 @@ def main():
     run = tg.train(data, steps=1200, sample_every=300)
     print(run)
     print(tg.generate("", n=3, seed=42))
-    tg.save(Path(textgen.__file__).parent/"bundled"/"model")
+    tg.save(Path(textgen.__file__).parent / "bundled" / "model")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,8 @@ def run(path):
     nb = nbformat.read(path, as_version=4)
     skipped = {c.id: c.source for c in nb.cells if c.cell_type == "code" and "#| eval: false" in c.source}
     for c in nb.cells:
-        if c.id in skipped: c.source = ""
+        if c.id in skipped:
+            c.source = ""
     with (
         tempfile.TemporaryDirectory() as d
     ):  # tutorials write files; the library's own notebooks export, and do that from their place
@@ -30,7 +31,8 @@ def run(path):
     nb.metadata.pop("widgets", None)
     for c in nb.cells:
         c.source = skipped.get(c.get("id"), c.source)
-        if c.cell_type == "code": c.outputs = [o for o in c.outputs if shown(o)]
+        if c.cell_type == "code":
+            c.outputs = [o for o in c.outputs if shown(o)]
     nbformat.write(nb, path)
 
 
@@ -38,4 +40,4 @@ if __name__ == "__main__":
     for name in sys.argv[1:]:
         run(Path(name).resolve())
         print(name, flush=True)
-    subprocess.run([str(Path(sys.executable).parent/"nbdev_clean")], check=True)
+    subprocess.run([str(Path(sys.executable).parent / "nbdev_clean")], check=True)

@@ -4,6 +4,7 @@ fastcore's `@patch` lets a class grow method by method beside the prose that exp
 class
 alone, so every such method would seem to be missing. `gathered` moves them, and says from which line each line came.
 """
+
 import ast
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ KINDS = {"as_prop": "@property", "cls_method": "@classmethod", "set_prop": "@{}.
 @dataclass
 class Method:
     "A patched function: its classes, its lines, those of its `@patch`, and where its first parameter is annotated."
+
     classes: list
     first: int
     last: int
@@ -37,13 +39,14 @@ def first_parameter(node):
 def as_method(node):
     "A function as `Method`; None if it is not patched."
     patch, me = next((d for d in node.decorator_list if called(d) == "patch"), None), first_parameter(node)
-    if not patch or not me: return None
+    if not patch or not me:
+        return None
     named = [k.arg for k in patch.keywords if getattr(k.value, "value", False)] if isinstance(patch, ast.Call) else []
     first = min(d.lineno for d in node.decorator_list)
     decorator = next((KINDS[k].format(node.name) for k in named if k in KINDS), "")
     classes = [n.id for n in ast.walk(me.annotation) if isinstance(n, ast.Name)]
-    annotation = (me.lineno, me.col_offset+len(me.arg), me.annotation.end_col_offset)
-    return Method(classes, first, node.end_lineno, range(patch.lineno, patch.end_lineno+1), decorator, annotation)
+    annotation = (me.lineno, me.col_offset + len(me.arg), me.annotation.end_col_offset)
+    return Method(classes, first, node.end_lineno, range(patch.lineno, patch.end_lineno + 1), decorator, annotation)
 
 
 def methods(tree):
@@ -55,22 +58,25 @@ def methods(tree):
 def inside(method, lines):
     "The lines of a method as they stand inside its class: (text, number of the original line)."
     row, begin, end = method.annotation
-    if method.decorator: yield "    "+method.decorator, method.first
-    for n in range(method.first, method.last+1):
-        line = lines[n-1]
-        if n == row: line = line[:begin]+line[end:]
-        if n not in method.patch: yield "    "+line, n
+    if method.decorator:
+        yield "    " + method.decorator, method.first
+    for n in range(method.first, method.last + 1):
+        line = lines[n - 1]
+        if n == row:
+            line = line[:begin] + line[end:]
+        if n not in method.patch:
+            yield "    " + line, n
 
 
 def body_indented(node, lines):
     "Whether a class has a body on lines of its own, to which more can be added."
-    return node.end_lineno > node.lineno and lines[node.end_lineno-1].startswith(" ")
+    return node.end_lineno > node.lineno and lines[node.end_lineno - 1].startswith(" ")
 
 
 def split_class(line, node):
     "`class A: pass` as two lines, so that methods can follow."
     at = node.body[0].col_offset
-    return [(line[:at].rstrip(), node.lineno), ("    "+line[at:], node.lineno)]
+    return [(line[:at].rstrip(), node.lineno), ("    " + line[at:], node.lineno)]
 
 
 def gathered(source):
@@ -78,24 +84,29 @@ def gathered(source):
     lines, tree = source.splitlines(), ast.parse(source)
     at = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     moved = [m for m in methods(tree) if m.classes and all(c in at for c in m.classes)]
-    gone = {n for m in moved for n in range(m.first, m.last+1)}
+    gone = {n for m in moved for n in range(m.first, m.last + 1)}
     new = [("from __future__ import annotations", 1)]
     ends = {n.end_lineno: name for name, n in at.items()}
     for i, line in enumerate(lines, 1):
-        if i in gone or line.startswith("from __future__"): continue
-        if i in ends and not body_indented(at[ends[i]], lines): new += split_class(line, at[ends[i]])
-        else: new.append((line, i))
+        if i in gone or line.startswith("from __future__"):
+            continue
+        if i in ends and not body_indented(at[ends[i]], lines):
+            new += split_class(line, at[ends[i]])
+        else:
+            new.append((line, i))
         for m in moved:
-            if ends.get(i) in m.classes: new += inside(m, lines)
-    return "\n".join(o for o, _ in new)+"\n", [n for _, n in new]
+            if ends.get(i) in m.classes:
+                new += inside(m, lines)
+    return "\n".join(o for o, _ in new) + "\n", [n for _, n in new]
 
 
 def write_package(source, target):
     "Write the package with gathered methods; returns the original lines of each file."
     origin = {}
     for path in sorted(Path(source).rglob("*.py")):
-        if path.name == "_modidx.py": continue
-        there = Path(target)/path.relative_to(source)
+        if path.name == "_modidx.py":
+            continue
+        there = Path(target) / path.relative_to(source)
         there.parent.mkdir(parents=True, exist_ok=True)
         text, origin[there.resolve()] = gathered(path.read_text(encoding="utf-8"))
         there.write_text(text, encoding="utf-8")

@@ -4,11 +4,12 @@ A section holds a number for each file. A file that is not named there is allowe
 and a room that is
 split or renamed does not take its allowance along. When nothing is left, the file is deleted.
 """
+
 import json
 import sys
 from pathlib import Path
 
-ALLOWED = Path(__file__).parent/"style_allowed.json"
+ALLOWED = Path(__file__).parent / "style_allowed.json"
 
 
 def read(section, path=ALLOWED):
@@ -20,8 +21,10 @@ def write(section, numbers, path=ALLOWED):
     "Replace a section; a file without sections goes."
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     new = {k: v for k, v in sorted((old | {section: numbers}).items()) if v}
-    if new: path.write_text(json.dumps(new, indent=1)+"\n", encoding="utf-8", newline="\n")
-    else: path.unlink(missing_ok=True)
+    if new:
+        path.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8", newline="\n")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def lowered(found, allowed, force=False):
@@ -34,19 +37,22 @@ def over(problems, allowed):
     "In words, the files with more problems than they are allowed, each with all its problems."
     for name, found in sorted(problems.items()):
         most = allowed.get(name, 0)
-        if len(found) <= most: continue
+        if len(found) <= most:
+            continue
         yield f"{name}: {len(found)} problems, {most} allowed"
         yield from (f"  {p}" for p in found)
 
 
 def verdict(what, wrong, left, lower):
     "Say what is over, what is still allowed, and whether that can be lowered; returns whether all is well."
-    for line in wrong: print(line, file=sys.stderr)
+    for line in wrong:
+        print(line, file=sys.stderr)
     if not wrong:
         print(
             f"{what}: nothing is over its allowance ({left} problems are still allowed)"
             if left
             else f"{what}: no problems"
         )
-    if lower: print(f"{what}: allowances can be lowered: python tools/{what}.py --update")
+    if lower:
+        print(f"{what}: allowances can be lowered: python tools/{what}.py --update")
     return not wrong

@@ -1,4 +1,5 @@
 "README.md from nbs/index.ipynb, by nbconvert: `make readme`."
+
 import re
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ ROOT = Path(__file__).parent.parent
 
 def readme(root=ROOT):
     "The text that README.md should have."
-    nb = nbformat.read(root/"nbs"/"index.ipynb", as_version=4)
+    nb = nbformat.read(root / "nbs" / "index.ipynb", as_version=4)
     nb.cells = [c for c in nb.cells if c.cell_type != "raw" and not c.source.startswith("#| hide")]
     for c in nb.cells:
-        if c.cell_type == "code": c.source = "\n".join(o for o in c.source.splitlines() if not o.startswith("#|"))
+        if c.cell_type == "code":
+            c.source = "\n".join(o for o in c.source.splitlines() if not o.startswith("#|"))
     nb.metadata["language_info"] = {"name": "python"}  # fences say what is in them
     body, _ = MarkdownExporter().from_notebook_node(nb)
     body = re.sub(r"\]\((?!https?:|#)([^)]+\.ipynb)\)", r"](nbs/\1)", body)  # on the site these are beside the page
@@ -22,4 +24,4 @@ def readme(root=ROOT):
 
 if __name__ == "__main__":
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
-    (root/"README.md").write_text(readme(root), encoding="utf-8", newline="\n")
+    (root / "README.md").write_text(readme(root), encoding="utf-8", newline="\n")

@@ -5,6 +5,7 @@ A room's first cell says `# Name` and `> what it is for`; its number says where 
 renamed or added needs
 no work by hand. `tools/check.py` fails where this would change something.
 """
+
 import json
 import re
 import sys
@@ -20,6 +21,7 @@ SIDEBAR, AFTER = "      # rooms: written by tools/rooms.py\n", "format:\n"
 @dataclass
 class Room:
     "A notebook that makes a module."
+
     path: str  # from nbs/
     title: str
     purpose: str
@@ -40,13 +42,14 @@ def read_room(path, root):
     "Title and purpose, from a notebook's first cell."
     source = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     found = re.match(r"# (.+)\n+> (.+)", source)
-    if not found: sys.exit(f"{path}: the first cell must be `# Name`, a blank line and `> one line of purpose`")
-    return Room(path.relative_to(root/"nbs").as_posix(), *found.groups())
+    if not found:
+        sys.exit(f"{path}: the first cell must be `# Name`, a blank line and `> one line of purpose`")
+    return Room(path.relative_to(root / "nbs").as_posix(), *found.groups())
 
 
 def rooms(root=ROOT):
     "All rooms, in the order of their numbers."
-    found = [p for p in (root/"nbs").rglob("[0-9][0-9]_*.ipynb") if p.parent.name != "tutorials"]
+    found = [p for p in (root / "nbs").rglob("[0-9][0-9]_*.ipynb") if p.parent.name != "tutorials"]
     return [read_room(p, root) for p in sorted(found, key=lambda p: p.name)]
 
 
@@ -75,23 +78,23 @@ def replaced(text, begin, end, new, where):
     if text.count(begin) != 1 or end not in text.split(begin)[1]:
         sys.exit(f"{where}: the marks {begin.strip()!r} and {end.strip()!r} are gone")
     before, rest = text.split(begin)
-    return before+begin+new+end+rest.split(end, 1)[1]
+    return before + begin + new + end + rest.split(end, 1)[1]
 
 
 def update_index(found, root):
     "Write the table into the index, in the form that nbdev_clean gives a notebook."
-    path = root/"nbs"/"index.ipynb"
+    path = root / "nbs" / "index.ipynb"
     nb = json.loads(path.read_text(encoding="utf-8"))
     for cell in nb["cells"]:
         source = "".join(cell["source"])
         if BEGIN in source:
             cell["source"] = replaced(source, BEGIN, END, f"\n\n{table(found)}\n\n", path).splitlines(keepends=True)
-    path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False)+"\n", encoding="utf-8", newline="\n")
+    path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def update_sidebar(found, root):
     "Write the sections into the sidebar."
-    path = root/"_quarto.yml"
+    path = root / "_quarto.yml"
     text = replaced(path.read_text(encoding="utf-8"), SIDEBAR, AFTER, sidebar(found), path)
     path.write_text(text, encoding="utf-8", newline="\n")
 
@@ -103,4 +106,5 @@ def main():
     update_sidebar(found, root)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

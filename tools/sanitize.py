@@ -1,7 +1,8 @@
-"""The native engine under AddressSanitizer and UndefinedBehaviorSanitizer: `python tools/sanitize.py [pytest's arguments]`.
+"""The native engine under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-In a copy of the package the libraries are made again with both, and the tests that use C run with them: a number read or written outside a
-tensor, or an operation that C leaves undefined, ends the run. Where the compiler has no sanitizer this says so and ends well.
+`python tools/sanitize.py [pytest's arguments]`. In a copy of the package the libraries are made again with both, and
+the tests that use C run with them: a number read or written outside a tensor, or an operation that C leaves undefined,
+ends the run. Where the compiler has no sanitizer this says so and ends well.
 """
 
 import os
@@ -39,7 +40,8 @@ def library(cc, *names):
 def runtime():
     """What has to be loaded before Python is; None where the compiler has no sanitizer.
 
-    The C++ library too: AddressSanitizer looks for its exceptions when it starts, and torch and matplotlib throw them later.
+    The C++ library too: AddressSanitizer looks for its exceptions when it starts, and torch and matplotlib throw them
+    later.
     """
     try:
         cc = variants.compiler()

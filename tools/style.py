@@ -69,6 +69,7 @@ DEF = (ast.FunctionDef, ast.AsyncFunctionDef)
 @dataclass
 class Cell:
     "A cell of a notebook, with its directives taken apart from its source."
+
     kind: str
     source: str
     directives: list
@@ -91,8 +92,10 @@ class Cell:
     @property
     def tree(self):
         "The syntax tree; an empty one for magics."
-        try: return ast.parse(self.source)
-        except SyntaxError: return ast.parse("")
+        try:
+            return ast.parse(self.source)
+        except SyntaxError:
+            return ast.parse("")
 
     @property
     def imports(self):
@@ -115,6 +118,7 @@ class Cell:
 @dataclass
 class Room:
     "A notebook and what was counted in it."
+
     path: Path
     cells: list
     problems: list = field(default_factory=list)
@@ -143,7 +147,7 @@ def read_room(path):
 
 def room_paths(root=ROOT):
     "The notebooks that make the package, in the order of their numbers."
-    found = [p for p in (root/"nbs").rglob("[0-9][0-9]_*.ipynb") if p.parent.name != "tutorials"]
+    found = [p for p in (root / "nbs").rglob("[0-9][0-9]_*.ipynb") if p.parent.name != "tutorials"]
     return sorted((p for p in found if "_proc" not in p.parts), key=lambda p: p.name)
 
 
@@ -165,8 +169,10 @@ def inner(node):
 def functions(tree):
     "The outermost functions and methods of a module."
     for node in inner(tree):
-        if isinstance(node, DEF): yield node
-        else: yield from functions(node)
+        if isinstance(node, DEF):
+            yield node
+        else:
+            yield from functions(node)
 
 
 def every_function(tree):
@@ -181,13 +187,14 @@ def size(node):
 
 def extent(node, lines):
     "Lines of a function that are not blank."
-    return sum(1 for o in lines[node.lineno-1:node.end_lineno] if o.strip())
+    return sum(1 for o in lines[node.lineno - 1 : node.end_lineno] if o.strip())
 
 
 def density(node, lines):
     "AST nodes a line; of a function on one line, those of its statement."
-    if node.lineno == node.end_lineno: return sum(size(o) for o in node.body)
-    return size(node)/extent(node, lines)
+    if node.lineno == node.end_lineno:
+        return sum(size(o) for o in node.body)
+    return size(node) / extent(node, lines)
 
 
 def is_command(node):
@@ -204,31 +211,37 @@ def parameters(node):
 
 def signature_lines(node):
     "Lines of a signature that is spread over several; 0 for one on a single line."
-    n = node.body[0].lineno-node.lineno
+    n = node.body[0].lineno - node.lineno
     return n if n > 1 else 0
 
 
 def semicolons(source):
     "Lines on which a second statement follows a semicolon."
     found = []
-    try: tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (tokenize.TokenError, SyntaxError): return found
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, SyntaxError):
+        return found
     for this, after in zip(tokens, tokens[1:], strict=False):
-        if this.string == ";" and after.type not in (tokenize.NEWLINE, tokenize.COMMENT): found.append(this.start[0])
+        if this.string == ";" and after.type not in (tokenize.NEWLINE, tokenize.COMMENT):
+            found.append(this.start[0])
     return found
 
 
 def packed(tree):
     "Statements that give many names to values that are written out side by side."
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple): continue
-        if any(isinstance(t, ast.Tuple) and len(t.elts) > MOST_ASSIGNED for t in node.targets): yield node
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        if any(isinstance(t, ast.Tuple) and len(t.elts) > MOST_ASSIGNED for t in node.targets):
+            yield node
 
 
 def swallowed(tree):
     "Handlers that take any exception and answer with nothing."
     for node in ast.walk(tree):
-        if not isinstance(node, ast.ExceptHandler): continue
+        if not isinstance(node, ast.ExceptHandler):
+            continue
         broad = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
         last = node.body[-1]
         empty = (
@@ -237,23 +250,27 @@ def swallowed(tree):
             and getattr(last.value, "value", None) is None
             and isinstance(last.value, (ast.Constant, type(None)))
         )
-        if broad and empty and len(node.body) == 1: yield node
+        if broad and empty and len(node.body) == 1:
+            yield node
 
 
 # ---- what a notebook is asked
 def cell_length(cell):
     "Lines of a cell that are not blank; those of a signature with comments count half."
     lines = [o for o in cell.source.splitlines() if o.strip()]
-    return len(lines)-sum(signature_lines(f) for f in functions(cell.tree))/2
+    return len(lines) - sum(signature_lines(f) for f in functions(cell.tree)) / 2
 
 
 def returns_something(cell):
     "Whether the last line of a cell is a value that a reader expects to see."
     body = cell.tree.body
-    if not body or cell.source.rstrip().endswith(";"): return False
+    if not body or cell.source.rstrip().endswith(";"):
+        return False
     last = body[-1]
-    if not isinstance(last, ast.Expr) or isinstance(last.value, ast.Constant): return False
-    if not isinstance(last.value, ast.Call): return True
+    if not isinstance(last, ast.Expr) or isinstance(last.value, ast.Constant):
+        return False
+    if not isinstance(last.value, ast.Call):
+        return True
     called = last.value.func
     name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
     return not name.startswith(QUIET) and name not in QUIET_METHODS
@@ -268,20 +285,28 @@ def public_names(tree):
     "The public functions, classes and constants that a cell defines, patched methods among them."
     for node in inner(tree):
         names = []
-        if isinstance(node, (*DEF, ast.ClassDef)): names = [node.name]
-        elif isinstance(node, ast.Assign): names = [n for t in node.targets for n in assigned(t)]
-        elif isinstance(node, ast.AnnAssign): names = assigned(node.target)
-        elif isinstance(node, (ast.If, ast.Try, ast.With)): names = list(public_names(node))
+        if isinstance(node, (*DEF, ast.ClassDef)):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [n for t in node.targets for n in assigned(t)]
+        elif isinstance(node, ast.AnnAssign):
+            names = assigned(node.target)
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            names = list(public_names(node))
         yield from (n for n in names if not n.startswith("_"))
 
 
 def used_names(tree):
     "Every identifier in a cell."
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name): yield node.id
-        elif isinstance(node, ast.Attribute): yield node.attr
-        elif isinstance(node, ast.keyword) and node.arg: yield node.arg
-        elif isinstance(node, ast.alias): yield node.name
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+        elif isinstance(node, ast.alias):
+            yield node.name
 
 
 def words(text):
@@ -292,14 +317,15 @@ def words(text):
 def count_exported(room):
     "Lengths of the exported cells, and of the room."
     for cell in room.cells:
-        if not cell.exported or cell.imports or not cell.tree.body: continue
+        if not cell.exported or cell.imports or not cell.tree.body:
+            continue
         n = cell_length(cell)
         room.lengths.append(n)
         if n > MOST_CELL:
             room.problems.append(f"an exported cell has {n:g} lines (at most {MOST_CELL}): {cell.first_line}")
     room.exported = sum(room.lengths)
     long = sum(n > LONG_CELL for n in room.lengths)
-    if long > max(1, len(room.lengths)/10):
+    if long > max(1, len(room.lengths) / 10):
         room.problems.append(
             f"{long} of {len(room.lengths)} exported cells have more than {LONG_CELL} lines (at most one in ten)"
         )
@@ -311,8 +337,10 @@ def count_silence(room):
     "How many exported lines stand in a row without a demonstration."
     silent = worst = 0
     for cell in room.cells:
-        if cell.demonstration: silent = 0
-        elif cell.exported and not cell.imports: silent += cell_length(cell)
+        if cell.demonstration:
+            silent = 0
+        elif cell.exported and not cell.imports:
+            silent += cell_length(cell)
         worst = max(worst, silent)
     if worst > MOST_SILENT:
         room.problems.append(f"{worst:g} exported lines in a row show nothing (at most {MOST_SILENT})")
@@ -321,7 +349,7 @@ def count_silence(room):
 def count_prose(room):
     "Words of prose for an exported line."
     room.words = sum(words(c.source) for c in room.cells if c.kind == "markdown")
-    if room.words < LEAST_PROSE*room.exported:
+    if room.words < LEAST_PROSE * room.exported:
         room.problems.append(
             f"{room.words / room.exported:.1f} words of prose for an exported line (at least {LEAST_PROSE})"
         )
@@ -330,11 +358,14 @@ def count_prose(room):
 def check_lines(room):
     "Lines that are too long, and statements that share a line."
     for cell in room.cells:
-        if cell.kind != "code": continue
+        if cell.kind != "code":
+            continue
         wide = sum(len(o) > MOST_WIDTH for o in cell.source.splitlines())
-        if wide: room.problems.append(f"{wide} lines over {MOST_WIDTH} characters: {cell.first_line}")
+        if wide:
+            room.problems.append(f"{wide} lines over {MOST_WIDTH} characters: {cell.first_line}")
         several = 0 if cell.hidden else len(semicolons(cell.source))
-        if several: room.problems.append(f"{several} lines of several statements: {cell.first_line}")
+        if several:
+            room.problems.append(f"{several} lines of several statements: {cell.first_line}")
 
 
 def quoted_words(tree):
@@ -362,14 +393,16 @@ def check_shown(room):
 def check_outputs(room):
     "Demonstrations whose value is not stored."
     for cell in room.cells:
-        if not cell.demonstration or cell.idle or cell.outputs or not returns_something(cell): continue
+        if not cell.demonstration or cell.idle or cell.outputs or not returns_something(cell):
+            continue
         room.problems.append(f"no output is stored: {cell.source.strip().splitlines()[-1][:70]}")
 
 
 def check_imports(room):
     "Import cells that do something else too: nbdev runs them to make the page."
     for cell in room.cells:
-        if cell.kind != "code" or cell.hidden or cell.imports: continue
+        if cell.kind != "code" or cell.hidden or cell.imports:
+            continue
         if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in cell.tree.body):
             room.problems.append(f"imports and other code in one cell: {cell.first_line}")
 
@@ -393,6 +426,7 @@ def check_page(path):
 @dataclass
 class Module:
     "An exported module and what was counted in it."
+
     name: str
     problems: list
     nodes: int
@@ -402,9 +436,11 @@ class Module:
 def check_function(node, lines):
     "Problems of one function, in words."
     n = size(node)
-    if n > MOST_NODES: yield f"{n} AST nodes (at most {MOST_NODES})"
+    if n > MOST_NODES:
+        yield f"{n} AST nodes (at most {MOST_NODES})"
     dense = density(node, lines)
-    if dense > MOST_DENSITY: yield f"{dense:.1f} AST nodes a line (at most {MOST_DENSITY})"
+    if dense > MOST_DENSITY:
+        yield f"{dense:.1f} AST nodes a line (at most {MOST_DENSITY})"
 
 
 def module_problems(tree, lines):
@@ -415,7 +451,8 @@ def module_problems(tree, lines):
         n = parameters(f)
         if n > MOST_PARAMETERS and not is_command(f):
             yield f.lineno, f"{f.name}: {n} parameters (at most {MOST_PARAMETERS})"
-    for node in packed(tree): yield node.lineno, f"more than {MOST_ASSIGNED} names in one assignment"
+    for node in packed(tree):
+        yield node.lineno, f"more than {MOST_ASSIGNED} names in one assignment"
     for node in swallowed(tree):
         yield node.lineno, "any exception is swallowed here; name the exception, or say what went wrong"
 
@@ -433,13 +470,14 @@ def check_module(path, root=ROOT):
 
 def module_paths(root=ROOT):
     "The modules that are made from notebooks, and the few written by hand."
-    return [p for p in sorted((root/"textgen").rglob("*.py")) if p.name != "_modidx.py"]
+    return [p for p in sorted((root / "textgen").rglob("*.py")) if p.name != "_modidx.py"]
 
 
 # ---- all together
 @dataclass
 class Sum:
     "A figure of the whole project and its limit."
+
     value: float
     limit: float
     most: bool = True  # a limit from above, or from below
@@ -459,7 +497,7 @@ class Sum:
     @property
     def ratchet(self):
         "The value with one decimal, rounded to the lenient side."
-        return (math.ceil if self.most else math.floor)(round(self.value*10, 6))/10
+        return (math.ceil if self.most else math.floor)(round(self.value * 10, 6)) / 10
 
 
 def measure_sums(rooms, modules):
@@ -491,7 +529,8 @@ def lowered_sums(sums, allowed, force=False):
     new = {}
     for what, o in sums.items():
         best = o.ratchet if force else o.better(o.ratchet, allowed.get(what, o.limit))
-        if o.better(best, o.limit) != best: new[what] = best
+        if o.better(best, o.limit) != best:
+            new[what] = best
     return new
 
 
@@ -499,7 +538,8 @@ def over_sums(sums, allowed):
     "In words, the figures that are worse than allowed."
     for what, o in sums.items():
         limit = allowed.get(what, o.limit)
-        if o.beyond(limit): yield f"{what}: {o.value:.2f} ({o.bound} {limit:g})"
+        if o.beyond(limit):
+            yield f"{what}: {o.value:.2f} ({o.bound} {limit:g})"
 
 
 def counted(problems):
@@ -526,19 +566,23 @@ def print_rooms(rooms, problems):
     "A line a room."
     for r in rooms:
         long = sum(n > LONG_CELL for n in r.lengths)
-        print(f"{r.name:42} {r.exported:5.0f} lines  {long:3} of {len(r.lengths):3} cells long  "
-              f"{r.words/max(r.exported, 1):4.1f} words a line  {len(problems[r.name]):3} problems")
+        print(
+            f"{r.name:42} {r.exported:5.0f} lines  {long:3} of {len(r.lengths):3} cells long  "
+            f"{r.words / max(r.exported, 1):4.1f} words a line  {len(problems[r.name]):3} problems"
+        )
 
 
 def print_sums(sums):
     "The figures of the whole, with their limits."
-    for what, o in sums.items(): print(f"{what}: {o.value:.1f} ({o.bound} {o.limit:g})")
+    for what, o in sums.items():
+        print(f"{what}: {o.value:.1f} ({o.bound} {o.limit:g})")
 
 
 def print_named(problems, names):
     "The problems of some files; returns how many there are."
     found = [f"{k}: {p}" for k, v in problems.items() if any(n in k for n in names) for p in v]
-    for line in found: print(line)
+    for line in found:
+        print(line)
     return len(found)
 
 
@@ -555,14 +599,18 @@ def arguments():
 def main():
     asked = arguments()
     rooms, problems, sums = measure()
-    if asked.rooms: print_rooms(rooms, problems)
-    if asked.update: update(problems, sums, asked.force)
+    if asked.rooms:
+        print_rooms(rooms, problems)
+    if asked.update:
+        update(problems, sums, asked.force)
     if asked.names:
         found = print_named(problems, asked.names)
         print_sums(sums)
         sys.exit(bool(found))
-    if asked.rooms: print_sums(sums)
+    if asked.rooms:
+        print_sums(sums)
     sys.exit(not verdict(problems, sums))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
 "Run every tutorial and explanation from the first cell to the last, in a folder of its own: `make tutorials`."
+
 import sys
 import tempfile
 import time
@@ -35,4 +36,5 @@ def main():
     sys.exit(bool(failed))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ Its settings stand in pyproject.toml. What it finds today and is allowed for now
 `tools/style_allowed.json`; such a number only shrinks. Names narrow what is listed: `python tools/typecheck.py
 text/corpus`.
 """
+
 import argparse
 import json
 import os
@@ -22,12 +23,12 @@ NO_PYRIGHT = "pyright did not run; install it with: pip install 'pyright[nodejs]
 
 def settings():
     "The settings of pyright, for a folder that holds the package alone."
-    return tomllib.loads((ROOT/"pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]
 
 
 def run_pyright(folder):
     "What pyright finds in a folder: a list of its diagnostics."
-    (folder/"pyrightconfig.json").write_text(json.dumps(settings()), encoding="utf-8")
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings()), encoding="utf-8")
     command = [
         sys.executable,
         "-m",
@@ -40,8 +41,10 @@ def run_pyright(folder):
     ]
     env = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # no word about newer versions: this one is pinned
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8")
-    try: return json.loads(done.stdout)["generalDiagnostics"]
-    except (ValueError, KeyError): sys.exit(f"{NO_PYRIGHT}\n{done.stdout}{done.stderr}")
+    try:
+        return json.loads(done.stdout)["generalDiagnostics"]
+    except (ValueError, KeyError):
+        sys.exit(f"{NO_PYRIGHT}\n{done.stdout}{done.stderr}")
 
 
 def in_words(diagnostic, lines):
@@ -55,11 +58,12 @@ def problems():
     found = {}
     with tempfile.TemporaryDirectory() as d:
         folder = Path(d).resolve()
-        origin = patched.write_package(ROOT/"textgen", folder/"textgen")
+        origin = patched.write_package(ROOT / "textgen", folder / "textgen")
         for o in run_pyright(folder):
             path = Path(o["file"]).resolve()
             name = path.relative_to(folder).as_posix()
-            if o["severity"] == "error": found.setdefault(name, []).append(in_words(o, origin[path]))
+            if o["severity"] == "error":
+                found.setdefault(name, []).append(in_words(o, origin[path]))
     return found
 
 
@@ -77,7 +81,8 @@ def main():
     found = problems()
     if asked.names:
         for name, lines in found.items():
-            if any(n in name for n in asked.names): print(*(f"{name}: {o}" for o in lines), sep="\n")
+            if any(n in name for n in asked.names):
+                print(*(f"{name}: {o}" for o in lines), sep="\n")
     counts, allowed = {k: len(v) for k, v in found.items()}, ratchet.read("types")
     if asked.update:
         allowed = ratchet.lowered(counts, allowed, asked.force)
@@ -86,4 +91,5 @@ def main():
     sys.exit(not ratchet.verdict("typecheck", wrong, sum(counts.values()), ratchet.lowered(counts, allowed) != allowed))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

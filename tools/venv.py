@@ -50,6 +50,7 @@ run(pip + ["-e", "." + extra], "install textgen%s" % extra)
 libraries = os.path.join(here, "textgen", "_native")
 if not (os.path.isdir(libraries) and any(o.endswith(".so") for o in os.listdir(libraries))):
     print(
-        "textgen: there is no C compiler here (cc, gcc or clang), so the native engine is left out: everything works, and generates more slowly",
+        "textgen: there is no C compiler here (cc, gcc or clang), so the native engine is left out: everything works, "
+        "and generates more slowly",
         flush=True,
     )

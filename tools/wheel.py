@@ -36,7 +36,8 @@ run = tg.train("a.tokens", steps=3, batch_size=2, sample_every=0, save_to="m", o
 again = TextGen("m").generate("The", max_new_tokens=5, seed=1)
 assert again[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
 from textgen.generation.engine import faster
-assert faster(tg.wrapped).engine.split()[0] == sys.argv[1], (faster(tg.wrapped).engine, faster(tg.wrapped).why_not_faster)
+fast = faster(tg.wrapped)
+assert fast.engine.split()[0] == sys.argv[1], (fast.engine, fast.why_not_faster)
 print("fastcore", fastcore.__version__, faster(tg.wrapped).engine, run)
 """
 
