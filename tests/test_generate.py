@@ -181,7 +181,7 @@ def test_longer_than_the_context(write, capsys, monkeypatch):
     "The window slides, as often as needed, and that is said once."
     from textgen.generation import loop as generation
 
-    monkeypatch.setattr(generation, "_warned", set())
+    monkeypatch.setattr(generation, "_noted", set())
     out = write(n=3, max_new_tokens=300, min_new_tokens=300)
     assert [len(s.tokens) for s in out] == [300] * 3 and capsys.readouterr().err.count("longer than") == 1
     assert [s.text for s in out] == [s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
@@ -216,6 +216,16 @@ def test_log_probabilities(write):
     with torch.inference_mode():
         x = write.model.score(ids, torch.tensor([s.tokens]))[0].log_softmax(-1)
     assert abs(x.gather(-1, torch.tensor(s.tokens)[:, None]).sum().item() - s.logprob) < 1e-3
+
+
+def test_a_prompt_that_ends_in_a_blank(tg, monkeypatch, capsys):
+    "It is said once that no word begins after it."
+    from textgen.generation import loop
+
+    monkeypatch.setattr(loop, "_noted", set())
+    for prompt in ("The sea", "The ", ["A ", "The "]):
+        tg.generate(prompt, max_new_tokens=1, seed=1)
+    assert capsys.readouterr().err.count("leave the blank out") == 1
 
 
 def test_next_tokens(write):

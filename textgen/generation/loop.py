@@ -21,7 +21,7 @@ from ..models.decoder import Decoder, DecoderState, Draw
 from ..settings import GenerateSettings
 from ..tasks.pairs import encoder_ids
 from .rules import Guide, Rules, folder_rules
-from .samples import Reader, Row, Sample, continuation, sample_uniforms, stop_place
+from .samples import Reader, Row, Sample, continuation, sample_uniforms, splits_blank, stop_place
 
 # %% ../../nbs/generation/47_loop.ipynb #ec00f193
 @dataclass
@@ -84,9 +84,21 @@ def as_prompts(
     return list(prompts)
 
 # %% ../../nbs/generation/47_loop.ipynb #25a18207
+_noted = set() # what was said already
+
+def _note_once(text):
+    "Say something the first time only."
+    if text not in _noted: say(f"note: {text}", sys.stderr)
+    _noted.add(text)
+
+_BLANK = ("the prompt ends in a blank, which this tokenizer writes with the next word, so the model has hardly seen a "
+          "beginning like it; leave the blank out, and the text begins with one")
+
 def _read_ids(decoder, codec, prompt):
     "What is read for a prompt."
-    if decoder.extends_prompt: return codec.prompt_ids(prompt)
+    if decoder.extends_prompt:
+        if splits_blank(codec, prompt): _note_once(_BLANK)
+        return codec.prompt_ids(prompt)
     return encoder_ids(codec.encode(prompt), codec, decoder.longest_input).tolist()
 
 def _check_guide(settings, guide):
@@ -184,15 +196,10 @@ def window(
     return (text[start:], []) if decoder.extends_prompt else (list(prompt), text[start:])
 
 # %% ../../nbs/generation/47_loop.ipynb #e4896503
-_warned = set() # contexts of which it was said that a text is longer
-
 def _warn_long(decoder):
     "Say once that a text is longer than the context."
-    context = decoder.context
-    if context in _warned: return
-    _warned.add(context)
-    say(f"note: a text is longer than the {context} tokens this model can look at; it goes on from the last lines",
-        sys.stderr)
+    _note_once(f"a text is longer than the {decoder.context} tokens this model can look at; "
+               "it goes on from the last lines")
 
 # %% ../../nbs/generation/47_loop.ipynb #89bc7274
 def _as_batch(ids, decoder):
