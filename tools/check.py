@@ -82,8 +82,8 @@ def in_step():
         print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
     if not wrong:
         print(
-            "notebooks clean, export changes nothing; stubs for editors, README.md, table of rooms and sidebar in step; "
-            "processed for the site"
+            "notebooks clean, export changes nothing; stubs for editors, README.md, table of rooms and sidebar in step;"
+            " processed for the site"
         )
     return not wrong
 
