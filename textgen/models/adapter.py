@@ -133,6 +133,13 @@ def _says(error):
     return lines[1] if more else first_line(error)
 
 # %% ../../nbs/models/31_adapter.ipynb #710f43dd
+def _is_half(folder):
+    "Whether the numbers in an adapter's file have two bytes."
+    path = folder/_FILES[0]
+    if not path.exists(): return False
+    with safe_open(path, "pt") as file: kinds = {file.get_slice(name).get_dtype() for name in file.keys()}
+    return kinds<={"BF16", "F16"}
+
 def _put_on(model, folder):
     "Put an adapter on its base, as peft does; what of its names was found."
     peft = optional("peft", "lora", "an adapter", ModelError)
@@ -141,8 +148,9 @@ def _put_on(model, folder):
         kind = config.peft_type.value
         raise ModelError(f"{folder}: an adapter of kind {kind} adds to the input; only changed weights can be read")
     _fit_rows(model, folder)
-    with seeded(0): whole = peft.PeftModel(model, config)
-    return whole.load_adapter(str(folder), "default", torch_device=str(model.device))
+    how = dict(autocast_adapter_dtype=not _is_half(folder))
+    with seeded(0): whole = peft.PeftModel(model, config, **how)
+    return whole.load_adapter(str(folder), "default", torch_device=str(model.device), **how)
 
 # %% ../../nbs/models/31_adapter.ipynb #4aa7e13a
 def attach_adapter(
