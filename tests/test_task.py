@@ -25,23 +25,6 @@ from textgen.tasks.column import join
 from textgen.tasks.example import all_steps
 from textgen.tasks.mixture import as_task, open_tasks
 from textgen.tasks.task import list_tasks
-from textgen.tasks.column import join
-from textgen.text.codec import Codec
-from textgen.tasks.preprocess import (
-    Draws,
-    concat_and_chunk,
-    fields,
-    filter_length,
-    lm,
-    noise_mask,
-    prefix,
-    prefix_lm,
-    preprocessor,
-    span_corruption,
-    split_tokens,
-)
-from textgen.text.corpus import bundled
-from textgen.text.table import rows
 from textgen.text.codec import Codec
 
 

@@ -1,4 +1,4 @@
-"Turn your own text into a model that writes. Names are imported when they are first used, so `import textgen` costs nothing."
+"Turn your own text into a model that writes. Names are imported when first used, so `import textgen` costs nothing."
 __version__ = "0.1.0"
 
 _homes = {  # the module in which each public name lives

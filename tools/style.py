@@ -445,7 +445,7 @@ def check_function(node, lines):
 
 def module_problems(tree, lines):
     "Problems of a module: (line, what)."
-    for f in functions(tree):
+    for f in every_function(tree):
         yield from ((f.lineno, f"{f.name}: {o}") for o in check_function(f, lines))
     for f in every_function(tree):
         n = parameters(f)

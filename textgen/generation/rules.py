@@ -152,7 +152,9 @@ def _check_codec(codec, plain, schema):
 # %% ../../nbs/generation/46_rules.ipynb #e5b02db2
 def _spelled_grammar(codec, schema, tokens):
     "The grammar of a schema, in the bytes of the tokens."
-    def spell(text): return b"".join(tokens[i] for i in codec.encode(text)).decode()
+    def spell(text):
+        spelled = [tokens[i] for i in codec.encode(text)]
+        return b"".join(spelled).decode()
     text = grammar(schema, spell)
     if "choice" in schema or not _begins_with_blank(codec): return text
     return text.replace("start: ", 'start: " "? ', 1)

@@ -126,7 +126,9 @@ def _maker(f, rules, traits):
     @wraps(f)
     def make(*args, **kw):
         options = _bind(f, signature, args, kw)
-        for name,rule in rules.items(): _check_option(f.__name__, name, options[name], rule)
+        for name,rule in rules.items():
+            value = options[name]
+            _check_option(f.__name__, name, value, rule)
         return Step(f, args, kw, traits)
     vars(make).update(__signature__=signature, makes_steps=True)
     return make

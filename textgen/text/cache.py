@@ -169,7 +169,9 @@ _LARGE = 64<<20  # bytes of a part from which on it is compressed at the fastest
 def _packed_part(self:CacheWriter, name, size, chunks):
     "Append a part in compressed payloads."
     level = 4 if size<=_LARGE else 1
-    def pack(raw): return len(raw), _pack(raw, self.compress, level)
+    def pack(raw):
+        packed = _pack(raw, self.compress, level)
+        return len(raw), packed
     for n,stored in _on_all_cores(pack, _in_blocks(chunks, PACKED_BIN)):
         start = self._write_bin(stored)
         self._add_payload(name, start, len(stored), n)
@@ -402,13 +404,18 @@ def _stored(self:CacheFile, payload):
     self.check_bytes(start, size)
     return memoryview(self.buf)[start:start+size]
 
+# %% ../../nbs/text/17_cache.ipynb #9cab12da
 @patch
 def payloads(self:CacheFile,
     name:str, # of the part
 ):
     "The payloads of a part, one after the other, checked and unpacked."
-    def unpack(p): return _unpack(self._stored(p), self.header["compress"], p["size"])
-    with sensible(self.path): yield from _on_all_cores(unpack, (p for p in self.parts if p["name"]==name))
+    compress = self.header["compress"]
+    def unpack(p):
+        stored = self._stored(p)
+        return _unpack(stored, compress, p["size"])
+    mine = (p for p in self.parts if p["name"]==name)
+    with sensible(self.path): yield from _on_all_cores(unpack, mine)
 
 # %% ../../nbs/text/17_cache.ipynb #c66c01fd
 _IN_MEMORY = 256<<20  # bytes of the largest part that is unpacked into memory
