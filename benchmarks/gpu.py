@@ -1,13 +1,13 @@
 """Every figure that needs a GPU, in one call.
 
-    python benchmarks/gpu.py ../shared/data/tinyshakespeare.txt --nanogpt FOLDER [--tiny]
+    python benchmarks/gpu.py ../shared/data/tinyshakespeare.txt --nanogpt FOLDER [--tiny] [--parts throughput,generate]
 
 GPT-2 124M in bf16 with a context of 1024: tokens/s, and the share of the chip's bf16 matrix rate as measured here,
 against nanoGPT's `bench.py` compiled and transformers' Trainer at its best. Then
 nanoGPT's 10.65 M character model to a validation loss of 1.4697. Then what generation does (`gpu_generate.py`).
 `--tiny` runs the same code with tiny sizes, on a CPU too, to see that it works; its figures mean nothing and are not
 kept.
-Without a GPU the results say "not run".
+Parts that were left out are marked as not run.
 """
 
 import argparse
@@ -206,7 +206,7 @@ def throughput(size, args):
     ratios = (
         f"{rows['textgen'] / rows['nanoGPT, compiled']:.2f}× nanoGPT (at least 1.05), "
         f"{rows['textgen'] / rows['Trainer, at its best']:.2f}× Trainer (at least 1.3); bf16 products here: "
-        f"{rate / 1e12:.0f} TFLOP/s (at least 50% of it)"
+        f"{rate / 1e12:.0f} TFLOP/s (at least 50% of it); medians of {size['repeat']}"
     )
     return "\n".join(
         [
@@ -242,41 +242,50 @@ def characters(size, args):
     )
 
 
+def child(args):
+    "What a process of its own says."
+    if args.one == "characters":
+        text = Path(args.file).read_text()[: 20_000 if args.tiny else None]
+        size = TINY if args.tiny else FULL
+        settings = dict(steps=size["char_steps"], batch_size=size["batch_size"], lr=1e-2)
+        return ours(text, settings, 0, size["shape"], size["dropout"])
+    if args.one == "generate": return gpu_generate.generation(gpu_generate.TINY if args.tiny else gpu_generate.FULL)
+    return textgen(args.size) if args.one == "textgen" else trainer(args.size)
+
+
+PARTS = dict(
+    throughput=throughput, characters=characters, generate=lambda size, args: one("generate", args)
+)
+
+
+def write(found):
+    "The results so far, in the order of the parts."
+    import torch
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    parts = [found.get(part, f"{part}: not run") for part in PARTS]
+    text = "\n\n".join([f"{name}; {machine()}", *parts])
+    (RESULTS/"gpu.md").write_text(f"# On a GPU\n\n{text}\n")
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("file")
     a.add_argument("--nanogpt")
     a.add_argument("--tiny", action="store_true")
+    a.add_argument("--parts", default=",".join(PARTS))
+    a.add_argument("--repeat", type=int)
     a.add_argument("--one")
     args = a.parse_args()
-    size = TINY if args.tiny else FULL
-    if args.one == "characters":
-        return print(
-            json.dumps(
-                ours(
-                    Path(args.file).read_text()[: 20_000 if args.tiny else None],
-                    dict(steps=size["char_steps"], batch_size=size["batch_size"], lr=1e-2),
-                    0,
-                    size["shape"],
-                    size["dropout"],
-                )
-            )
-        )
-    if args.one == "generate":
-        return print(json.dumps(gpu_generate.generation(gpu_generate.TINY if args.tiny else gpu_generate.FULL)))
-    if args.one: return print(json.dumps(textgen(size) if args.one == "textgen" else trainer(size)))
+    args.size = dict(TINY if args.tiny else FULL)
+    if args.repeat: args.size["repeat"] = args.repeat
+    if args.one: return print(json.dumps(child(args)))
     import torch
-    if not torch.cuda.is_available() and not args.tiny:
-        text = "Not run: no GPU was at hand."
-    else:
-        text = (
-            f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}; {machine()}\n\n"
-            f"{throughput(size, args)}\n\n{characters(size, args)}\n\n{one('generate', args)}"
-        )
-    if not args.tiny:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "gpu.md").write_text(f"# On a GPU\n\n{text}\n")
-    print(text)
+    if not torch.cuda.is_available() and not args.tiny: sys.exit("no GPU: give --tiny to see that it works")
+    found = {}
+    for part in args.parts.split(","):
+        found[part] = PARTS[part](args.size, args)
+        print(found[part], flush=True)
+        if not args.tiny: write(found)
 
 
 if __name__ == "__main__": main()

@@ -163,9 +163,13 @@ def test_a_stream_has_no_half_characters(tok):
             self.length, self.logits = n, torch.zeros(1, len(codec))
             self.logits[0, [*ids, codec.end][n]] = 99.0
 
+        def reserve(self, positions):
+            return self
+
     class Says:
         device, context, extends_prompt = torch.device("cpu"), 100, True
         can_refill, batch_invariant, max_steps, model = False, False, 1, None
+        draws_filtered = False
         decode_steps = draw_steps
 
         def prefill(self, prompts, written=None):

@@ -49,6 +49,36 @@ def test_the_loss_of_the_batches_is_that_of_the_text(tok, seed):
     assert abs(sum(last) / len(last) - tg.evaluate(data, window=64).loss) < 0.06
 
 
+# ---- fp16
+def _with_scale(tiny, tok, data, optimizer):
+    "The losses and the gradients' norms of a short run, in fp32 and in fp16 with Lightning's scale, on the CPU."
+    import pytorch_lightning as pl
+    import torch
+    from pytorch_lightning.plugins import MixedPrecision
+
+    class Norms(pl.Callback):
+        def __init__(self):
+            self.norms = []
+
+        def on_train_batch_end(self, trainer, module, *args):
+            self.norms += [float(o) for o in module.norms[-1:]]
+
+    for plugins in (None, [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]):
+        more = dict(trainer=dict(precision=None, plugins=plugins)) if plugins else {}
+        seen = Norms()
+        ask = dict(SETTINGS, validation=0, save_every=0, accumulate=1, steps=8, clip=0.5, callbacks=(seen,))
+        run = tiny(tok).train(data, optimizer=optimizer, view=NoView(), **ask, **more)
+        yield run.losses, seen.norms
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_gradients_that_lightning_has_scaled(tiny, tok, data, optimizer):
+    "Clipped as those of float32 are: what most free GPUs train with."
+    (losses, norms), (half, half_norms) = _with_scale(tiny, tok, data, optimizer)
+    assert losses[0] - losses[-1] > 0.02 and min(norms) > 0.5  # it learns, and every gradient is too long
+    assert losses == pytest.approx(half, abs=0.02) and norms == pytest.approx(half_norms, rel=0.05)
+
+
 # ---- killed and resumed
 def _data(kind, cache):
     "What is trained on."

@@ -9,6 +9,8 @@ __all__ = ['TRANSPOSED', 'KNOWN_SETTINGS', 'distance', 'check_quantize', 'faster
 # %% ../../nbs/generation/44_engine.ipynb #bf4f7e60
 import json
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 import torch
@@ -22,6 +24,7 @@ from ..models.plain import config_facts
 from ..models.seq2seq import wrap
 from ..models.weights import weights_version
 from .fused import FastDecoder, FusedDecoder
+from .graph import GraphDecoder
 from .kernels import c_linear, library, why_no_library
 from .plans import FAMILIES, MANY_ROWS, Unfit, linear_maker
 from .native import NativeDecoder
@@ -90,17 +93,17 @@ def _message(error):
     "What an error says; of one that no reader raises on purpose, also what it is."
     return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
-def _decoder(model, make, lib):
+def _decoder(model, make, kind):
     "A `FastDecoder` as the reader of this family makes it, not tried yet."
     read = FAMILIES[model.model.config.model_type]
     with torch.no_grad(): plan = read(model.model, make)
-    return NativeDecoder(model, plan, lib) if lib else FusedDecoder(model, plan)
+    return kind(model, plan)
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a11
-def _try(model, make, quantize, lib=None):
+def _try(model, make, quantize, kind:Callable=FusedDecoder):
     "A `FastDecoder` that has been tried, or None; and why there is none."
     try:
-        decoder = _decoder(model, make, lib)
+        decoder = _decoder(model, make, kind)
         found = distance(model, decoder)
     except _READER_ERRORS as e: return None, _message(e)
     most = _tolerance(model.model.dtype, quantize)
@@ -120,16 +123,26 @@ def _try_native(model, quantize, lib):
     "The native engine or None, and why it is None."
     if why := _why_not_native(model, quantize, lib): return None, why
     if not lib: return None, ""
-    decoder, why = _try(model, lambda w, b: c_linear(w, b, quantize=="int8"), quantize, lib)
+    decoder, why = _try(model, lambda w, b: c_linear(w, b, quantize=="int8"), quantize, partial(NativeDecoder, lib=lib))
     return decoder, why and f"native: {why}"
 
 # %% ../../nbs/generation/44_engine.ipynb #43e90a14
-def _try_fused(model, quantize, many):
-    "The fused step or None, and why it is None."
+def _try_in_torch(model, quantize, many, kind):
+    "An engine in torch or None, and why it is None."
     make = linear_maker(model.model.dtype, model.device, quantize, many)
-    if not make: return None, f"fused: torch multiplies no {quantize} on {model.device} here"
-    decoder, why = _try(model, make, quantize)
-    return decoder, why and f"fused: {why}"
+    if not make: return None, f"torch multiplies no {quantize} on {model.device} here"
+    return _try(model, make, quantize, kind)
+
+def _try_torch(model, quantize, many):
+    "The fused step, on a GPU played back, or None; and why there is nothing faster."
+    on_gpu = model.device.type=="cuda"
+    kinds = dict(graph=GraphDecoder, fused=FusedDecoder) if on_gpu else dict(fused=FusedDecoder)
+    found = []
+    for name,kind in kinds.items():
+        decoder, why = _try_in_torch(model, quantize, many, kind)
+        if decoder: return decoder, "; ".join(found)
+        found.append(f"{name}: {why}")
+    return None, "; ".join(found)
 
 # %% ../../nbs/generation/44_engine.ipynb #f72fc1dd
 def _fastest(model, quantize=None, many=False, lib=None):
@@ -137,9 +150,11 @@ def _fastest(model, quantize=None, many=False, lib=None):
     if why := _why_plain(model): return None, why
     decoder, no_native = _try_native(model, quantize, lib)
     if decoder: return decoder, ""
-    decoder, no_fused = _try_fused(model, quantize, many)
-    if decoder: decoder.why_not_faster = no_native
-    return decoder, "; ".join(why for why in (no_native, no_fused) if why)
+    decoder, no_other = _try_torch(model, quantize, many)
+    if model.device.type=="cuda": no_native = "" # C is no faster engine than a GPU
+    why = "; ".join(why for why in (no_native, no_other) if why)
+    if decoder: decoder.why_not_faster = why
+    return decoder, why
 
 # %% ../../nbs/generation/44_engine.ipynb #477b6828
 _preparing = threading.Lock()

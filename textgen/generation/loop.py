@@ -298,7 +298,7 @@ def _fitting(self:Writer, prompt):
     "How many rows the memory has room for."
     one, d = self.prompt_state(prompt), self.decoder
     tokens = min(one.length+self.settings.max_new_tokens, d.context)
-    most = 256 if d.device.type=="cuda" else 32
+    most = 512 if d.device.type=="cuda" else 32
     return fitting(one, tokens, free_memory(d.device), most)
 
 # %% ../../nbs/generation/47_loop.ipynb #d4f09e4f
@@ -344,6 +344,16 @@ def refill(self:Writer, rows:Rows):
         rows.put(begun, self.prompt_state(prompt))
         free = free[len(begun):]
 
+# %% ../../nbs/generation/47_loop.ipynb #034efcb7
+_AHEAD = 256 # tokens that room is made for from the beginning: most texts are not longer
+
+@patch
+def _reserved(self:Writer, state):
+    "The state with its shape, and with room."
+    ahead = min(self.settings.max_new_tokens, _AHEAD)
+    n = min(state.length+ahead, self.decoder.context)
+    return self.shaped(state).reserve(n)
+
 # %% ../../nbs/generation/47_loop.ipynb #78db7e5d
 @patch
 def first_rows(self:Writer, waiting:deque)->Rows:
@@ -352,7 +362,7 @@ def first_rows(self:Writer, waiting:deque)->Rows:
     one = self.prompt_state(prompt)
     alone = n==len(waiting)==1
     if alone: self.last_prefill = None # the state is used up
-    state = self.shaped(one if alone else one.repeat(n))
+    state = self._reserved(one if alone else one.repeat(n))
     rows = Rows([None]*n, [one.length]*n, state, waiting)
     self._begin(rows, rows.free, prompt)
     self.refill(rows)
@@ -360,21 +370,28 @@ def first_rows(self:Writer, waiting:deque)->Rows:
 
 # %% ../../nbs/generation/47_loop.ipynb #9a654bef
 @patch(as_prop=True)
+def filters(self:Writer)->tuple:
+    "top-k, top-p and min-p."
+    s = self.settings
+    return s.top_k, s.top_p, s.min_p
+
+@patch(as_prop=True)
 def _looks(self:Writer)->bool:
     "Whether somebody looks at each token: at its text, or at more than its logits."
-    s = self.settings
-    filters = s.top_k>0 or s.top_p<1 or s.min_p>0
-    return filters or self.reads_texts or self.rules.look_back
+    k, p, m = self.filters
+    filtered = (k>0 or p<1 or m>0) and not self.decoder.draws_filtered
+    return filtered or self.reads_texts or self.rules.look_back
 
 # %% ../../nbs/generation/47_loop.ipynb #e75af1ec
 @patch
 def is_simple(self:Writer, rows:Rows)->bool:
-    "Whether only the temperature stands between logits and tokens, in every row."
+    "Whether nothing stands between logits and tokens that the decoder cannot do itself, in any row."
     if self._looks or rows.state.logits.shape[1]>self.rules.size: return False
     least = self.settings.min_new_tokens
     texts = rows.growing
     may_end = {len(row.ids)>=least for row in texts}
     if len(may_end)>1 or len(self.ends)>1 and False in may_end: return False
+    if self.decoder.draws_filtered: return True
     coldest = min(row.temperature for row in texts)
     return coldest>0
 
@@ -440,7 +457,8 @@ def draw_for(self:Writer, rows:Rows, steps:int)->Draw:
         simple=self.is_simple(rows),
         end=next(iter(self.ends), None),
         min_steps=0 if may_end else steps,
-        max_ends=self._max_ends(rows))
+        max_ends=self._max_ends(rows),
+        filters=self.filters)
 
 # %% ../../nbs/generation/47_loop.ipynb #a317d6a5
 ATTEMPTS = 8 # of a text that comes out empty

@@ -22,6 +22,7 @@ class DecoderState(Protocol):
     def select(self, rows:torch.Tensor)->Self: ... # only these rows, int64 [n]; a row may come twice
     def put(self, rows:torch.Tensor, one:Self)->Self: ... # these rows replaced by one row, or as many
     def drop(self, rows:torch.Tensor)->Self: ... # nothing more is written in these rows: they stay, empty
+    def reserve(self, positions:int)->Self: ... # with room for so many, where room is made ahead
     def fix(self, positions:int, encoder_positions:int=0)->Self: ... # a shape that stays the same at each step
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec007
@@ -54,6 +55,8 @@ class EngineFacts(Protocol):
     def batch_invariant(self)->bool: ... # whether a row is the same to the last bit, whatever is beside it
     @property
     def max_steps(self)->int: ... # so many tokens are worth drawing in one call
+    @property
+    def draws_filtered(self)->bool: ... # whether a simple draw may have filters, and temperatures of 0
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec009
 @dataclass
@@ -63,10 +66,11 @@ class Draw:
     active:torch.Tensor # bool [rows]: the rows that are written
     uniforms:torch.Tensor # float64 [rows, steps], what `choose` draws with
     temperatures:torch.Tensor # float64 [rows], what it draws at
-    simple:bool=False # it does no more than that: no filter, no rule, every temperature of an active row above 0
+    simple:bool=False # it does no more than that, and `filters`: there is no rule
     end:int|None=None # the token that ends a text
     min_steps:int=0 # so many steps from now `end` is not drawn
     max_ends:int=1 # stop as soon as so many rows have ended
+    filters:tuple=(0, 1., 0.) # top-k, top-p and min-p
 
 # %% ../../nbs/models/35_decoder.ipynb #35dec011
 _S = TypeVar("_S", bound=DecoderState) # a state that its decoder made

@@ -117,6 +117,7 @@ class _PlainEngine:
     engine = "plain"
     batch_invariant = False # a product of matrices of another shape rounds differently
     max_steps = 1 # a call for several tokens would save nothing
+    draws_filtered = False # each draw is asked for
     def decode_steps(self:Decoder[PlainState], state:PlainState, draw:Draw, steps:int):
         "Draw and decode in turn."
         return draw_steps(self, state, draw, steps)

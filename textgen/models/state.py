@@ -222,6 +222,11 @@ def drop(self:PlainState, rows:torch.Tensor)->PlainState:
     return self
 
 @patch
+def reserve(self:PlainState, positions:int)->PlainState:
+    "The state itself: room is made when it is needed."
+    return self
+
+@patch
 def fix(self:PlainState, positions:int, encoder_positions:int=0)->PlainState:
     "The state with a number of positions that stays the same."
     state = self.widen(encoder_positions).shift(positions-self.length)

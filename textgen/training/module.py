@@ -290,9 +290,10 @@ def _gradients_that_fit(self:TrainModule, batch, step):
 def _clip(self:TrainModule):
     "Shorten a gradient that is too long; returns how long it was."
     scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # Lightning's, in fp16 only
-    if scaler is not None: scaler.unscale_(self.optimizers(use_pl_optimizer=False))
+    scale = scaler.get_scale() if scaler else 1.
     moved = [p for p in self.net.parameters() if p.grad is not None]
-    return gathered(clip_grad_norm_(moved, self.plan.clip or math.inf))
+    norm = clip_grad_norm_(moved, scale*(self.plan.clip or math.inf))
+    return gathered(norm)/scale
 
 @patch
 def _record(self:TrainModule, batch, loss, norm, sums):

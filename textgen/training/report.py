@@ -72,14 +72,19 @@ def can_compile(
     return torch.cuda.get_device_capability(device)>=(7,0)
 
 # %% ../../nbs/training/57_report.ipynb #fc2d3b78
+_RATES = {7: 2e13, 8: 1e14} # operations a second that training reaches on a GPU, by its generation
+_NEWER = 3e14
+
 def pick_compile(
     device:torch.device,
     weights:int, # how many the model has
     tokens:int, # of the whole run
 )->bool:
-    "Whether compiling pays."
-    seconds = 6*weights*tokens/2e13
-    return seconds>600 and can_compile(device)
+    "Whether compiling pays: it takes half a minute, and saves a quarter."
+    if not can_compile(device): return False
+    generation, _ = torch.cuda.get_device_capability(device)
+    seconds = 6*weights*tokens/_RATES.get(generation, _NEWER)
+    return seconds>200
 
 # %% ../../nbs/training/57_report.ipynb #8a6fe7e7
 def muon_pays(

@@ -30,7 +30,7 @@ from ..text.codec import Codec
 from .callback import Control, EveryCallback, NoView, View, WatchCallback, check_view, default_view
 from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
     load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
-from .cpu import fast_cpu
+from .cpu import activations, fast_cpu, swapped
 from .evaluate import Batches, Run, ValidateCallback, count_tokens, mean_loss, some_batches
 from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
 from .losses import loss_of
@@ -402,10 +402,11 @@ def callbacks(self:Session, resumed, control)->list:
 @patch
 def _fast(self:Session, device):
     "What makes the steps fast on this device; gives the tie for the loss."
-    if device.type!="cpu": return nullcontext()
+    net = self.module.net
+    if device.type!="cpu": return swapped(activations(net))
     plan, s = self.setup.plan, self.settings
     whole = not plan.compile and s.strategy!="fsdp"
-    return fast_cpu(self.module.net, s.window, plan.precision=="bf16", whole)
+    return fast_cpu(net, s.window, plan.precision=="bf16", whole)
 
 @patch
 def _batches(self:Session, trainer):
@@ -426,8 +427,9 @@ def _train(self:Session, trainer, control):
     fast = self._fast(device)
     saving = checkpointed(module.net, self.settings.checkpointing, is_shared(device, self.setup.plan))
     with quiet_lightning(), fast as tie, saving, control:
-        module.loss = loss_of(module.decoder, tie)
-        if self.setup.plan.compile: module.loss = torch.compile(module.loss)
+        compiled = self.setup.plan.compile
+        module.loss = loss_of(module.decoder, tie, compiled)
+        if compiled: module.loss = torch.compile(module.loss)
         trainer.fit(module, self._batches(trainer), self._held_out())
 
 # %% ../../nbs/training/59_trainer.ipynb #93a18da3
