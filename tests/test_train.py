@@ -152,7 +152,7 @@ def test_killed_twenty_times(spare, tok_folder, cache, tmp_path, kind):
 
 
 # ---- resumed by other means
-def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
+def test_resumed_from_the_terminal(apart, cli, tok_folder, cache, tmp_path):
     """The same command with --resume goes on, in another process; without a save it begins; something changed is
     refused, and --force takes it."""
     args = [
@@ -172,7 +172,7 @@ def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
         16,
         "--resume",
     ]
-    first = shell(*args, "--steps", 3)
+    first = apart(*args, "--steps", 3)
     assert first.code == 0 and "from the beginning" in first.err
     again = cli(*args, "--steps", 3)
     assert again.code == 0 and "resumed after step 3 of 3" in again.err
@@ -416,21 +416,9 @@ def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
         for k, v in os.environ.items()
         if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     }
-    p = subprocess.run(
-        [
-            sys.executable,
-            *launcher,
-            str(tmp_path / "script.py"),
-            str(tmp_path / name),
-            str(cache),
-            str(tok_folder),
-            json.dumps(kw),
-        ],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=240,
-    )
+    words = [str(tmp_path / "script.py"), str(tmp_path / name), str(cache), str(tok_folder), json.dumps(kw)]
+    command = [sys.executable, *launcher, *words]
+    p = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
     assert p.returncode == 0, p.stderr[-3000:]
     lines = [line for line in p.stdout.splitlines() if line.startswith("LOSSES")]
     assert len(lines) == 1
