@@ -408,7 +408,7 @@ if __name__=="__main__": main()
 """
 
 
-def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
+def _run(tmp_path, name, cache, tok_folder, launcher=(), start=None, **kw):
     "Losses of the script above, and all it printed."
     (tmp_path / "script.py").write_text(SCRIPT)
     env = {
@@ -417,12 +417,18 @@ def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
         if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     }
     words = [str(tmp_path / "script.py"), str(tmp_path / name), str(cache), str(tok_folder), json.dumps(kw)]
-    command = [sys.executable, *launcher, *words]
-    p = subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
-    assert p.returncode == 0, p.stderr[-3000:]
-    lines = [line for line in p.stdout.splitlines() if line.startswith("LOSSES")]
+    if start:
+        p = start(*words, cwd=tmp_path)
+        code, out, err = p.code, p.out, p.err
+    else:
+        p = subprocess.run(
+            [sys.executable, *launcher, *words], capture_output=True, text=True, env=env, timeout=240
+        )
+        code, out, err = p.returncode, p.stdout, p.stderr
+    assert code == 0, err[-3000:]
+    lines = [line for line in out.splitlines() if line.startswith("LOSSES")]
     assert len(lines) == 1
-    return json.loads(lines[0][7:]), p.stdout + p.stderr
+    return json.loads(lines[0][7:]), out + err
 
 
 @pytest.fixture(scope="module")
@@ -446,10 +452,11 @@ WAYS = dict(ddp=dict(devices=2, strategy="ddp"), fsdp=dict(devices=2, strategy="
 
 
 @pytest.fixture(scope="module", params=["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
-def pair(request, cache, tok_folder, tmp_path_factory):
-    "What two processes made: how they were told to, the losses, all they printed, and the folder."
+def pair(request, apart, cache, tok_folder, tmp_path_factory):
+    """What two processes made, of which the first starts the second: how they were told to, the losses, all they
+    printed, and the folder."""
     d, kw = tmp_path_factory.mktemp("pair"), dict(batch_size=2, accumulate=2, **WAYS[request.param])
-    losses, said = _run(d, "m", cache, tok_folder, **kw)
+    losses, said = _run(d, "m", cache, tok_folder, start=apart, **kw)
     return SimpleNamespace(kw=kw, losses=losses, said=said, folder=d / "m")
 
 
