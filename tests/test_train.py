@@ -142,7 +142,7 @@ KINDS = ["windows", "task", "mixture"]
 
 @pytest.mark.parametrize("kind", KINDS[:1])
 def test_killed_three_times(spare, tok_folder, cache, tmp_path, kind):
-    _killed(spare, tok_folder, kind, cache, tmp_path, 3, 80)
+    _killed(spare, tok_folder, kind, cache, tmp_path, 3, 40)
 
 
 @pytest.mark.slow
