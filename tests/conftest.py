@@ -234,7 +234,8 @@ def start_apart(spare, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def apart(start_apart):
-    "What `shell` does, or `python -c CODE`, or `python FILE.py`, in a tenth of the time: the process is another one, but no new Python."
+    """What `shell` does, or `python -c CODE`, or `python FILE.py`, in a tenth of the time: the process is another one,
+    but no new Python."""
     return lambda *words, cwd=".": start_apart(*words, cwd=cwd).end(300)
 
 def _run_limited(args, cwd, limit, pipe):
