@@ -136,13 +136,14 @@ def _killed_everywhere(spare, sources, kind, folder, stride):
     assert kills>=3 and old!=new
     assert set(seen)=={old, new} and seen==sorted(seen, key=lambda s: s==new)  # old until some step, new from there on
 
-def test_text_and_receipt_belong_together(spare, sources, tmp_path):
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_text_and_receipt_belong_together(spare, sources, tmp_path, stride):
     "Whenever the kill comes, the receipt beside a text speaks of this text."
     def pair(path):
         bill = Receipt.load(receipt_path(path))
         c = Codec(sources[0]["model"])
         assert all(c.decode(s["tokens"], partial=True) in path.read_text() for s in bill["samples"])
-    _every_step(spare, sources, "samples", tmp_path, 2, check=pair)
+    _every_step(spare, sources, "samples", tmp_path, stride, check=pair)
 
 
 # ---- killed at a random moment

@@ -7,8 +7,9 @@ import io
 import os
 import pkgutil
 import re
-import subprocess
 import sys
+import threading
+from contextlib import suppress
 from html.parser import HTMLParser
 import pytest
 import textgen
@@ -248,27 +249,30 @@ def test_the_progress_line(monkeypatch):
     assert not re.search(r"\x1b\[2J|\x1b\[31m|\x07", screen.getvalue())
 
 
-def in_terminal(*args, cwd):
-    "What a terminal gets from `python -m textgen …`."
+@pytest.fixture
+def in_terminal(start_apart, tmp_path):
+    "What a terminal gets from `textgen …`."
     pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    p = subprocess.Popen(
-        [sys.executable, "-m", "textgen", *map(str, args)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    out = b""
-    try:
-        while piece := os.read(ours, 65536):
-            out += piece
-    except OSError:
-        pass  # the other side is closed
-    os.close(ours)
-    p.wait()
-    return out.decode()
+
+    def run(*args):
+        ours, theirs = pty.openpty()
+        p, said = start_apart(*args, cwd=tmp_path, terminal=os.ttyname(theirs)), []
+        reader = threading.Thread(target=_read_all, args=(ours, said))
+        reader.start()
+        p.end()
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
+        return b"".join(said).decode()
+
+    return run
+
+
+def _read_all(number, said):
+    "Read from a terminal until its other side is closed."
+    with suppress(OSError):
+        while piece := os.read(number, 65536):
+            said.append(piece)
 
 
 CLEAR = "\x1b[2J"
@@ -280,7 +284,7 @@ def text(tmp_path):
     return f"name{CLEAR}.txt"
 
 
-def test_commands_in_a_terminal(text, tmp_path, shell, model_folder):
+def test_commands_in_a_terminal(text, tmp_path, in_terminal, apart, model_folder):
     "What a text holds, what a file is called, what a model writes, and what is wrong with a name."
     for args in (
         ("info", text),
@@ -288,6 +292,6 @@ def test_commands_in_a_terminal(text, tmp_path, shell, model_folder):
         ("generate", model_folder, "--prompt", f"a{CLEAR}", "--max-new-tokens", 2, "--seed", 1),
         ("encode", text, "--tokenizer", model_folder, "--out", f"o{CLEAR}.tokens"),
     ):
-        said = in_terminal(*args, cwd=tmp_path)
+        said = in_terminal(*args)
         assert "\\x1b[2J" in said and CLEAR not in said, said
-        assert CLEAR in (piped := shell(*args, cwd=tmp_path)).out + piped.err
+        assert CLEAR in (piped := apart(*args, cwd=tmp_path)).out + piped.err

@@ -30,21 +30,35 @@ def run(command, folder, **kw):
     return done
 
 
-def test_blocks_of_python(tmp_path):
+def test_blocks_of_python(apart, tmp_path):
     code = blocks("python")
     assert len(code) >= 4
-    done = run([sys.executable, "-c", smaller("\n".join(code))], tmp_path)
-    assert "Traceback" not in done.stderr
+    done = apart("-c", smaller("\n".join(["import matplotlib\nmatplotlib.use('agg')", *code])), cwd=tmp_path)
+    assert done.code == 0 and "Traceback" not in done.err, done.err
     assert (tmp_path/"my-model/model.safetensors").exists() and (tmp_path/"my-t5/model.safetensors").exists()
 
 
-@pytest.mark.skipif(os.name=="nt", reason="the blocks are for a POSIX shell")
-def test_blocks_of_a_terminal(tmp_path):
+def in_bash(textgen, folder):
+    "Paste the block for a terminal, with another meaning of the word `textgen`; what it prints."
     (block,) = [o for o in blocks("bash") if "textgen train" in o]
     root = Path(__file__).parent.parent
     lines = [o.replace("textgen/bundled", f"{root}/textgen/bundled") for o in block.splitlines() if "activate" not in o]
-    script = "\n".join(["set -e", f'textgen() {{ {TEXTGEN} "$@"; }}', *lines])
-    run(["bash", "-c", smaller(script)], tmp_path, stdin=subprocess.DEVNULL)
+    script = "\n".join(["set -e", f"textgen() {{ {textgen}; }}", *lines])
+    return run(["bash", "-c", smaller(script)], folder, stdin=subprocess.DEVNULL).stdout
+
+
+@pytest.mark.skipif(os.name=="nt", reason="the blocks are for a POSIX shell")
+@pytest.mark.parametrize("new", ["one Python", "a Python each"])
+def test_blocks_of_a_terminal(new, apart, tmp_path):
+    "Bash says what the words of each command are, and they are run one after the other; or bash runs them itself."
+    if new == "a Python each":
+        in_bash(f'{TEXTGEN} "$@"', tmp_path)
+    else:
+        commands = in_bash(r'printf "%s\0" "$@"; echo', tmp_path).splitlines()
+        assert len(commands) == 5
+        for words in commands:
+            done = apart(*words.split("\0")[:-1], cwd=tmp_path)
+            assert done.code == 0, done.err
     assert (tmp_path/"sea.txt").read_text(encoding="utf-8").strip()
     assert (tmp_path/"sea.txt.receipt.json").exists()
 

@@ -33,6 +33,14 @@ def start(tmp_path):
 LONG = ("--steps", 100_000, "--batch-size", 1, "--window", 16, "--sample-every", 1, "--out", "m")
 
 
+def told(p, number):
+    "Send a signal to an `Apart`, wait for its end, and return its exit code and errors."
+    os.kill(p.pid, number)
+    p.end()
+    assert "Traceback" not in p.err and "Exception ignored" not in p.err, p.err
+    return p.code, p.err
+
+
 @pytest.fixture
 def training(start, cache, model_folder):
     "A training whose first step is done."
@@ -65,15 +73,15 @@ def test_a_training_saves_and_says_so(number, code, training, tmp_path):
     assert 1 <= steps_saved(tmp_path / "m") < 100_000 and (tmp_path / "m" / "model.safetensors").exists()
 
 
-def test_a_training_that_was_terminated_is_resumed(training, start, cache, model_folder, tmp_path):
-    p = training()
-    p.send_signal(signal.SIGTERM)
-    ended(p)
+def test_a_training_that_was_terminated_is_resumed(start_apart, cli, cache, model_folder, tmp_path):
+    p = start_apart("train", cache, "--model", model_folder, *LONG, cwd=tmp_path)
+    while p.code is None and "step 1 " not in p.out:
+        time.sleep(0.02)
+    assert told(p, signal.SIGTERM)[0] == 143
     n = steps_saved(tmp_path / "m")
     words = [str(n + 1) if w == 100_000 else w for w in LONG]
-    p = start("train", cache, "--model", model_folder, *words, "--resume")
-    code, _, err = ended(p)
-    assert code in (0, 1) and ("resumed after step" in err or "steps was 100000" in err), err
+    again = cli("train", cache, "--model", model_folder, *words[:-1], tmp_path / "m", "--resume")
+    assert again.code in (0, 1) and ("resumed after step" in again.err or "steps was 100000" in again.err), again.err
 
 
 def test_ctrl_c_twice(training):
@@ -111,27 +119,26 @@ WORDS = 300_000
 
 
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=slow)])
-def test_a_tokenizer_stops_at_once(number, code, start, tmp_path):
+def test_a_tokenizer_stops_at_once(number, code, start_apart, tmp_path):
     "Its training is one call into compiled code that takes a minute."
     import random
 
     letters = random.Random(0)
     text = " ".join("".join(letters.choices("abcdefghij", k=60)) for _ in range(WORDS))
     (tmp_path / "a.txt").write_text(text)
-    p = start("tokenizer", "a.txt", "--vocab-size", 50_000, "--out", "tok")
-    time.sleep(6)
-    assert p.poll() is None, "the test needs a longer text"
+    p = start_apart("tokenizer", "a.txt", "--vocab-size", 50_000, "--out", "tok", cwd=tmp_path)
+    time.sleep(2.5)
+    assert p.code is None, "the test needs a longer text"
     began = time.monotonic()
-    p.send_signal(number)
-    got, _, err = ended(p)
+    got, err = told(p, number)
     assert got == code and time.monotonic() - began < 5 and "textgen: " in err
     assert not (tmp_path / "tok").exists()
 
 
-def test_generation_keeps_what_it_has(start, model_folder, tmp_path):
-    p = start("generate", model_folder, "-n", 100_000, "--max-new-tokens", 60, "--seed", 1, "--out", "a.txt")
-    while p.poll() is None and not any(tmp_path.iterdir()):
+def test_generation_keeps_what_it_has(start_apart, model_folder, tmp_path):
+    ask = ("-n", 100_000, "--max-new-tokens", 60, "--seed", 1, "--out", "a.txt")
+    p = start_apart("generate", model_folder, *ask, cwd=tmp_path)
+    while p.code is None and not any(tmp_path.iterdir()):
         time.sleep(0.05)
-    p.send_signal(signal.SIGINT)
-    code, out, err = ended(p)
+    code, err = told(p, signal.SIGINT)
     assert code == 130 and err.endswith("textgen: stopped\n") and not (tmp_path / "a.txt").exists()

@@ -172,7 +172,7 @@ KINDS = ["windows", "task", "mixture"]
 
 @pytest.mark.parametrize("kind", KINDS[:1])
 def test_killed_three_times(spare, tok_folder, cache, tmp_path, kind):
-    _killed(spare, tok_folder, kind, cache, tmp_path, 3, 80)
+    _killed(spare, tok_folder, kind, cache, tmp_path, 3, 40)
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_killed_twenty_times(spare, tok_folder, cache, tmp_path, kind):
 
 
 # ---- resumed by other means
-def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
+def test_resumed_from_the_terminal(apart, cli, tok_folder, cache, tmp_path):
     """The same command with --resume goes on, in another process; without a save it begins; something changed is
     refused, and --force takes it."""
     args = [
@@ -202,7 +202,7 @@ def test_resumed_from_the_terminal(shell, cli, tok_folder, cache, tmp_path):
         16,
         "--resume",
     ]
-    first = shell(*args, "--steps", 3)
+    first = apart(*args, "--steps", 3)
     assert first.code == 0 and "from the beginning" in first.err
     again = cli(*args, "--steps", 3)
     assert again.code == 0 and "resumed after step 3 of 3" in again.err
@@ -438,7 +438,7 @@ if __name__=="__main__": main()
 """
 
 
-def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
+def _run(tmp_path, name, cache, tok_folder, launcher=(), start=None, **kw):
     "Losses of the script above, and all it printed."
     (tmp_path / "script.py").write_text(SCRIPT)
     env = {
@@ -446,25 +446,19 @@ def _run(tmp_path, name, cache, tok_folder, launcher=(), **kw):
         for k, v in os.environ.items()
         if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     }
-    p = subprocess.run(
-        [
-            sys.executable,
-            *launcher,
-            str(tmp_path / "script.py"),
-            str(tmp_path / name),
-            str(cache),
-            str(tok_folder),
-            json.dumps(kw),
-        ],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=240,
-    )
-    assert p.returncode == 0, p.stderr[-3000:]
-    lines = [line for line in p.stdout.splitlines() if line.startswith("LOSSES")]
+    words = [str(tmp_path / "script.py"), str(tmp_path / name), str(cache), str(tok_folder), json.dumps(kw)]
+    if start:
+        p = start(*words, cwd=tmp_path)
+        code, out, err = p.code, p.out, p.err
+    else:
+        p = subprocess.run(
+            [sys.executable, *launcher, *words], capture_output=True, text=True, env=env, timeout=240
+        )
+        code, out, err = p.returncode, p.stdout, p.stderr
+    assert code == 0, err[-3000:]
+    lines = [line for line in out.splitlines() if line.startswith("LOSSES")]
     assert len(lines) == 1
-    return json.loads(lines[0][7:]), p.stdout + p.stderr
+    return json.loads(lines[0][7:]), out + err
 
 
 @pytest.fixture(scope="module")
@@ -488,10 +482,11 @@ WAYS = dict(ddp=dict(devices=2, strategy="ddp"), fsdp=dict(devices=2, strategy="
 
 
 @pytest.fixture(scope="module", params=["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
-def pair(request, cache, tok_folder, tmp_path_factory):
-    "What two processes made: how they were told to, the losses, all they printed, and the folder."
+def pair(request, apart, cache, tok_folder, tmp_path_factory):
+    """What two processes made, of which the first starts the second: how they were told to, the losses, all they
+    printed, and the folder."""
     d, kw = tmp_path_factory.mktemp("pair"), dict(batch_size=2, accumulate=2, **WAYS[request.param])
-    losses, said = _run(d, "m", cache, tok_folder, **kw)
+    losses, said = _run(d, "m", cache, tok_folder, start=apart, **kw)
     return SimpleNamespace(kw=kw, losses=losses, said=said, folder=d / "m")
 
 
