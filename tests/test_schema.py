@@ -162,3 +162,16 @@ def test_without_the_library(tg, monkeypatch):
     import sys
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(GenerateError, match=r"textgen-nb\[schema\]"): Guide(tg.codec, "a")
+
+
+def _reads(codec, schema, text):
+    "Whether a text can be written, and is then complete."
+    matcher = Guide(codec, schema).first.deep_copy()
+    return all(matcher.consume_token(i) for i in codec.encode(text)) and matcher.is_accepting()
+
+
+def test_json_has_no_more_blanks_than_a_person_writes(tok):
+    schema = dict(type="object", properties=dict(a=dict(type="integer"), b=dict(type="string")), required=["a", "b"])
+    good = ['{"a": 1, "b": "x"}', '{"a":1,"b":"x    y"}', '{\n  "a": 1,\n  "b": "x"\n}']
+    bad = ['{"a":  1, "b": "x"}', '{\n\n"a": 1,"b":"x"}', '{"a": 1,          "b": "x"}']
+    assert [_reads(Codec(tok), schema, text) for text in good + bad] == [True] * 3 + [False] * 3

@@ -67,6 +67,15 @@ def _regex_grammar(pattern):
     ll = optional("llguidance", "schema", "a schema", GenerateError)
     return f"start: TEXT\nTEXT: /{ll.regex_to_lark(pattern)}/"
 
+_BLANKS = r"( |\n {0,8})?" # between the parts of JSON: one, or a new line that may be indented
+
+def _json_grammar(schema):
+    "The grammar of a JSON schema, which may bring options of llguidance's own."
+    options = {"whitespace_pattern": _BLANKS, **schema.get("x-guidance", {})}
+    bounded = {**schema, "x-guidance": options}
+    return f"start: %json {json.dumps(bounded)}"
+
+# %% ../../nbs/generation/46_rules.ipynb #6ad5e25d
 def grammar(
     schema:dict, # as `as_schema` gives it
     spell=lambda text: text, # how the tokenizer spells a choice
@@ -75,7 +84,7 @@ def grammar(
     (kind, value), = schema.items()
     if kind=="choice": return "start: " + " | ".join(_quoted(spell(o)) for o in value)
     if kind=="regex": return _regex_grammar(value)
-    if kind=="json": return f"start: %json {json.dumps(value)}"
+    if kind=="json": return _json_grammar(value)
     return _fields_grammar(value)
 
 # %% ../../nbs/generation/46_rules.ipynb #b5fccd5a

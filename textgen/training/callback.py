@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['StopCallback', 'RunningAverage', 'memory', 'View', 'NoView', 'check_view', 'by_task', 'LineView', 'draw_losses',
-           'curve_png', 'NotebookView', 'default_view', 'WatchCallback', 'EveryCallback', 'Control']
+           'curve_png', 'NotebookView', 'default_view', 'WatchCallback', 'EveryCallback', 'Control', 'check_control']
 
 # %% ../../nbs/training/55_callback.ipynb #9541259a
 import math,os,signal,sys,threading,time
@@ -393,6 +393,15 @@ class Control(pl.Callback):
         if self._stop(trainer): trainer.should_stop = True
 
 StopCallback = Control # its name when it could only stop
+
+# %% ../../nbs/training/55_callback.ipynb #94e3ab47
+def check_control(
+    control, # any object
+):
+    "Raise `TrainError` for what cannot stop a run."
+    if control is None or isinstance(control, Control): return
+    raise TrainError(f"control= takes a Control of textgen.training.callback, by which a run is stopped, "
+                     f"got {type(control).__name__}")
 
 # %% ../../nbs/training/55_callback.ipynb #b33e7d62
 @patch

@@ -27,7 +27,8 @@ from ..tasks.batch import eval_batches, make_source
 from ..tasks.pairs import Pairs
 from ..tasks.reading import Reading
 from ..text.codec import Codec
-from .callback import Control, EveryCallback, NoView, View, WatchCallback, check_view, default_view
+from .callback import (
+    Control, EveryCallback, NoView, View, WatchCallback, check_control, check_view, default_view)
 from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
     load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
 from .cpu import activations, fast_cpu, swapped
@@ -61,9 +62,11 @@ def _checked(job):
     if has_adapter(job.decoder.model) and not s.lora:
         raise TrainError("this model has an adapter: give lora= to train it further, or merge it first, tg.merge()")
     check_callbacks(s)
+    check_control(s.control)
     folder = check_folder(s.save_to) if s.save_to else None
     return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
+# %% ../../nbs/training/59_trainer.ipynb #4be6e16c
 def _view(job):
     "Where progress is shown; only the first of several processes shows any."
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))
