@@ -9,16 +9,19 @@
 #include "native.h"
 #include "simd.h"
 
-enum { MAX_HEAD = 256 };  // numbers in a head; Python refuses more
-
 // scores[0..length], filled up to a whole group with -1e30.
 INLINE void score_keys(const float *query, const float *keys, int64_t length, int64_t size, const float *bias,
                        float *scores) {
     for (int64_t j = 0; j < length; j += LANES, keys += LANES * size) {
-        vfloat s[4] = {};
+        vpart s[4][PARTS];
+        UNROLL for (int e = 0; e < 4; e++)
+            UNROLL for (int p = 0; p < PARTS; p++) s[e][p] = (vpart){};
         for (int64_t i = 0; i < size; i += 4)
-            UNROLL for (int e = 0; e < 4; e++) s[e] += query[i + e] * load(keys + (i + e) * LANES);
-        store(scores + j, (s[0] + s[1]) + (s[2] + s[3]));
+            UNROLL for (int e = 0; e < 4; e++)
+                UNROLL for (int p = 0; p < PARTS; p++)
+                    s[e][p] += query[i + e] * load_part(keys + (i + e) * LANES + p * PART);
+        UNROLL for (int p = 0; p < PARTS; p++)
+            store_part(scores + j + p * PART, (s[0][p] + s[1][p]) + (s[2][p] + s[3][p]));
     }
     if (bias)
         for (int64_t j = 0; j < length; j++) scores[j] += bias[j];
@@ -38,18 +41,32 @@ INLINE float exponentiate(float *scores, int64_t length) {
     return 1.f / sum_lanes(sum);
 }
 
-// out [size] = scale * sum of scores[j] * values[j]; even and odd positions are summed apart.
-INLINE void mix_values(const float *scores, const float *values, int64_t length, int64_t size, float scale, float *out) {
-    vfloat acc[2][MAX_HEAD / LANES];
-    UNROLL for (int64_t i = 0; i < size / LANES; i++) acc[0][i] = acc[1][i] = (vfloat){};
+enum { COLUMNS = 4 * PART };  // numbers of a value that are summed at once, twice: 8 registers
+
+// out [columns] = scale * sum of scores[j] * values[j]; even and odd positions are summed apart.
+INLINE void mix_columns(const float *scores, const float *values, int64_t length, int64_t size, int64_t columns,
+                        float scale, float *out) {
+    vpart acc[2][COLUMNS / PART];
+    UNROLL for (int64_t i = 0; i < columns / PART; i++) acc[0][i] = acc[1][i] = (vpart){};
     int64_t j = 0;
     for (; j + 2 <= length; j += 2)
         UNROLL for (int e = 0; e < 2; e++)
-            UNROLL for (int64_t i = 0; i < size / LANES; i++)
-                acc[e][i] += scores[j + e] * load(values + (j + e) * size + i * LANES);
+            UNROLL for (int64_t i = 0; i < columns / PART; i++)
+                acc[e][i] += scores[j + e] * load_part(values + (j + e) * size + i * PART);
     if (j < length)
-        UNROLL for (int64_t i = 0; i < size / LANES; i++) acc[0][i] += scores[j] * load(values + j * size + i * LANES);
-    UNROLL for (int64_t i = 0; i < size / LANES; i++) store(out + i * LANES, (acc[0][i] + acc[1][i]) * scale);
+        UNROLL for (int64_t i = 0; i < columns / PART; i++)
+            acc[0][i] += scores[j] * load_part(values + j * size + i * PART);
+    UNROLL for (int64_t i = 0; i < columns / PART; i++) store_part(out + i * PART, (acc[0][i] + acc[1][i]) * scale);
+}
+
+INLINE void mix_values(const float *scores, const float *values, int64_t length, int64_t size, float scale, float *out) {
+    int64_t c = 0;
+    for (; c + COLUMNS <= size; c += COLUMNS) mix_columns(scores, values + c, length, size, COLUMNS, scale, out + c);
+    if (COLUMNS > 2 * LANES && c + 2 * LANES <= size) {
+        mix_columns(scores, values + c, length, size, 2 * LANES, scale, out + c);
+        c += 2 * LANES;
+    }
+    for (; c < size; c += LANES) mix_columns(scores, values + c, length, size, LANES, scale, out + c);
 }
 
 INLINE void attend_size(const float *query, const float *keys, const float *values, int64_t length, int64_t size,

@@ -8,69 +8,125 @@
 #include "native.h"
 #include "simd.h"
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
-// A tile: rows, and blocks of 16 outputs. With AVX-512 its sums fill 24 of 32 registers.
+// A tile: rows, and blocks of 16 outputs, whose sums stay in registers (AVX-512: 24 of 32; AVX2: 12 of 16, where the
+// 16 sums of a block take two in float32 and four in integers; else 8 of 16). One row alone takes more blocks, so that
+// there are sums enough to be added to at the same time.
 #if defined(__AVX512F__)
-enum { TILE_ROWS = 4, TILE_BLOCKS = 6 };
+enum { FLOAT_ROWS = 4, FLOAT_BLOCKS = 6, ROW_FLOAT_BLOCKS = 6 };
+#elif defined(__AVX2__)
+enum { FLOAT_ROWS = 6, FLOAT_BLOCKS = 1, ROW_FLOAT_BLOCKS = 4 };
 #else
-enum { TILE_ROWS = 4, TILE_BLOCKS = 1 };
+enum { FLOAT_ROWS = 2, FLOAT_BLOCKS = 1, ROW_FLOAT_BLOCKS = 2 };
 #endif
+#if defined(__AVX512VNNI__)
+enum { BYTE_ROWS = 4, BYTE_BLOCKS = 6, ROW_BYTE_BLOCKS = 6 };
+#elif defined(__AVX512F__)
+enum { BYTE_ROWS = 4, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 4 };
+#elif defined(__AVX2__)
+enum { BYTE_ROWS = 3, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 2 };
+#else
+enum { BYTE_ROWS = 2, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 2 };
+#endif
+enum { MOST_ROWS = 6, MOST_BLOCKS = 6 };
 
 // Sums [rows][blocks] of a tile in float32. weight: [blocks][in][16], x: [rows][in].
-INLINE void dot_float(const float *weight, const float *x, int64_t in, int rows, int blocks, vfloat *sums) {
-    vfloat acc[TILE_ROWS][TILE_BLOCKS];
+INLINE void dot_float(const float *weight, const float *x, int64_t in, int rows, int blocks, float *sums) {
+    vpart acc[MOST_ROWS][MOST_BLOCKS * PARTS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = (vfloat){};
+        UNROLL for (int p = 0; p < blocks * PARTS; p++) acc[r][p] = (vpart){};
     for (int64_t i = 0; i < in; i++) {
-        vfloat w[TILE_BLOCKS];
-        UNROLL for (int b = 0; b < blocks; b++) {
-            const float *from = weight + b * next_block + i * LANES;
-            w[b] = load(from);
-            if (rows == 1) __builtin_prefetch(from + 256);
+        vpart w[MOST_BLOCKS * PARTS];
+        UNROLL for (int p = 0; p < blocks * PARTS; p++) {
+            const float *from = weight + p / PARTS * next_block + i * LANES + p % PARTS * PART;
+            w[p] = load_part(from);
+            if (rows == 1 && p % PARTS == 0) __builtin_prefetch(from + 256);
         }
         UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int b = 0; b < blocks; b++) acc[r][b] += w[b] * x[r * in + i];
+            UNROLL for (int p = 0; p < blocks * PARTS; p++) acc[r][p] += w[p] * x[r * in + i];
     }
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int b = 0; b < blocks; b++) sums[r * blocks + b] = acc[r][b];
+        UNROLL for (int p = 0; p < blocks * PARTS; p++) store_part(sums + (r * blocks * PARTS + p) * PART, acc[r][p]);
 }
 
-// Adds, for each of 16 outputs, four unsigned bytes of the input times the four signed bytes of its weight.
-INLINE vint dot_bytes(vint acc, int32_t four, vint w) {
-#if defined(__AVX512VNNI__)
-    return (vint)_mm512_dpbusd_epi32((__m512i)acc, _mm512_set1_epi32(four), (__m512i)w);
-#else
-    for (int k = 0; k < 4; k++) acc += ((four >> 8 * k) & 255) * ((w << (24 - 8 * k)) >> 24);
-    return acc;
-#endif
+// Four bytes, as they lie.
+INLINE int32_t load_four(const uint8_t *from) {
+    int32_t four;
+    memcpy(&four, from, 4);
+    return four;
 }
 
 // Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in] uint8 (128 is zero).
-INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, vint *sums) {
-    vint acc[TILE_ROWS][TILE_BLOCKS];
+#if defined(__AVX512VNNI__)
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+    __m512i acc[MOST_ROWS][MOST_BLOCKS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = (vint){};
+        UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = _mm512_setzero_si512();
     for (int64_t i = 0; i < in; i += 4) {
-        vint w[TILE_BLOCKS];
+        __m512i w[MOST_BLOCKS];
         UNROLL for (int b = 0; b < blocks; b++) {
             const int8_t *from = weight + b * next_block + i * LANES;
-            w[b] = *(const vint *)from;
+            w[b] = _mm512_loadu_si512(from);
             if (rows == 1) __builtin_prefetch(from + 1024);
         }
         UNROLL for (int r = 0; r < rows; r++) {
-            int32_t four;
-            memcpy(&four, x + r * in + i, 4);
-            UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = dot_bytes(acc[r][b], four, w[b]);
+            __m512i four = _mm512_set1_epi32(load_four(x + r * in + i));
+            UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = _mm512_dpbusd_epi32(acc[r][b], four, w[b]);
         }
     }
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int b = 0; b < blocks; b++) sums[r * blocks + b] = acc[r][b];
+        UNROLL for (int b = 0; b < blocks; b++) _mm512_storeu_si512(sums + (r * blocks + b) * LANES, acc[r][b]);
 }
+#elif defined(__AVX2__)
+// Bytes are widened to 16 bits, in which two products and their sum are exact. An output has two sums, of the first and
+// the second two of each four inputs, until the end.
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+    __m256i acc[MOST_ROWS][MOST_BLOCKS * 4];
+    int64_t next_block = in * LANES;
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < blocks * 4; p++) acc[r][p] = _mm256_setzero_si256();
+    for (int64_t i = 0; i < in; i += 4) {
+        __m256i four[MOST_ROWS];
+        UNROLL for (int r = 0; r < rows; r++)
+            four[r] = _mm256_cvtepu8_epi16(_mm_set1_epi32(load_four(x + r * in + i)));
+        UNROLL for (int p = 0; p < blocks * 4; p++) {
+            const int8_t *from = weight + p / 4 * next_block + i * LANES + p % 4 * 16;
+            __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from));
+            if (rows == 1 && p % 4 == 0) __builtin_prefetch(from + 1024);
+            UNROLL for (int r = 0; r < rows; r++)
+                acc[r][p] = _mm256_add_epi32(acc[r][p], _mm256_madd_epi16(w, four[r]));
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < blocks * 2; p++) {
+            __m256i pairs = _mm256_hadd_epi32(acc[r][2 * p], acc[r][2 * p + 1]);
+            __m256i ordered = _mm256_permute4x64_epi64(pairs, 0xD8);
+            _mm256_storeu_si256((__m256i *)(sums + (r * blocks * 2 + p) * 8), ordered);
+        }
+}
+#else
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+    vint acc[MOST_ROWS][MOST_BLOCKS];
+    int64_t next_block = in * LANES;
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = (vint){};
+    for (int64_t i = 0; i < in; i += 4)
+        UNROLL for (int b = 0; b < blocks; b++) {
+            vint w = *(const vint *)(weight + b * next_block + i * LANES);
+            UNROLL for (int r = 0; r < rows; r++) {
+                int32_t four = load_four(x + r * in + i);
+                for (int k = 0; k < 4; k++) acc[r][b] += ((four >> 8 * k) & 255) * ((w << (24 - 8 * k)) >> 24);
+            }
+        }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int b = 0; b < blocks; b++) *(vint *)(sums + (r * blocks + b) * LANES) = acc[r][b];
+}
+#endif
 
 // Integer sums as numbers. An input byte is 128 too large, hence `weight_sum`; `top` is the row's largest input.
 INLINE vfloat dequantize(const Linear *linear, int64_t at, vint sums, float top) {
@@ -98,35 +154,55 @@ static void put(const Linear *linear, const vfloat *sums, const float *tops, int
         }
 }
 
-INLINE void tile(const Linear *linear, const void *x, const float *tops, int64_t row, int64_t block, int rows,
+// One tile; `bytes`, `rows` and `blocks` are known to the compiler.
+INLINE void tile(const Linear *linear, int bytes, const void *x, const float *tops, int64_t row, int64_t block, int rows,
                  int blocks, const Output *out) {
-    vfloat sums[TILE_ROWS * TILE_BLOCKS];
-    int64_t in = linear->in_features;
-    if (linear->scale)
-        dot_int8((const int8_t *)linear->weight + block * in * LANES, (const uint8_t *)x + row * in, in, rows, blocks,
-                 (vint *)sums);
+    vfloat sums[MOST_ROWS * MOST_BLOCKS];
+    int64_t in = linear->in_features, first = block * in * LANES;
+    if (bytes)
+        dot_int8((const int8_t *)linear->weight + first, (const uint8_t *)x + row * in, in, rows, blocks, (int32_t *)sums);
     else
-        dot_float((const float *)linear->weight + block * in * LANES, (const float *)x + row * in, in, rows, blocks,
-                  sums);
+        dot_float((const float *)linear->weight + first, (const float *)x + row * in, in, rows, blocks, (float *)sums);
     put(linear, sums, tops, row, block, rows, blocks, out);
 }
 
-INLINE void all_rows(const Linear *linear, const void *x, const float *tops, int64_t rows, int64_t block, int blocks,
-                     const Output *out) {
+// Some blocks of all rows, whose weights stay in the cache: whole tiles, and one of the rows that are left.
+INLINE void all_rows(const Linear *linear, int bytes, const void *x, const float *tops, int64_t rows, int64_t block,
+                     int blocks, const Output *out) {
+    int most = bytes ? BYTE_ROWS : FLOAT_ROWS;
     int64_t r = 0;
-    for (; r + TILE_ROWS <= rows; r += TILE_ROWS) tile(linear, x, tops, r, block, TILE_ROWS, blocks, out);
-    for (; r < rows; r++) tile(linear, x, tops, r, block, 1, blocks, out);
+    for (; r + most <= rows; r += most) tile(linear, bytes, x, tops, r, block, most, blocks, out);
+    UNROLL for (int left = 1; left < most; left++)
+        if (rows - r == left) tile(linear, bytes, x, tops, r, block, left, blocks, out);
+}
+
+// The share of a thread, `blocks` at a time.
+INLINE void share(const Linear *linear, int bytes, const void *x, const float *tops, int64_t rows, int blocks,
+                  const Output *out) {
+    Range mine = my_share(linear->blocks);
+    int64_t b = mine.begin;
+    for (; b + blocks <= mine.end; b += blocks) all_rows(linear, bytes, x, tops, rows, b, blocks, out);
+    if (blocks > 2)
+        for (; b + 2 <= mine.end; b += 2) all_rows(linear, bytes, x, tops, rows, b, 2, out);
+    for (; b < mine.end; b++) all_rows(linear, bytes, x, tops, rows, b, 1, out);
+}
+
+// The share of a thread where there is one row: nothing but its tiles.
+INLINE void share_of_row(const Linear *linear, int bytes, const void *x, const float *tops, int blocks,
+                         const Output *out) {
+    Range mine = my_share(linear->blocks);
+    int64_t b = mine.begin;
+    for (; b + blocks <= mine.end; b += blocks) tile(linear, bytes, x, tops, 0, b, 1, blocks, out);
+    for (; b < mine.end; b++) tile(linear, bytes, x, tops, 0, b, 1, 1, out);
 }
 
 // Each thread makes its share of the outputs, for all rows. x: [rows][in_features], float32 or (int8) uint8;
 // tops: [rows], the largest absolute input of each row (int8 only).
 void multiply(const Linear *linear, const void *x, const float *tops, int64_t rows, Output out) {
-    Range mine = my_share(linear->blocks);
-    int64_t b = mine.begin;
-    for (; b + TILE_BLOCKS <= mine.end; b += TILE_BLOCKS) all_rows(linear, x, tops, rows, b, TILE_BLOCKS, &out);
-    if (TILE_BLOCKS > 2)
-        for (; b + 2 <= mine.end; b += 2) all_rows(linear, x, tops, rows, b, 2, &out);
-    for (; b < mine.end; b++) all_rows(linear, x, tops, rows, b, 1, &out);
+    if (linear->scale && rows == 1) share_of_row(linear, 1, x, tops, ROW_BYTE_BLOCKS, &out);
+    else if (linear->scale) share(linear, 1, x, tops, rows, BYTE_BLOCKS, &out);
+    else if (rows == 1) share_of_row(linear, 0, x, tops, ROW_FLOAT_BLOCKS, &out);
+    else share(linear, 0, x, tops, rows, FLOAT_BLOCKS, &out);
 #pragma omp barrier
 }
 

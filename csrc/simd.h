@@ -1,5 +1,6 @@
 // Sixteen numbers at a time, in the vector types that GCC and Clang know for every processor: where a
-// register is narrower the compiler takes several. Nothing here depends on the instruction set.
+// register is narrower the compiler takes several. But it keeps such a vector in memory between two statements, so
+// sums that grow in a loop are written as parts, each of which is one register.
 #ifndef TEXTGEN_SIMD_H
 #define TEXTGEN_SIMD_H
 
@@ -13,6 +14,17 @@
 typedef float vfloat __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t vint __attribute__((vector_size(64), aligned(4), may_alias));
 typedef uint8_t vbyte __attribute__((vector_size(16), aligned(1), may_alias));
+
+#if defined(__AVX512F__)
+#define PART 16  // numbers in a register
+#elif defined(__AVX2__)
+#define PART 8
+#else
+#define PART 4
+#endif
+enum { PARTS = LANES / PART };  // registers that sixteen numbers take
+typedef float vpart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
+
 // Eight numbers in double precision, for draws near a border.
 typedef double vdouble __attribute__((vector_size(64), aligned(8), may_alias));
 typedef int64_t vlong __attribute__((vector_size(64), aligned(8), may_alias));
@@ -21,6 +33,8 @@ enum { RELU = 0, SILU = 1, GELU_TANH = 2, GELU_ERF = 3 };  // the same numbers a
 
 INLINE vfloat load(const float *from) { return *(const vfloat *)from; }
 INLINE void store(float *to, vfloat v) { *(vfloat *)to = v; }
+INLINE vpart load_part(const float *from) { return *(const vpart *)from; }
+INLINE void store_part(float *to, vpart v) { *(vpart *)to = v; }
 
 // The lanes of `a` where the mask is -1, of `b` where it is 0.
 INLINE vfloat choose(vint mask, vfloat a, vfloat b) {

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 needs_library = pytest.mark.skipif(
     not native.built_isas(), reason="no native library is built: python setup.py build_ext --inplace"
 )
+SHAPES = [(1, 1, 16), (1, 100, 48), (2, 70, 32), (3, 15, 16), (4, 16, 64), (5, 17, 32), (6, 33, 16)]
+SHAPES += [(9, 100, 48), (11, 130, 32), (33, 250, 64)]  # rows, outputs, inputs
 CAN = native._able() if native.built_isas() else []
 
 
@@ -56,9 +58,7 @@ def test_every_instruction_set_writes_as_the_model_does(isa, monkeypatch, model_
 @needs_library
 @pytest.mark.parametrize("isa", CAN)
 @pytest.mark.parametrize("int8", [False, True])
-@pytest.mark.parametrize(
-    "rows, out, n", [(1, 1, 16), (3, 15, 16), (4, 16, 64), (5, 17, 32), (9, 100, 48), (33, 250, 64)]
-)
+@pytest.mark.parametrize("rows, out, n", SHAPES)
 def test_a_product_in_every_shape(isa, int8, rows, out, n):
     "Against the same sum in double precision; of int8 against that of the integers, which is exact."
     g = torch.Generator().manual_seed(rows * out)
