@@ -1,4 +1,4 @@
-"""The faster steps of 42_fused and 43_native against the models themselves. This file goes with those modules;
+"""The faster steps of 42_fused and 44_native against the models themselves. This file goes with those modules;
 nothing else needs it."""
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Run notebooks and store what they show: `python tools/outputs.py nbs/training/59_trainer.ipynb …`.
+"""Run notebooks and store what they show: `python tools/outputs.py nbs/training/60_trainer.ipynb …`.
 
 Cells marked `#| eval: false` are left as they are. Widgets and standard error are not stored: neither says anything to
 a reader of the page.

@@ -62,7 +62,7 @@ _ABOUT = dict( # of the library itself
     textgen_cpu_supports=(_INT, _TEXT),
     textgen_layout=(_TEXT, _INT, _ADDRESS))
 
-_STEPS = dict( # what `43_native` calls
+_STEPS = dict( # what `44_native` calls
     textgen_work_floats=(_INT, _STRUCT, _STRUCT, _INT, _INT),
     textgen_step=(_INT, _STRUCT, _STRUCT, _INTS, _INTS, _INT, _FLOATS, _FLOATS, _INT),
     textgen_decode_steps=(

@@ -133,7 +133,7 @@ class PlainDecoder(_PlainEngine):
         self.forward = forward_facts(model)
         self.why_not_faster = ""
         self.tried:bool|None = None # what the trial of its rows has given
-        self.prepared:Any = None # what faster engines hold of the weights, see `44_engine`
+        self.prepared:Any = None # what faster engines hold of the weights, see `45_engine`
     @property
     def device(self)->torch.device: return next(self.model.parameters()).device
     @property
