@@ -7,6 +7,7 @@ import gc
 import threading
 import pytest
 import torch
+from textgen.core import GenerateError
 from textgen.generation.generate import generate, stream
 from textgen.generation.graph import GraphDecoder
 from textgen.generation.plans import linear_maker, read_plan
@@ -120,3 +121,15 @@ def test_a_model_that_is_gone_takes_its_boards_along(tok):
     board = weakref.ref(graph.boards.free[0])
     del graph
     assert board() is None  # at once: a GPU's memory cannot wait for the garbage collector
+
+
+def test_a_model_that_gives_no_numbers_is_an_error(tok):
+    "And no id beyond the vocabulary, which would end the whole process on a GPU."
+    codec = Codec(tok)
+    plain = wrap(new_model("mini", codec, seed=3))
+    with torch.no_grad():
+        plain.model.transformer.ln_f.weight.fill_(torch.nan)
+    graph = GraphDecoder(plain, read_plan(plain.model, linear_maker(torch.float32, "cpu")))
+    for settings in (dict(), dict(temperature=0), dict(top_k=5, top_p=0.9), dict(min_new_tokens=5)):
+        with pytest.raises(GenerateError, match="not a number"):
+            ids(graph, codec, "The sea", n=3, max_new_tokens=10, **settings)

@@ -11,7 +11,7 @@ import math,mmap
 from functools import cached_property
 import torch
 from fastcore.basics import patch
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import cross_entropy, embedding, pad
 from ..models.causal import CausalDecoder
 
 # %% ../../nbs/training/52_losses.ipynb #9a24d75f
@@ -115,11 +115,11 @@ def _add_wide_chunk(hidden, labels, w, n, dh, dw):
     return loss
 
 # %% ../../nbs/training/52_losses.ipynb #25278983
-def _loss_in_chunks(hidden, w, labels, dw):
-    "The loss and its gradient for the hidden states; that for the weights is added to `dw`."
+def _loss_in_chunks(hidden, w, labels, dw, scale=1.):
+    "`scale` times the loss, and its gradient for the hidden states; that for the weights is added to `dw`."
     dh = torch.empty_like(hidden)
     loss = torch.zeros((), device=hidden.device)
-    n = _counted(labels)
+    n = _counted(labels)/scale
     add = _add_chunk if w.device.type=="cpu" else _add_wide_chunk
     for p in _parts(len(hidden), chunk_size(w.device)//len(w)):
         h = hidden[p].detach().to(w.dtype)
@@ -142,6 +142,35 @@ class _ChunkedLoss(torch.autograd.Function):
         dh, dw = ctx.saved_tensors
         dh = dh.mul(up.to(dh.dtype))
         return dh, None if dw is None else dw.mul_(up), None
+
+# %% ../../nbs/training/52_losses.ipynb #60f6fc8c
+def _loss_of_chunk(hidden, labels, w):
+    "The sum of the cross-entropies of a chunk."
+    logits = hidden.to(w.dtype)@w.T
+    return cross_entropy(logits.float(), labels, reduction="sum")
+
+def _loss_alone(hidden, w, labels):
+    "The mean cross-entropy, a chunk at a time."
+    rows = _parts(len(hidden), chunk_size(w.device)//len(w))
+    total = sum(_loss_of_chunk(hidden[p], labels[p], w) for p in rows)
+    return total/_counted(labels)
+
+# %% ../../nbs/training/52_losses.ipynb #a61f7ca9
+class _ScaledLoss(torch.autograd.Function):
+    "As `_ChunkedLoss`; the gradient is made in the backward pass, with the scale that it brings."
+    @staticmethod
+    def forward(ctx, hidden, weight, labels):
+        ctx.save_for_backward(hidden, weight, labels)
+        ctx.low = _product_type(weight)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return _loss_alone(hidden.detach(), weight.detach().to(ctx.low), labels)
+    @staticmethod
+    def backward(ctx, up):
+        hidden, weight, labels = ctx.saved_tensors
+        dw = None
+        if ctx.needs_input_grad[1]: dw = large(weight.shape, weight.dtype, weight.device).zero_()
+        _, dh = _loss_in_chunks(hidden, weight.detach().to(ctx.low), labels, dw, up)
+        return dh, dw, None
 
 # %% ../../nbs/training/52_losses.ipynb #b7de0a40
 class Tie:
@@ -243,6 +272,7 @@ def chunked_loss(
     tie:Tie=None, # with an embedding that shares the weights
 ): # a scalar tensor, nats per token
     "The mean cross-entropy of `hidden @ weight.T`."
+    if _product_type(weight)==torch.float16: return _ScaledLoss.apply(hidden, weight, labels)
     if tie is not None and tie.ready and weight.requires_grad:
         tie.ready = False
         if _leaves_less(hidden, weight): return _TiedLoss.apply(hidden, weight, labels, tie)
