@@ -3,7 +3,8 @@ __version__ = "0.1.0"
 
 _homes = {  # the module in which each public name lives
     "api": "TextGen",
-    "core": "TextGenError CorpusError TokenizerError CacheError TaskError ModelError TrainError GenerateError VerifyError ExportError",
+    "core": "TextGenError CorpusError TokenizerError CacheError TaskError ModelError TrainError GenerateError VerifyError "
+            "ExportError",
     "receipt": "Receipt",
     "settings": "GenerateSettings TrainSettings",
     "text.corpus": "documents bundled Document",

@@ -92,13 +92,6 @@ def state(self:Board,
         self.logits, self.kv_cache, length, self.lengths,
         self.cross_kv, inputs, fixed, board)
 
-# %% ../../nbs/generation/43_graph.ipynb #0fab80c5
-@patch
-def nbytes(self:Board)->int:
-    "What keys and values take."
-    cross = self.cross_kv.nbytes if self.cross_kv is not None else 0
-    return self.kv_cache.nbytes+cross
-
 # %% ../../nbs/generation/43_graph.ipynb #4bd120b4
 def _copy_start(own, other, dim):
     "Copy `other` to the beginning of `own`, which may be longer along `dim`; nothing where it is the same."
