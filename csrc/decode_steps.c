@@ -1,32 +1,21 @@
 // Several tokens a call: draw in every row, read what was drawn, and so on, with no word from Python in between.
 #include "native.h"
 
-// What is drawn, and how. Rows whose temperature is 0 write nothing.
-typedef struct {
-    const double *uniforms;  // [rows][stride]
-    int64_t stride;
-    float *temperatures;     // [rows]; becomes 0 where a row draws its end
-    int64_t steps;           // tokens in each row at most
-    int64_t end;             // the token that ends a text, or -1
-    int64_t min_steps;       // so many steps before `end` may be drawn
-    int64_t rest_until;      // stop as soon as so many rows have drawn their end
-} Draw;
-
 enum { NOTHING = -1, UNDECIDED = -2 };  // in place of a token: the row is free; Python must draw
+
+static int writes(const Draw *how, int64_t row) { return how->temperatures[row] >= 0; }
 
 // Draws in every row that writes; returns whether one could not be drawn.
 static int64_t draw_rows(const float *logits, int64_t rows, int64_t vocabulary, const Draw *how, int64_t step,
                          int64_t *drawn, float *logprobs, float *work, int64_t threads) {
     int64_t undecided = 0;
-    int64_t banned = step < how->min_steps ? how->end : -1;
 #pragma omp parallel for num_threads(threads) if (threads > 1 && rows > 1) reduction(| : undecided)
     for (int64_t r = 0; r < rows; r++) {
+        float *own = work + omp_get_thread_num() * draw_floats(vocabulary);
         drawn[r] = NOTHING;
         logprobs[r] = 0;
-        if (!(how->temperatures[r] > 0)) continue;
-        double uniform = how->uniforms[r * how->stride + step];
-        float *own = work + r * draw_floats(vocabulary);
-        drawn[r] = draw(logits + r * vocabulary, vocabulary, how->temperatures[r], uniform, banned, own, logprobs + r);
+        if (!writes(how, r)) continue;
+        drawn[r] = draw_token(logits + r * vocabulary, vocabulary, how, r, step, own, logprobs + r);
         if (drawn[r] < 0) {
             drawn[r] = UNDECIDED;
             undecided = 1;
@@ -35,15 +24,23 @@ static int64_t draw_rows(const float *logits, int64_t rows, int64_t vocabulary, 
     return undecided;
 }
 
-// Rows that have drawn their end rest, at position 0; returns how many there are of them in this step.
+// Adds what was drawn to the sequences.
+static void append(const Draw *how, int64_t rows, const int64_t *drawn) {
+    if (!how->sequences) return;
+    for (int64_t r = 0; r < rows; r++)
+        if (drawn[r] >= 0) how->sequences[r * how->stride + how->lengths[r]++] = drawn[r];
+}
+
+// Rows that have ended rest, at position 0; returns how many there are of them in this step.
 static int64_t rest_ended(const Draw *how, int64_t rows, const int64_t *drawn, int64_t *positions) {
     int64_t ended = 0;
-    for (int64_t r = 0; r < rows; r++)
-        if (how->temperatures[r] > 0 && drawn[r] == how->end) {
-            how->temperatures[r] = 0;
-            positions[r] = 0;
-            ended++;
-        }
+    for (int64_t r = 0; r < rows; r++) {
+        if (drawn[r] < 0) continue;
+        if (drawn[r] != how->end && !(how->n_stops && meets_stop(how, r))) continue;
+        how->temperatures[r] = -1;
+        positions[r] = 0;
+        ended++;
+    }
     return ended;
 }
 
@@ -57,32 +54,31 @@ static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 // Floats that a step, or up to any number of them in a call, needs to work in.
 EXPORT int64_t textgen_work_floats(const Model *model, const State *state, int64_t vocabulary, int64_t threads) {
     int64_t tokens_to_read = 2 * state->rows;  // int64
-    int64_t drawing = state->rows * draw_floats(vocabulary);
+    int64_t drawing = threads * draw_floats(vocabulary);
     return tokens_to_read + max(step_floats(model, state, threads), drawing);
 }
 
-// Draws and reads in turn until `steps` tokens are drawn in each row, or `rest_until` rows have drawn their end. Returns
+// Draws and reads in turn until all tokens are drawn in each row, or `rest_until` rows have ended. Returns
 // how many were drawn (the last are not read), negative where among the last are UNDECIDED ones. A row that has
-// drawn its end writes nothing more.
+// ended writes nothing more.
 //   logits [rows][vocabulary]: for the first draw; then those after the last token that was read
 //   tokens, logprobs [steps][rows]; positions [rows], as in `state`, which go on
 EXPORT int64_t textgen_decode_steps(const Model *model, const State *state, float *logits, int64_t vocabulary,
-                                    const double *uniforms, int64_t stride, float *temperatures, int64_t steps,
-                                    int64_t end, int64_t min_steps, int64_t rest_until, int64_t *tokens,
-                                    int64_t *positions, float *logprobs, float *work, int64_t threads) {
-    Draw how = {uniforms, stride, temperatures, steps, end, min_steps, rest_until};
+                                    const Draw *how, int64_t *tokens, int64_t *positions, float *logprobs, float *work,
+                                    int64_t threads) {
     int64_t rows = state->rows, ended = 0;
     int64_t *next = (int64_t *)work;
     work += 2 * rows;
-    for (int64_t step = 0; step < steps; step++) {
+    for (int64_t step = 0; step < how->steps; step++) {
         int64_t *drawn = tokens + step * rows;
-        int64_t undecided = draw_rows(logits, rows, vocabulary, &how, step, drawn, logprobs + step * rows, work, threads);
-        ended += rest_ended(&how, rows, drawn, positions);
+        int64_t undecided = draw_rows(logits, rows, vocabulary, how, step, drawn, logprobs + step * rows, work, threads);
+        append(how, rows, drawn);
+        ended += rest_ended(how, rows, drawn, positions);
         if (undecided) return -(step + 1);
-        if (step == steps - 1 || ended >= rest_until) return step + 1;
+        if (step == how->steps - 1 || ended >= how->rest_until) return step + 1;
         to_read(drawn, rows, next);
         textgen_step(model, state, next, 0, rows, logits, work, threads);
-        for (int64_t r = 0; r < rows; r++) positions[r] += temperatures[r] > 0;
+        for (int64_t r = 0; r < rows; r++) positions[r] += writes(how, r);
     }
-    return steps;
+    return how->steps;
 }

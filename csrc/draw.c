@@ -12,62 +12,67 @@ enum { CHUNK = 256 };  // tokens summed in float32
 
 static const double FLOAT_BORDER = 4e-7;    // of the whole: below, float32 does not decide
 static const double DOUBLE_BORDER = 1e-11;  // below, double precision does not either
+static const float NOTHING_LEFT = -1e38f;   // every token is ruled out where the largest logit is no larger
 
-// The largest logit, without that of the token `banned` (-1: none).
-static float largest(const float *x, int64_t n, int64_t banned) {
-    float top = -1e38f;
+static float largest(const float *x, int64_t n) {
+    vfloat tops = (vfloat){} + NOTHING_LEFT;
     int64_t i = 0;
-    if (banned >= 0) {
-        for (; i < n; i++) top = i != banned && x[i] > top ? x[i] : top;
-        return top;
-    }
-    vfloat tops = (vfloat){} - 1e38f;
     for (; i + LANES <= n; i += LANES) tops = vmax(load(x + i), tops);
-    for (top = max_lanes(tops); i < n; i++) top = x[i] > top ? x[i] : top;
+    float top = max_lanes(tops);
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
     return top;
 }
 
-// weight [n] = e^((x - top) / temperature), and their sums by chunks; returns their sum. `all` becomes the sum of
-// e^(x - whole), `whole` the largest logit: what the model itself says, for the log-probability.
-static double exponentiate(const float *x, int64_t n, float top, float temperature, float whole, float *weight,
-                           double *chunk, double *all) {
+// The first of the largest.
+static int64_t likeliest(const float *x, int64_t n, float top) {
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] == top) return i;
+    return -1;
+}
+
+// The sum of e^(x - top).
+static double total(const float *x, int64_t n, float top) {
     double sum = 0;
-    *all = 0;
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t end = i + CHUNK < n ? i + CHUNK : n;
         int64_t j = i;
-        vfloat s = {}, a = {};
+        vfloat s = {};
+        for (; j + LANES <= end; j += LANES) s += vexp(load(x + j) - top);
+        for (; j < end; j++) s[0] += vexp((vfloat){x[j]} - top)[0];
+        sum += sum_lanes(s);
+    }
+    return sum;
+}
+
+// weight [n] = e^((x - top) / temperature), and their sums by chunks; returns their sum.
+static double exponentiate(const float *x, int64_t n, float top, float temperature, float *weight, double *chunk) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += CHUNK) {
+        int64_t end = i + CHUNK < n ? i + CHUNK : n;
+        int64_t j = i;
+        vfloat s = {};
         for (; j + LANES <= end; j += LANES) {
-            vfloat v = load(x + j);
-            vfloat e = vexp((v - top) / temperature);
+            vfloat e = vexp((load(x + j) - top) / temperature);
             store(weight + j, e);
             s += e;
-            a += vexp(v - whole);
         }
         for (; j < end; j++) {
-            vfloat v = {x[j]};
-            weight[j] = vexp((v - top) / temperature)[0];
+            weight[j] = vexp(((vfloat){x[j]} - top) / temperature)[0];
             s[0] += weight[j];
-            a[0] += vexp(v - whole)[0];
         }
         chunk[i / CHUNK] = (double)sum_lanes(s);
         sum += chunk[i / CHUNK];
-        *all += sum_lanes(a);
     }
     return sum;
 }
 
 // Sums of e^((x - top) / temperature) by chunks, in double precision; returns their sum.
-static double exponentiate_double(const float *x, int64_t n, float top, float temperature, int64_t banned,
-                                  double *chunk) {
+static double exponentiate_double(const float *x, int64_t n, float top, float temperature, double *chunk) {
     double sum = 0;
     for (int64_t i = 0; i < n; i += CHUNK) {
         vdouble s = {}, p;
         for (int64_t j = i; j < n && j < i + CHUNK; j += 8) {
-            for (int e = 0; e < 8; e++) {
-                int is_there = j + e < n && j + e != banned;
-                p[e] = is_there ? (double)((x[j + e] - top) / temperature) : -1000.;
-            }
+            for (int e = 0; e < 8; e++) p[e] = j + e < n ? (double)((x[j + e] - top) / temperature) : -1000.;
             s += vexp_double(p);
         }
         chunk[i / CHUNK] = 0;
@@ -78,14 +83,13 @@ static double exponentiate_double(const float *x, int64_t n, float top, float te
 }
 
 // The draw in double precision; -1 on a border.
-static int64_t draw_double(const float *x, int64_t n, float top, float temperature, double uniform, int64_t banned,
-                           double *chunk) {
-    double sum = exponentiate_double(x, n, top, temperature, banned, chunk);
+static int64_t draw_double(const float *x, int64_t n, float top, float temperature, double uniform, double *chunk) {
+    double sum = exponentiate_double(x, n, top, temperature, chunk);
     double below = 0;
     int64_t c = 0;
     while (c < (n - 1) / CHUNK && below + chunk[c] <= uniform * sum) below += chunk[c++];
     for (int64_t i = c * CHUNK; i < n; i++) {
-        double weight = i == banned ? 0 : exp((double)((x[i] - top) / temperature));
+        double weight = exp((double)((x[i] - top) / temperature));
         if (below + weight > uniform * sum) {
             int on_border = uniform * sum - below < DOUBLE_BORDER * sum || below + weight - uniform * sum < DOUBLE_BORDER * sum;
             return on_border ? -1 : i;
@@ -95,37 +99,57 @@ static int64_t draw_double(const float *x, int64_t n, float top, float temperatu
     return -1;
 }
 
-// Floats that a draw needs to work in: the weights, and a double for each chunk. Even, so that doubles stay aligned.
-int64_t draw_floats(int64_t vocabulary) { return 2 * (vocabulary + CHUNK); }
-
-// A token from logits x [n], with `banned` (-1: none) not to be drawn; -1 where Python must draw. The
-// log-probability is the model's own, at temperature 1 and with nothing banned.
-int64_t draw(const float *x, int64_t n, float temperature, double uniform, int64_t banned, float *work, float *logprob) {
+// The draw in float32, or, near a border, in double precision.
+static int64_t draw_any(const float *x, int64_t n, float top, float temperature, double uniform, float *work) {
     float *weight = work;
     double *chunk = (double *)(work + n / 2 * 2 + LANES);
-    float whole = largest(x, n, -1);
-    float top = banned >= 0 ? largest(x, n, banned) : whole;
-    double all, below = 0;
-    double sum = exponentiate(x, n, top, temperature, whole, weight, chunk, &all);
-    if (!(all > 0 && all < 1e30) || !(whole < 1e30f)) return -1;  // not numbers, or infinite
-    if (banned >= 0) {
-        sum -= weight[banned];
-        chunk[banned / CHUNK] -= weight[banned];
-        weight[banned] = 0;
-    }
-    double goal = uniform * sum;
+    double sum = exponentiate(x, n, top, temperature, weight, chunk);
+    double goal = uniform * sum, below = 0;
     int64_t c = 0, i;
     while (c < (n - 1) / CHUNK && below + chunk[c] <= goal) below += chunk[c++];
     for (i = c * CHUNK; i < n - 1 && below + weight[i] <= goal; i++) below += weight[i];
     int unsure = goal - below < FLOAT_BORDER * sum || below + weight[i] - goal < FLOAT_BORDER * sum;
-    if (unsure) i = draw_double(x, n, top, temperature, uniform, banned, chunk);
-    if (i >= 0) *logprob = x[i] - whole - log(all);
-    return i;
+    return unsure ? draw_double(x, n, top, temperature, uniform, chunk) : i;
+}
+
+static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Floats that a draw needs to work in: the logits after the rules, then weights and a double for each chunk, or what
+// the filters need. Even, so that doubles stay aligned.
+int64_t draw_floats(int64_t vocabulary) {
+    int64_t even = vocabulary / 2 * 2 + LANES;
+    return even + max(2 * (vocabulary + CHUNK), filter_floats(vocabulary));
+}
+
+// A token from the logits of a row; -1 where Python must draw. The log-probability is the model's own, at temperature 1
+// and with nothing ruled out.
+int64_t draw_token(const float *logits, int64_t vocabulary, const Draw *how, int64_t row, int64_t step, float *work,
+                   float *logprob) {
+    int64_t n = how->known;
+    const float *allowed = logits;
+    float *rest = work + vocabulary / 2 * 2 + LANES;
+    float whole = largest(logits, vocabulary);
+    double all = total(logits, vocabulary, whole);
+    if (!(all > 0 && all < 1e30) || !(whole < 1e30f)) return -1;  // not numbers, or infinite
+    if (has_rules(how, step)) {
+        apply_rules(logits, n, how, row, step, work);
+        allowed = work;
+    }
+    float top = largest(allowed, n);
+    if (!(top > NOTHING_LEFT)) return -1;
+    float temperature = how->temperatures[row];
+    double uniform = how->uniforms[row * how->steps + step];
+    int is_filtered = how->top_k > 0 || how->top_p < 1 || how->least_logit > -INFINITY;
+    int64_t token = !(temperature > 0) ? likeliest(allowed, n, top)
+                    : is_filtered ? draw_filtered(allowed, n, how, temperature, top, uniform, rest)
+                                  : draw_any(allowed, n, top, temperature, uniform, rest);
+    if (token >= 0) *logprob = logits[token] - whole - log(all);
+    return token;
 }
 
 EXPORT int64_t textgen_draw_floats(int64_t vocabulary) { return draw_floats(vocabulary); }
 
-EXPORT int64_t textgen_draw(const float *logits, int64_t n, float temperature, double uniform, int64_t banned,
+EXPORT int64_t textgen_draw(const float *logits, int64_t vocabulary, const Draw *how, int64_t row, int64_t step,
                             float *work, float *logprob) {
-    return draw(logits, n, temperature, uniform, banned, work, logprob);
+    return draw_token(logits, vocabulary, how, row, step, work, logprob);
 }

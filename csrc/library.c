@@ -32,6 +32,11 @@ static const Entry LAYOUT[] = {
     SIZE(State), FIELD(State, kv_cache), FIELD(State, cross_kv), FIELD(State, positions), FIELD(State, token_rows),
     FIELD(State, prompt_lengths), FIELD(State, tokens), FIELD(State, rows), FIELD(State, capacity),
     FIELD(State, prompt_length),
+    SIZE(Draw), FIELD(Draw, uniforms), FIELD(Draw, temperatures), FIELD(Draw, steps), FIELD(Draw, known), FIELD(Draw, end),
+    FIELD(Draw, min_steps), FIELD(Draw, rest_until), FIELD(Draw, top_k), FIELD(Draw, top_p), FIELD(Draw, least_logit),
+    FIELD(Draw, penalty), FIELD(Draw, no_repeat), FIELD(Draw, sequences), FIELD(Draw, lengths), FIELD(Draw, begins),
+    FIELD(Draw, stride), FIELD(Draw, spelling), FIELD(Draw, spelling_ends), FIELD(Draw, stops), FIELD(Draw, stop_ends),
+    FIELD(Draw, n_stops),
 };
 
 // The name of entry i ("Linear": its size follows, "Linear.scale": an offset), null beyond the last; in bytes.

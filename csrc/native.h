@@ -76,6 +76,31 @@ typedef struct {
     int64_t prompt_length;          // places of `cross_kv`; of an encoder: how many tokens each row has
 } State;
 
+// What is drawn, and how. Where nothing depends on what was written, `sequences` is null.
+typedef struct {
+    const double *uniforms;  // [rows][steps]
+    float *temperatures;     // [rows]; 0: the likeliest token; below 0: nothing is written; becomes -1 where a row ends
+    int64_t steps;           // tokens in each row at most
+    int64_t known;           // only the first so many tokens of the vocabulary may be drawn
+    int64_t end;             // the token that ends a text, or -1
+    int64_t min_steps;       // so many steps before `end` may be drawn
+    int64_t rest_until;      // stop as soon as so many rows have ended
+    int64_t top_k;           // 0: all
+    double top_p;            // 1: all
+    float least_logit;       // of a token, relative to the likeliest: the logarithm of min-p; -infinity: any
+    float penalty;           // of tokens that are in the sequence; 1: none
+    int64_t no_repeat;       // no run of so many tokens comes twice; 0: it may
+    int64_t *sequences;      // [rows][stride]: the tokens so far; grow with each that is drawn
+    int64_t *lengths;        // [rows]: how many these are
+    const int64_t *begins;   // [rows]: where in them the text begins; what is before was the prompt
+    int64_t stride;
+    const uint8_t *spelling;       // the bytes of all tokens
+    const int64_t *spelling_ends;  // [known + 1]: token i has the bytes from [i] to [i + 1]
+    const uint8_t *stops;          // the bytes of all stop strings
+    const int64_t *stop_ends;      // [n_stops + 1]
+    int64_t n_stops;
+} Draw;
+
 // ---- inside the library
 
 // Where a product goes: rows of `stride` floats, added to what is there if `add`, through `activation` unless it is NONE.
@@ -126,7 +151,17 @@ EXPORT int64_t textgen_step(const Model *model, const State *state, const int64_
 
 // draw.c
 int64_t draw_floats(int64_t vocabulary);
-int64_t draw(const float *logits, int64_t n, float temperature, double uniform, int64_t banned, float *work,
-             float *logprob);
+int64_t draw_token(const float *logits, int64_t vocabulary, const Draw *how, int64_t row, int64_t step, float *work,
+                   float *logprob);
+
+// filters.c
+int64_t filter_floats(int64_t vocabulary);
+int64_t draw_filtered(const float *logits, int64_t n, const Draw *how, float temperature, float top, double uniform,
+                      float *work);
+
+// rules.c
+int has_rules(const Draw *how, int64_t step);
+void apply_rules(const float *logits, int64_t n, const Draw *how, int64_t row, int64_t step, float *allowed);
+int meets_stop(const Draw *how, int64_t row);
 
 #endif

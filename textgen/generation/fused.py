@@ -237,7 +237,7 @@ def _normalize(heads, norm):
 class FastDecoder:
     "A decoder whose steps follow a plan; what is not a step, the model itself does."
     can_refill = True # each row has a position of its own
-    draws_filtered = False # filters are left to `choose`
+    draws = frozenset() # each draw is asked for
     def __init__(self,
         plain, # the decoder of the model itself
         plan:StepPlan, # read from it

@@ -235,7 +235,7 @@ def _padded(head, n):
 class GraphDecoder(FusedDecoder):
     "A decoder whose steps are recorded once and played back, on a GPU."
     max_steps = STEPS
-    draws_filtered = True
+    draws = frozenset(["filters", "greedy"])
     def __init__(self,
         plain, # the decoder of the model itself
         plan:StepPlan, # read from it

@@ -4,19 +4,23 @@
 
 # %% auto #0
 __all__ = ['ISAS', 'SIGNATURES', 'STRUCTS', 'LANES', 'ACTIVATION_NUMBERS', 'native_folder', 'built_isas', 'Pointer', 'CStruct',
-           'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'layout_here', 'layout_there', 'check_layout',
-           'open_library', 'library', 'why_no_library', 'isa_of', 'c_linear', 'apply_linear', 'c_norm', 'grouped']
+           'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'CDraw', 'layout_here', 'layout_there', 'check_layout',
+           'open_library', 'library', 'why_no_library', 'isa_of', 'c_linear', 'apply_linear', 'c_norm', 'grouped',
+           'c_filters', 'Past', 'c_past']
 
 # %% ../../nbs/generation/39_kernels.ipynb #06210def
 import ctypes
+import math
 import os
 import threading
 from functools import cache
 from pathlib import Path
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 import textgen
 from ..core import ModelError
+from ..models.decoder import History
 
 # %% ../../nbs/generation/39_kernels.ipynb #f2e7351d
 ISAS = ("avx512-vnni", "avx512", "avx2", "generic") # instruction sets, the best first
@@ -66,8 +70,7 @@ _STEPS = dict( # what `44_native` calls
     textgen_work_floats=(_INT, _STRUCT, _STRUCT, _INT, _INT),
     textgen_step=(_INT, _STRUCT, _STRUCT, _INTS, _INTS, _INT, _FLOATS, _FLOATS, _INT),
     textgen_decode_steps=(
-        _INT, _STRUCT, _STRUCT, _FLOATS, _INT, _DOUBLES, _INT, _FLOATS,
-        _INT, _INT, _INT, _INT, _INTS, _INTS, _FLOATS, _FLOATS, _INT))
+        _INT, _STRUCT, _STRUCT, _FLOATS, _INT, _STRUCT, _INTS, _INTS, _FLOATS, _FLOATS, _INT))
 
 # %% ../../nbs/generation/39_kernels.ipynb #64785b0c
 _KERNELS = dict( # for comparisons
@@ -81,7 +84,7 @@ _KERNELS = dict( # for comparisons
     textgen_rotate=(None, _FLOATS, _INT, _INT, _FLOATS, _FLOATS),
     textgen_head_norm=(None, _FLOATS, _INT, _INT, _FLOATS, _FLOAT),
     textgen_draw_floats=(_INT, _INT),
-    textgen_draw=(_INT, _FLOATS, _INT, _FLOAT, _DOUBLE, _INT, _FLOATS, _FLOATS))
+    textgen_draw=(_INT, _FLOATS, _INT, _STRUCT, _INT, _INT, _FLOATS, _FLOATS))
 
 SIGNATURES = {**_ABOUT, **_STEPS, **_KERNELS} # name -> what it returns, and takes
 
@@ -131,7 +134,16 @@ class CState(CStruct):
         *_all(_ADDRESS, "kv_cache cross_kv positions token_rows prompt_lengths"),
         *_all(_INT, "tokens rows capacity prompt_length")]
 
-STRUCTS = (CLinear, CNorm, CLayer, CModel, CState)
+class CDraw(CStruct):
+    "A `Draw`."
+    _fields_ = [
+        *_all(_ADDRESS, "uniforms temperatures"),
+        *_all(_INT, "steps known end min_steps rest_until top_k"),
+        ("top_p", _DOUBLE), *_all(_FLOAT, "least_logit penalty"), ("no_repeat", _INT),
+        *_all(_ADDRESS, "sequences lengths begins"), ("stride", _INT),
+        *_all(_ADDRESS, "spelling spelling_ends stops stop_ends"), ("n_stops", _INT)]
+
+STRUCTS = (CLinear, CNorm, CLayer, CModel, CState, CDraw)
 
 # %% ../../nbs/generation/39_kernels.ipynb #a2fe1739
 def _other_version(what):
@@ -289,3 +301,57 @@ def grouped(keys):
     "Keys [..., n, size], n a multiple of 16, as they lie in C: [..., n/16, size, 16], in the shape they had."
     groups = keys.unflatten(-2, (-1, LANES))
     return groups.transpose(-1, -2).reshape(keys.shape)
+
+# %% ../../nbs/generation/39_kernels.ipynb #6fde2d56
+def c_filters(
+    filters:tuple, # top-k, top-p and min-p
+)->dict: # fields of a `CDraw`
+    "The filters of a draw."
+    k, p, m = filters
+    return dict(top_k=k, top_p=p, least_logit=math.log(m) if m>0 else -math.inf)
+
+# %% ../../nbs/generation/39_kernels.ipynb #9ee22178
+class Past:
+    "The ids of each row, as C reads them and adds to them."
+    def __init__(self,
+        history:History,
+        steps:int, # tokens to come
+    ):
+        self.history = history
+        lengths = [*map(len, history.sequences)]
+        self.ids = torch.zeros(len(lengths), max(lengths)+steps, dtype=torch.int64)
+        for row,ids in zip(self.ids, history.sequences): row[:len(ids)] = torch.tensor(ids, dtype=torch.int64)
+        self.before = torch.tensor(lengths)
+        self.lengths = self.before.clone()
+        self.begins = torch.tensor(history.begins)
+
+    def drawn(self)->list:
+        "What each row has drawn."
+        places = zip(self.ids, self.before.tolist(), self.lengths.tolist())
+        return [ids[start:end].tolist() for ids,start,end in places]
+
+# %% ../../nbs/generation/39_kernels.ipynb #f5374011
+@patch
+def add(self:Past, rows, tokens):
+    "Add a token to some rows; -1 is none."
+    there = tokens>=0
+    rows = rows[there]
+    self.ids[rows,self.lengths[rows]] = tokens[there]
+    self.lengths[rows] += 1
+
+# %% ../../nbs/generation/39_kernels.ipynb #4b2d16c3
+def _c_stops(stops):
+    "The fields of stop strings."
+    if stops is None: return {}
+    words, word_ends = stops.words.table
+    spelling, ends = stops.tokens.table
+    return dict(stops=words, stop_ends=word_ends, n_stops=len(stops.words.each), spelling=spelling, spelling_ends=ends)
+
+def c_past(
+    past:Past|None, # None: nothing depends on it
+)->dict: # fields of a `CDraw`
+    "What was written before."
+    if past is None: return dict(penalty=1.)
+    h = past.history
+    ids = dict(sequences=past.ids, lengths=past.lengths, begins=past.begins, stride=past.ids.shape[1])
+    return dict(penalty=h.penalty, no_repeat=h.no_repeat, **ids, **_c_stops(h.stops))

@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from ..models.decoder import Draw, draw_steps
 from ..models.plain import last_half
 from .fused import FastDecoder, FastState
-from .kernels import (
-    ACTIVATION_NUMBERS, LANES, CLayer, CLinear, CModel, CState, _float, apply_linear, c_norm, grouped, isa_of)
+from textgen.generation.kernels import (
+    ACTIVATION_NUMBERS, LANES, CDraw, CLayer, CLinear, CModel, CState, Past, _float, apply_linear, c_filters, c_norm,
+    c_past, grouped, isa_of)
 from .plans import EncoderPlan, StepPlan, _need
 
 # %% ../../nbs/generation/44_native.ipynb #eec0da2a
@@ -271,6 +272,7 @@ class NativeDecoder(FastDecoder):
     "A decoder whose steps are in C."
     batch_invariant = True # the order of every sum is fixed
     max_steps = 64 # tokens in one call
+    draws = frozenset(["filters", "greedy", "padding", "history"])
     def __init__(self,
         plain, # the decoder of the model itself
         plan:StepPlan, # read from it, with `CLinear` layers
@@ -344,31 +346,71 @@ class _Drawn:
     logprobs:torch.Tensor # float32 [n, rows]
     state:FastState # which has not read the last tokens
 
+@dataclass
+class _Drawing:
+    "A draw as C goes on with it, call by call."
+    draw:Draw
+    temperatures:torch.Tensor # float32 [rows]; -1 in rows that are free or have ended
+    past:Past|None # what was written before, where the draw asks for it
+    rest_until:int # stop as soon as so many rows are free or have ended
+    left:int # tokens to draw in each row
+
 # %% ../../nbs/generation/44_native.ipynb #71775113
-@patch
-def _call_c(self:NativeDecoder, drawn, draw, temperatures, more_ends):
-    "Fill in what is drawn; returns how many steps were made."
-    step, state, steps = self.step, drawn.state, len(drawn.tokens)
-    c_state = step._c_state(state, state.lengths)
-    threads, work = step._workspace(c_state)
-    end = -1 if draw.end is None else draw.end
-    n = step.lib.textgen_decode_steps(
-        step.model, c_state, state.logits, step.outputs,
-        draw.uniforms, steps, temperatures, steps,
-        end, draw.min_steps, more_ends,
-        drawn.tokens, state.lengths, drawn.logprobs, work, threads)
-    return abs(n)
+def _n_at_rest(temperatures):
+    "How many rows are free or have ended."
+    return int((temperatures<0).sum())
+
+# %% ../../nbs/generation/44_native.ipynb #06702ec8
+def _c_draw(how, known):
+    "The rest of a draw for C; `known` tokens have logits."
+    draw = how.draw
+    step = draw.uniforms.shape[1]-how.left
+    return CDraw(
+        uniforms=draw.uniforms[:,step:].contiguous(),
+        temperatures=how.temperatures,
+        steps=how.left,
+        known=min(draw.known or known, known),
+        end=-1 if draw.end is None else draw.end,
+        min_steps=max(draw.min_steps-step, 0),
+        rest_until=how.rest_until-_n_at_rest(how.temperatures),
+        **c_filters(draw.filters),
+        **c_past(how.past))
+
+# %% ../../nbs/generation/44_native.ipynb #dc91ebae
+def _c_temperatures(draw):
+    "One for each row, -1 in rows that are free, and none so low that float32 does not have it."
+    t = draw.temperatures.double()
+    t = torch.where(t>0, t.clamp(min=1e-30), 0.)
+    return torch.where(draw.active, t, -1.).float()
+
+def _begun(draw, steps):
+    "A draw of so many steps, from the beginning."
+    limited = replace(draw, uniforms=draw.uniforms[:,:steps])
+    temperatures = _c_temperatures(draw)
+    past = draw.history and Past(draw.history, steps)
+    return _Drawing(limited, temperatures, past, _n_at_rest(temperatures)+draw.max_ends, steps)
 
 # %% ../../nbs/generation/44_native.ipynb #7c26edca
 @patch
-def _draw_and_read(self:NativeDecoder, state, draw, temperatures, more_ends):
-    "One call: up to as many tokens as `draw` has numbers for."
-    rows, steps = draw.uniforms.shape
+def _call_c(self:NativeDecoder, drawn, how):
+    "Fill in what is drawn; returns how many steps were made."
+    step, state = self.step, drawn.state
+    c_state = step._c_state(state, state.lengths)
+    threads, work = step._workspace(c_state)
+    n = step.lib.textgen_decode_steps(
+        step.model, c_state, state.logits, step.outputs, _c_draw(how, step.outputs),
+        drawn.tokens, state.lengths, drawn.logprobs, work, threads)
+    return abs(n)
+
+# %% ../../nbs/generation/44_native.ipynb #26856daa
+@patch
+def _draw_and_read(self:NativeDecoder, state, how):
+    "One call: up to as many tokens as are left."
+    rows = len(state.logits)
     after = replace(state, logits=state.logits.clone(), lengths=state._row_lengths())
-    tokens = torch.empty(steps, rows, dtype=torch.int64)
-    logprobs = torch.empty(steps, rows)
-    whole = _Drawn(tokens, logprobs, after)
-    n = self._call_c(whole, draw, temperatures, more_ends)
+    tokens = torch.empty(how.left, rows, dtype=torch.int64)
+    logprobs = torch.empty(how.left, rows)
+    n = self._call_c(_Drawn(tokens, logprobs, after), how)
     after = replace(after, length=state.length+n-1)
     return _Drawn(tokens[:n], logprobs[:n], after)
 
@@ -377,32 +419,29 @@ def _is_end(tokens, end):
     "Which tokens end their row: the end of a text, and -1 where no token could be drawn."
     return tokens<0 if end is None else (tokens<0)|(tokens==end)
 
-def _draw_undecided(draw, step, drawn, temperatures):
-    "Draw where C could not; rows that end go to rest."
+def _choose(how, logits):
+    "What Python draws in each row, in the step before those that are left."
+    step = how.draw.uniforms.shape[1]-how.left-1
+    if how.past is None: return how.draw.choose(logits, step)
+    return how.draw.choose(logits, step, how.past.drawn())
+
+# %% ../../nbs/generation/44_native.ipynb #284ba86f
+def _note_drawn(how, state, rows, tokens):
+    "Note what Python drew in some rows; those that end go to rest."
+    if how.past: how.past.add(rows, tokens)
+    ended = rows[_is_end(tokens, how.draw.end)]
+    how.temperatures[ended] = -1
+    state.lengths[ended] = 0
+
+def _draw_undecided(how, drawn):
+    "Draw where C could not."
     tokens, state = drawn.tokens[-1], drawn.state
     rows = (tokens==-2).nonzero()[:,0]
     if not len(rows): return
-    chosen, logprobs = draw.choose(state.logits, step)
+    chosen, logprobs = _choose(how, state.logits)
     tokens[rows] = chosen[rows]
     drawn.logprobs[-1,rows] = logprobs[rows]
-    ended = rows[_is_end(tokens[rows], draw.end)]
-    temperatures[ended] = 0
-    state.lengths[ended] = 0
-
-# %% ../../nbs/generation/44_native.ipynb #dc91ebae
-def _c_temperatures(draw):
-    "One for each row, 0 in rows that are free, and none too low for float32."
-    lowest = draw.temperatures.double().clamp(min=1e-30)
-    return torch.where(draw.active, lowest, 0.).float()
-
-def _n_at_rest(temperatures):
-    "How many rows are free or have ended."
-    return int((temperatures==0).sum())
-
-def _from_step(draw, step):
-    "The draw that is left after so many steps."
-    uniforms = draw.uniforms[:,step:].contiguous()
-    return replace(draw, uniforms=uniforms, min_steps=max(draw.min_steps-step, 0))
+    _note_drawn(how, state, rows, tokens[rows])
 
 # %% ../../nbs/generation/44_native.ipynb #ab853da0
 def _all_drawn(found):
@@ -412,26 +451,22 @@ def _all_drawn(found):
     return tokens.T, logprobs.T, found[-1].state
 
 @patch
-def _draw_all(self:NativeDecoder, state, draw, left, temperatures, rest_until):
-    "One call for the `left` last tokens of a draw, with what C leaves to Python."
-    step = draw.uniforms.shape[1]-left
-    more_ends = rest_until-_n_at_rest(temperatures)
-    drawn = self._draw_and_read(state, _from_step(draw, step), temperatures, more_ends)
-    _draw_undecided(draw, step+len(drawn.tokens)-1, drawn, temperatures)
+def _draw_more(self:NativeDecoder, state, how):
+    "One call, with what C leaves to Python."
+    drawn = self._draw_and_read(state, how)
+    how.left -= len(drawn.tokens)
+    _draw_undecided(how, drawn)
     return drawn
 
 # %% ../../nbs/generation/44_native.ipynb #00033ab3
 @patch
-def _simple_steps(self:NativeDecoder, state, draw):
+def _simple_steps(self:NativeDecoder, state, how):
     "Call C until all tokens are drawn, or enough rows have ended; as in `decode_steps`."
-    temperatures, found = _c_temperatures(draw), []
-    left = draw.uniforms.shape[1]
-    rest_until = _n_at_rest(temperatures)+draw.max_ends
+    found = []
     while True:
-        drawn = self._draw_all(state, draw, left, temperatures, rest_until)
+        drawn = self._draw_more(state, how)
         found.append(drawn)
-        left -= len(drawn.tokens)
-        if left==0 or _n_at_rest(temperatures)>=rest_until: return _all_drawn(found)
+        if how.left==0 or _n_at_rest(how.temperatures)>=how.rest_until: return _all_drawn(found)
         state = self.decode(drawn.tokens[-1].clamp(min=0), drawn.state)
 
 # %% ../../nbs/generation/44_native.ipynb #85378863
@@ -445,5 +480,4 @@ def decode_steps(self:NativeDecoder,
     if not draw.simple: return draw_steps(self, state, draw, steps)
     n = state.length+steps-1
     self.step._check_length(n)
-    limited = replace(draw, uniforms=draw.uniforms[:,:steps])
-    return self._simple_steps(state.with_room(n), limited)
+    return self._simple_steps(state.with_room(n), _begun(draw, steps))

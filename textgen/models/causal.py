@@ -159,7 +159,7 @@ def _check_direction(self:CausalDecoder, logits):
 def is_usual(self:CausalDecoder)->bool:
     "Whether the model takes a cache and positions, and says nothing against reading from left to right."
     reads = getattr(self.model.config, "is_decoder", True)
-    return self.forward.cache=="past_key_values" and self.forward.positions is not None and reads
+    return self.forward.cache!="cache_params" and self.forward.positions is not None and reads
 
 # %% ../../nbs/models/37_causal.ipynb #4f411490
 @patch

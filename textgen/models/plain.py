@@ -61,7 +61,7 @@ class ForwardFacts:
     positions:str|None # the positions of the tokens; None: it counts them itself
     keep:dict # what to give it where only the last logits are needed
 
-_CACHES = ("past_key_values", "cache_params")
+_CACHES = ("past_key_values", "cache", "cache_params") # "cache" from transformers 5.24 on
 _POSITIONS = ("decoder_position_ids", "position_ids")
 
 def forward_facts(
@@ -117,7 +117,7 @@ class _PlainEngine:
     engine = "plain"
     batch_invariant = False # a product of matrices of another shape rounds differently
     max_steps = 1 # a call for several tokens would save nothing
-    draws_filtered = False # each draw is asked for
+    draws = frozenset() # each draw is asked for
     def decode_steps(self:Decoder[PlainState], state:PlainState, draw:Draw, steps:int):
         "Draw and decode in turn."
         return draw_steps(self, state, draw, steps)

@@ -55,10 +55,10 @@ def shift_right(self:Seq2SeqDecoder,
 @patch
 def _write(self:Seq2SeqDecoder, ids, encoder_states, cache=None, **more):
     "Logits after the last of these tokens, and the cache."
-    given = self.encoded(last_hidden_state=encoder_states)
-    more |= dict(encoder_outputs=given, past_key_values=cache, use_cache=True)
-    out = self.model(decoder_input_ids=ids, **more)
-    return out.logits[:,-1].float(), out.past_key_values
+    name = self.forward.cache or "past_key_values"
+    more |= {"encoder_outputs": self.encoded(last_hidden_state=encoder_states), name: cache}
+    out = self.model(decoder_input_ids=ids, use_cache=True, **more)
+    return out.logits[:,-1].float(), out[name]
 
 # %% ../../nbs/models/38_seq2seq.ipynb #f7d9515f
 @patch
