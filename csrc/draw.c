@@ -15,10 +15,13 @@ static const double DOUBLE_BORDER = 1e-11;  // below, double precision does not 
 static const float NOTHING_LEFT = -1e38f;   // every token is ruled out where the largest logit is no larger
 
 static float largest(const float *x, int64_t n) {
-    vfloat tops = (vfloat){} + NOTHING_LEFT;
+    float tops[LANES];
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) tops = vmax(load(x + i), tops);
-    float top = max_lanes(tops);
+    for (int e = 0; e < LANES; e++) tops[e] = NOTHING_LEFT;
+    for (; i + LANES <= n; i += LANES)
+        for (int e = 0; e < LANES; e++) tops[e] = x[i + e] > tops[e] ? x[i + e] : tops[e];
+    float top = NOTHING_LEFT;
+    for (int e = 0; e < LANES; e++) top = tops[e] > top ? tops[e] : top;
     for (; i < n; i++) top = x[i] > top ? x[i] : top;
     return top;
 }
@@ -30,16 +33,29 @@ static int64_t likeliest(const float *x, int64_t n, float top) {
     return -1;
 }
 
+// Sixteen sums side by side.
+typedef struct {
+    vpart part[PARTS];
+} Sums;
+
+static double add_up(const Sums *sums, float rest) {
+    double sum = 0;
+    for (int i = 0; i < LANES; i++) sum += ((const float *)sums->part)[i];
+    return sum + rest;
+}
+
 // The sum of e^(x - top).
 static double total(const float *x, int64_t n, float top) {
     double sum = 0;
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t end = i + CHUNK < n ? i + CHUNK : n;
         int64_t j = i;
-        vfloat s = {};
-        for (; j + LANES <= end; j += LANES) s += vexp(load(x + j) - top);
-        for (; j < end; j++) s[0] += vexp((vfloat){x[j]} - top)[0];
-        sum += sum_lanes(s);
+        Sums s = {};
+        float rest = 0;
+        for (; j + LANES <= end; j += LANES)
+            UNROLL for (int p = 0; p < PARTS; p++) s.part[p] += vexp_part(load_part(x + j + p * PART) - top);
+        for (; j < end; j++) rest += vexp_part((vpart){x[j]} - top)[0];
+        sum += add_up(&s, rest);
     }
     return sum;
 }
@@ -50,17 +66,19 @@ static double exponentiate(const float *x, int64_t n, float top, float temperatu
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t end = i + CHUNK < n ? i + CHUNK : n;
         int64_t j = i;
-        vfloat s = {};
-        for (; j + LANES <= end; j += LANES) {
-            vfloat e = vexp((load(x + j) - top) / temperature);
-            store(weight + j, e);
-            s += e;
-        }
+        Sums s = {};
+        float rest = 0;
+        for (; j + LANES <= end; j += LANES)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                vpart e = vexp_part((load_part(x + j + p * PART) - top) / temperature);
+                store_part(weight + j + p * PART, e);
+                s.part[p] += e;
+            }
         for (; j < end; j++) {
-            weight[j] = vexp(((vfloat){x[j]} - top) / temperature)[0];
-            s[0] += weight[j];
+            weight[j] = vexp_part(((vpart){x[j]} - top) / temperature)[0];
+            rest += weight[j];
         }
-        chunk[i / CHUNK] = (double)sum_lanes(s);
+        chunk[i / CHUNK] = add_up(&s, rest);
         sum += chunk[i / CHUNK];
     }
     return sum;

@@ -1,5 +1,7 @@
-// What top-k, top-p and min-p leave, in this order, and a draw among it. Everything is in double precision, for then
-// the same tokens are kept and drawn as in Python; nearer to a border than 1e-11 of the whole nothing is drawn (-1).
+// What top-k, top-p and min-p leave, in this order, and a draw among it: the same tokens that Python keeps and draws.
+// Nothing is sorted but one of 512 bins, that at which a filter cuts. Weights are in float32 first; where a cut or the
+// draw falls so near a border that these do not decide, in double precision; nearer than 1e-11 of the whole, nothing is
+// drawn (-1), and Python draws.
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +11,8 @@
 
 enum { BINS = 512 };
 
-static const double BORDER = 1e-11;  // of the whole
+static const double FLOAT_BORDER = 4e-7;  // of the whole: below, float32 does not decide
+static const double BORDER = 1e-11;       // below, double precision does not either
 static const float LOWEST = -40;     // logits below lie in the last bin
 
 typedef struct {
@@ -23,7 +26,7 @@ typedef struct {
     int64_t n;
     float *logits;    // relative to the likeliest, after the temperature
     int32_t *ids;
-    double *weights;  // e^logit; of 1 each while tokens are counted
+    double *weights;  // e^logit
     int32_t *bins;    // 0 for the likeliest
     Edge *edge;       // those of one bin
 } Tokens;
@@ -35,58 +38,56 @@ static Tokens in_memory(float *work, int64_t vocabulary) {
     return (Tokens){0, work, (int32_t *)(work + n), (double *)(work + 2 * n), (int32_t *)(work + 4 * n), (Edge *)(work + 5 * n)};
 }
 
-// All tokens that are not ruled out and whose logit is at least `least`.
-static void collect(Tokens *t, const float *x, int64_t n, float top, float temperature, float least) {
-    float lowest = least > -FLT_MAX ? least : -FLT_MAX;
+// The logits relative to the likeliest, after the temperature; minus infinity for what is ruled out.
+static void scale(Tokens *t, const float *x, int64_t n, float top, float temperature) {
+    for (int64_t i = 0; i < n; i++) t->logits[i] = (x[i] - top) / temperature;
+    for (int64_t i = 0; i < n; i++) t->ids[i] = i;
+    t->n = n;
+}
+
+// Keep those whose logit is at least `least`.
+static void keep(Tokens *t, float least) {
     int64_t m = 0;
-    for (int64_t i = 0; i < n; i++) {
-        float logit = (x[i] - top) / temperature;
+    float lowest = least > -FLT_MAX ? least : -FLT_MAX;
+    for (int64_t i = 0; i < t->n; i++) {
+        float logit = t->logits[i];
+        t->ids[m] = t->ids[i];
         t->logits[m] = logit;
-        t->ids[m] = i;
         m += logit >= lowest;
     }
     t->n = m;
 }
 
-// Keep those with a larger logit than `cut`, and those that have it up to the number `last`.
-static void keep(Tokens *t, float cut, int64_t last) {
-    int64_t m = 0;
-    for (int64_t i = 0; i < t->n; i++) {
-        int is_kept = t->logits[i] > cut || (t->logits[i] == cut && i <= last);
-        t->logits[m] = t->logits[i];
-        t->ids[m] = t->ids[i];
-        t->weights[m] = t->weights[i];
-        m += is_kept;
+// The weights: in float32, or exactly enough for any draw.
+static void weigh(Tokens *t, int exactly) {
+    for (int64_t i = 0; !exactly && i < t->n; i += PART) {
+        vpart v = vexp_part(load_part(t->logits + i));
+        for (int e = 0; e < PART; e++) t->weights[i + e] = v[e];
     }
-    t->n = m;
-}
-
-static void weigh(Tokens *t) {
-    for (int64_t i = 0; i < t->n; i += 8) {
+    for (int64_t i = 0; exactly && i < t->n; i += 8) {
         vdouble v;
         for (int e = 0; e < 8; e++) v[e] = i + e < t->n ? (double)t->logits[i + e] : -1000.;
         *(vdouble *)(t->weights + i) = vexp_double(v);
     }
 }
 
-static double sum(const Tokens *t) {
-    double s = 0;
-    for (int64_t i = 0; i < t->n; i++) s += t->weights[i];
-    return s;
-}
-
-// Sorts the tokens into bins of equal width by their logits; `mass` becomes the weight in each.
-static void fill_bins(Tokens *t, double *mass) {
-    float low = -1e-6f;
-    for (int64_t i = 0; i < t->n; i++) low = t->logits[i] < low ? t->logits[i] : low;
+// Sorts the tokens into bins of equal width by their logits; `mass` becomes the weight in each (of counts: how many).
+static void fill_bins(Tokens *t, double *mass, int counts) {
+    float lows[LANES], low = -1e-6f;
+    for (int e = 0; e < LANES; e++) lows[e] = low;
+    int64_t i = 0;
+    for (; i + LANES <= t->n; i += LANES)
+        for (int e = 0; e < LANES; e++) lows[e] = t->logits[i + e] < lows[e] ? t->logits[i + e] : lows[e];
+    for (; i < t->n; i++) low = t->logits[i] < low ? t->logits[i] : low;
+    for (int e = 0; e < LANES; e++) low = lows[e] < low ? lows[e] : low;
     low = low < LOWEST ? LOWEST : low;
     float scale = (BINS - 1) / low;
-    for (int64_t i = 0; i < t->n; i++) {
+    for (i = 0; i < t->n; i++) {
         float logit = t->logits[i] < low ? low : t->logits[i];
         t->bins[i] = logit * scale;
     }
     for (int b = 0; b < BINS; b++) mass[b] = 0;
-    for (int64_t i = 0; i < t->n; i++) mass[t->bins[i]] += t->weights[i];
+    for (i = 0; i < t->n; i++) mass[t->bins[i]] += counts ? 1 : t->weights[i];
 }
 
 // The likeliest first; of equals, the first.
@@ -97,65 +98,95 @@ static int by_logit(const void *a, const void *b) {
 }
 
 // The tokens of a bin, the likeliest first; how many there are.
-static int64_t sort_bin(Tokens *t, int32_t bin) {
+static int64_t sort_bin(Tokens *t, int32_t bin, int counts) {
     int64_t m = 0;
     for (int64_t i = 0; i < t->n; i++)
-        if (t->bins[i] == bin) t->edge[m++] = (Edge){t->logits[i], i, t->weights[i]};
+        if (t->bins[i] == bin) t->edge[m++] = (Edge){t->logits[i], i, counts ? 1 : t->weights[i]};
     qsort(t->edge, m, sizeof(Edge), by_logit);
     return m;
 }
 
-// The last token, from the likeliest on, before which the weight is less than `need`, which is less than the whole.
-// 0 where that cannot be told for certain within `border`.
-static int find_edge(Tokens *t, double need, double border, Edge *last) {
-    double mass[BINS], below = 0;
-    fill_bins(t, mass);
+// Where a filter cuts: larger logits are kept, and equal ones up to the token number `last`.
+typedef struct {
+    float logit;
+    int64_t last;
+    double kept;  // the weight of what is kept
+} Cut;
+
+// The cut after the last token before which, from the likeliest on, there is less than `need`, which is less than the
+// whole; 0 where that cannot be told for certain within `border`.
+static int find_cut(Tokens *t, const double *mass, double need, double border, int counts, Cut *cut) {
+    double below = 0;
     int32_t bin = 0;
     while (bin < BINS - 1 && below + mass[bin] < need - border) below += mass[bin++];
-    int64_t m = sort_bin(t, bin);
+    int64_t m = sort_bin(t, bin, counts);
     for (int64_t i = 0; i < m; i++) {
         below += t->edge[i].weight;
-        *last = t->edge[i];
+        *cut = (Cut){t->edge[i].logit, t->edge[i].i, below};
         if (below > need - border) return below >= need + border;
     }
     return 0;
 }
 
-// Tokens in the order of the vocabulary are those as likely as the k-th at least.
+// Those as likely as the k-th, or likelier.
 static void keep_top_k(Tokens *t, int64_t k) {
-    Edge last;
-    for (int64_t i = 0; i < t->n; i++) t->weights[i] = 1;
-    find_edge(t, k - .5, .25, &last);
-    keep(t, last.logit, t->n);
+    double mass[BINS];
+    Cut cut;
+    fill_bins(t, mass, 1);
+    find_cut(t, mass, k - .5, .25, 1, &cut);
+    keep(t, cut.logit);
 }
 
 // The fewest that together reach `p` of the weight; 0 where that cannot be told.
-static int keep_top_p(Tokens *t, double p) {
-    Edge last;
-    double whole = sum(t);
-    if (!find_edge(t, p * whole, BORDER * whole, &last)) return 0;
-    keep(t, last.logit, last.i);
-    return 1;
+static int cut_top_p(Tokens *t, double p, double border, Cut *cut) {
+    double mass[BINS], whole = 0;
+    fill_bins(t, mass, 0);
+    for (int b = 0; b < BINS; b++) whole += mass[b];
+    return find_cut(t, mass, p * whole, border * whole, 0, cut);
 }
 
-// The token at `uniform` of the weight; -1 on a border.
-static int64_t pick(const Tokens *t, double uniform) {
-    double whole = sum(t), goal = uniform * whole, below = 0;
-    int64_t i = 0;
-    while (i < t->n - 1 && below + t->weights[i] <= goal) below += t->weights[i++];
-    int on_border = goal - below < BORDER * whole || below + t->weights[i] - goal < BORDER * whole;
-    return on_border && t->n > 1 ? -1 : t->ids[i];
+// The token at `uniform` of the weight that a cut keeps; -1 on a border.
+static int64_t pick(const Tokens *t, const Cut *cut, double uniform, double border) {
+    double goal = uniform * cut->kept, below = 0;
+    for (int64_t i = 0; i < t->n; i++) {
+        if (t->logits[i] < cut->logit || (t->logits[i] == cut->logit && i > cut->last)) continue;
+        double above = below + t->weights[i];
+        if (above > goal) {
+            int on_border = goal - below < border * cut->kept || above - goal < border * cut->kept;
+            return on_border ? -1 : t->ids[i];
+        }
+        below = above;
+    }
+    return -1;
+}
+
+// The weight of all tokens whose logit is at least `least`.
+static double weight_from(const Tokens *t, float least) {
+    double sum = 0;
+    for (int64_t i = 0; i < t->n; i++) sum += t->logits[i] >= least ? t->weights[i] : 0;
+    return sum;
+}
+
+// A draw with weights in float32, or exactly; -1 on a border.
+static int64_t draw_weighed(Tokens *t, const Draw *how, double uniform, int exactly) {
+    double border = exactly ? BORDER : FLOAT_BORDER;
+    Cut cut = {-FLT_MAX, t->n, 0};
+    weigh(t, exactly);
+    if (how->top_p < 1 && !cut_top_p(t, how->top_p, border, &cut)) return -1;
+    if (how->top_p >= 1 || how->least_logit > cut.logit) {
+        float least = how->least_logit > -FLT_MAX ? how->least_logit : -FLT_MAX;
+        cut = (Cut){least, t->n, weight_from(t, least)};
+    }
+    return pick(t, &cut, uniform, border);
 }
 
 // A token of the `n` logits, the largest of which is `top`; -1 where Python must draw.
 int64_t draw_filtered(const float *logits, int64_t n, const Draw *how, float temperature, float top, double uniform,
                       float *work) {
     Tokens tokens = in_memory(work, n);
-    int looks_further = how->top_k > 0 || how->top_p < 1;
-    collect(&tokens, logits, n, top, temperature, looks_further ? -FLT_MAX : how->least_logit);
-    if (how->top_k > 0 && how->top_k < tokens.n) keep_top_k(&tokens, how->top_k);
-    weigh(&tokens);
-    if (how->top_p < 1 && !keep_top_p(&tokens, how->top_p)) return -1;
-    if (looks_further && how->least_logit > -INFINITY) keep(&tokens, how->least_logit, tokens.n);
-    return pick(&tokens, uniform);
+    scale(&tokens, logits, n, top, temperature);
+    if (how->top_k > 0 && how->top_k < n) keep_top_k(&tokens, how->top_k);
+    if (how->top_p >= 1) keep(&tokens, how->least_logit);
+    int64_t token = draw_weighed(&tokens, how, uniform, 0);
+    return token < 0 ? draw_weighed(&tokens, how, uniform, 1) : token;
 }

@@ -24,6 +24,7 @@ typedef uint8_t vbyte __attribute__((vector_size(16), aligned(1), may_alias));
 #endif
 enum { PARTS = LANES / PART };  // registers that sixteen numbers take
 typedef float vpart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
+typedef int32_t vipart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
 
 // Eight numbers in double precision, for draws near a border.
 typedef double vdouble __attribute__((vector_size(64), aligned(8), may_alias));
@@ -59,17 +60,26 @@ INLINE float max_lanes(vfloat v) {
 // e^x with a relative error of 1e-7, for x from -87 to 88 (beyond: as at the bound).
 // x = k ln 2 + r with |r| <= ln 2 / 2; then Cephes' polynomial for e^r (expf.c, netlib.org/cephes).
 // ln 2 is split in two (0.693359375 is exact in few bits), so that r loses nothing.
-INLINE vfloat vexp(vfloat x) {
-    x = vmin(vmax(x, (vfloat){} - 87.f), (vfloat){} + 88.f);
-    vint n = __builtin_convertvector(x * 1.44269504f + 127.5f, vint);
-    vfloat k = __builtin_convertvector(n - 127, vfloat);
-    vfloat r = x - k * .693359375f + k * 2.12194440e-4f;
-    vfloat p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+INLINE vpart vexp_part(vpart x) {
+    vipart is_low = x < -87.f, is_high = x > 88.f;
+    x = (vpart)(((vipart)x & ~is_low) | ((vipart)((vpart){} - 87.f) & is_low));
+    x = (vpart)(((vipart)x & ~is_high) | ((vipart)((vpart){} + 88.f) & is_high));
+    vipart n = __builtin_convertvector(x * 1.44269504f + 127.5f, vipart);
+    vpart k = __builtin_convertvector(n - 127, vpart);
+    vpart r = x - k * .693359375f + k * 2.12194440e-4f;
+    vpart p = 1.9875691500e-4f * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + .5f;
-    return (p * r * r + r + 1.f) * (vfloat)(n << 23);  // n is the exponent's bits: times 2^k
+    return (p * r * r + r + 1.f) * (vpart)(n << 23);  // n is the exponent's bits: times 2^k
+}
+
+INLINE vfloat vexp(vfloat x) {
+    vfloat y;
+    UNROLL for (int i = 0; i < PARTS; i++)
+        store_part((float *)&y + i * PART, vexp_part(load_part((float *)&x + i * PART)));
+    return y;
 }
 
 // GELU by the error function: Abramowitz and Stegun 7.1.26, whose error is 1.5e-7.

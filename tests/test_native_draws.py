@@ -110,6 +110,6 @@ def test_any_filters_on_any_logits(isa):
         t, u = rng.choice([0.1, 0.7, 1.0, 3.0]), rng.choice([rng.random(), rng.random(), 1 - 1e-16, 0.5])
         got = native_draw(lib, x, u, temperature=t, filters=(k, p, m))
         want = draw(filtered(x[None], t, k, p, m), torch.tensor([u], dtype=torch.float64)).item()
-        undecided += got == -1
+        undecided += got == -1 and u < 0.999
         assert got in (want, -1), (n, k, p, m, t, u)
-    assert undecided < 60
+    assert undecided < 30  # two equal tokens and top_p=0.5, for one
