@@ -425,8 +425,7 @@ def demo(
 
 # %% ../nbs/81_cli.ipynb #fc2dbcd2
 def _prepare_terminal():
-    "Let output never fail for a character that the terminal lacks, and let threads that wait not spin for long."
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # a core that others use is theirs meanwhile
+    "Let output never fail for a character that the terminal lacks."
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # what pytest puts in its place has none
         if reconfigure: reconfigure(errors="replace")

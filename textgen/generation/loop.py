@@ -19,6 +19,7 @@ from ..core import GenerateError, say
 from ..models.decoder import Decoder, DecoderState, Draw, History
 from ..settings import GenerateSettings
 from ..tasks.pairs import encoder_ids
+from ..threads import giving_way
 from .rules import Guide, Rules, folder_rules, stops_of
 from .samples import (
     Reader, Row, Rows, Sample, continuation, sample_uniforms, splits_blank, stop_place)
@@ -504,16 +505,21 @@ def read_drawn(self:Writer, rows:Rows):
 
 # %% ../../nbs/generation/48_loop.ipynb #b4d5185c
 @patch
+def _write_from(self:Writer, rows):
+    "Write the texts of some rows, and those that wait for one."
+    while rows.live:
+        self.draw(rows)
+        yield rows
+        if rows.live: self.read_drawn(rows)
+        self.refill(rows)
+
+# %% ../../nbs/generation/48_loop.ipynb #3c89b420
+@patch
 @torch.inference_mode()
 def write(self:Writer,
     numbers:Iterable, # prompt and sample of each text
 )->Iterator[Rows]: # after each draw; `finished` are the texts that ended with it
     "Write texts."
     waiting = deque(numbers)
-    while waiting:
-        rows = self.first_rows(waiting)
-        while rows.live:
-            self.draw(rows)
-            yield rows
-            if rows.live: self.read_drawn(rows)
-            self.refill(rows)
+    with giving_way():
+        while waiting: yield from self._write_from(self.first_rows(waiting))

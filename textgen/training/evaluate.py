@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from ..core import TrainError, atomic_path, printable
+from ..threads import giving_way
 from .callback import RunningAverage, curve_png, draw_losses
 from .lightning import pl
 
@@ -145,7 +146,7 @@ def evaluate(
     most:int=None, # stop after about so many tokens
 )->Evaluation:
     "The loss of a model on batches."
-    with torch.no_grad(): sums = _sums(decoder, codec, batches, most)
+    with torch.no_grad(), giving_way(): sums = _sums(decoder, codec, batches, most)
     if not sums: raise TrainError("there is no text to measure the loss on")
     each = {names[t]: _evaluation(v) for t,v in sorted(sums.items())} if len(sums)>1 else {}
     total = [sum(v) for v in zip(*sums.values())]

@@ -27,6 +27,7 @@ from ..tasks.batch import eval_batches, make_source
 from ..tasks.pairs import Pairs
 from ..tasks.reading import Reading
 from ..text.codec import Codec
+from ..threads import giving_way
 from .callback import (
     Control, EveryCallback, NoView, View, WatchCallback, check_control, check_view, default_view)
 from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
@@ -429,7 +430,7 @@ def _train(self:Session, trainer, control):
     device = trainer.strategy.root_device
     fast = self._fast(device)
     saving = checkpointed(module.net, self.settings.checkpointing, is_shared(device, self.setup.plan))
-    with quiet_lightning(), fast as tie, saving, control:
+    with quiet_lightning(), giving_way(), fast as tie, saving, control:
         compiled = self.setup.plan.compile
         module.loss = loss_of(module.decoder, tie, compiled)
         if compiled: module.loss = torch.compile(module.loss)
