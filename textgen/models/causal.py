@@ -129,7 +129,7 @@ def _goes_on(self:CausalDecoder, ids, logits):
     "Whether a step from the cache gives the logits of one pass."
     if self.forward.cache is None: return False
     first, last = ids[:,:-1], ids[:,-1]
-    try: state = self.decode(last, self.prefill(first))
+    try: state = self.decode(last, self.prefill(first).repeat(1)) # its rows can be moved, too
     except _TRIAL_ERRORS: return False
     return self._near(state.logits, logits[:,-1])
 
@@ -155,11 +155,28 @@ def _check_direction(self:CausalDecoder, logits):
     raise ModelError(f"a model of type {config.model_type!r} cannot be used: {_FORWARD}; {advice}")
 
 # %% ../../nbs/models/37_causal.ipynb #02e0c7b9
+_LOOKS_AHEAD = dict(is_decoder=False, is_causal=False, use_bidirectional_attention=True)
+
+def _may_look_ahead(config):
+    "Whether a configuration says that its model may look at the words that follow."
+    text = config.get_text_config(decoder=True)
+    return any(bool(getattr(text, name, not value))==value for name,value in _LOOKS_AHEAD.items())
+
+def _makes_cache(config):
+    "Whether transformers can make a cache for a model."
+    from transformers import DynamicCache
+    try: DynamicCache(config=config)
+    except _TRIAL_ERRORS: return False
+    return True
+
+# %% ../../nbs/models/37_causal.ipynb #ad0f0933
 @patch(as_prop=True)
 def is_usual(self:CausalDecoder)->bool:
-    "Whether the model takes a cache and positions, and says nothing against reading from left to right."
-    reads = getattr(self.model.config, "is_decoder", True)
-    return self.forward.cache=="past_key_values" and self.forward.positions is not None and reads
+    "Whether the model takes a cache and positions, reads nothing but text, and says nothing against left to right."
+    config = self.model.config
+    takes = self.forward.cache=="past_key_values" and self.forward.positions is not None
+    reads_text = config.get_text_config(decoder=True) is config
+    return takes and reads_text and not _may_look_ahead(config) and _makes_cache(config)
 
 # %% ../../nbs/models/37_causal.ipynb #4f411490
 @patch

@@ -38,7 +38,9 @@ def _longest_input(config):
     "How many tokens of an input the encoder of a configuration reads; None: all, or it has no encoder."
     if not config.is_encoder_decoder: return None
     own = _first_number(config, ["max_encoder_position_embeddings"], 1)
-    return own or _first_number(config.get_text_config(encoder=True), [*_LIMITS, *_HABITS], 1)
+    nested = getattr(config, "encoder", None) # of T5Gemma, and of two models that were put together
+    text = nested.get_text_config() if nested else config.get_text_config(encoder=True)
+    return own or _first_number(text, [*_LIMITS, *_HABITS], 1)
 
 def config_facts(
     config, # a transformers configuration
