@@ -26,7 +26,7 @@ for value,names in {
         sliding_window mamba_d_ssm intermediate_size_mlp feed_forward_size""",
     8: """head_dim d_kv d_head state_size qk_rope_head_dim qk_nope_head_dim v_head_dim index_head_dim linear_head_dim
         linear_key_head_dim linear_value_head_dim mamba_n_heads mamba_d_head mamba_d_state
-        hidden_size_per_layer_input laurel_rank query_pre_attn_scalar""",
+        hidden_size_per_layer_input laurel_rank query_pre_attn_scalar index_topk""",
     400: "vocab_size src_vocab_size tgt_vocab_size decoder_vocab_size vocab_size_per_layer_input",
     16: """moe_intermediate_size shared_expert_intermediate_size kv_lora_rank q_lora_rank chunk_size mamba_chunk_size
         expert_ffn_hidden_size shared_intermediate_size router_hidden_size""",
@@ -53,7 +53,7 @@ MORE = dict(
     hunyuan_v1_dense=HEADS, hunyuan_v1_moe=HEADS, ministral=HEADS, nemotron=HEADS|dict(num_key_value_heads=2),
     lfm2_moe=dict(layer_types=["conv", "full_attention"]), xmod=dict(default_language="en_XX"),
     dots1=dict(n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2),
-    deepseek_v2=dict(num_experts_per_tok=2), dots3_note=dict(vision_config=dict(per_layer_config={})),
+    deepseek_v2=dict(num_experts_per_tok=2), dots3_note=dict(vision_config=dict(per_layer_config={}, adapter_in_dim=32), audio_config=dict(adapter_input_size=32)),
     dbrx=dict(attn_config=dict(kv_n_heads=2, rope_theta=10000., clip_qkv=8.), ffn_config=dict(ffn_hidden_size=64, moe_top_k=2)),
     blt=dict(encoder_hash_byte_group_vocab=50), mllama=dict(text_config=dict(cross_attention_layers=[1])),
     cohere_compass_text=dict(rope_parameters=dict(full_attention=ROPE, sliding_attention=ROPE)),
@@ -89,6 +89,7 @@ DIFFER = {
     for name in ("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
 }|dict(
     blt="transformers' generate looks for `num_hidden_layers`, which its configuration has not",
+    recurrent_gemma="transformers' generate keeps its state in the model, and goes on from the text before",
     reformer="with a cache its hashed attention looks at other words than in one pass",
 )
 

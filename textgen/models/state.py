@@ -70,7 +70,10 @@ def _tensors(layer):
     "All tensors of a layer that have a row for each text."
     tables = [getattr(layer, name, {}) for name in ("conv_states", "recurrent_states")]
     summaries = [t for table in tables for t in table.values() if t is not None]
-    return [layer.keys, layer.values, *summaries] if _has_keys(layer) else summaries
+    if not _has_keys(layer): return summaries
+    index, places = [getattr(layer, name, None) for name in ("indexer_keys", "indexer_position_ids")]
+    places = None if places is None else places.transpose(0, 1) # its rows are the second dimension
+    return [layer.keys, layer.values, *summaries, *(t for t in (index, places) if t is not None)]
 
 @patch(as_prop=True)
 def nbytes(self:PlainState)->int:
@@ -100,6 +103,12 @@ def _resized(tensor, length):
     "Keys or values with so many positions: empty ones come, or go, at the beginning."
     return pad(tensor, (0, 0, length-tensor.shape[-2], 0))
 
+def _shift_index(layer, length):
+    "Give so many positions to what a layer of sparse attention chooses its tokens by."
+    index, places = [getattr(layer, name, None) for name in ("indexer_keys", "indexer_position_ids")]
+    if index is not None: layer.indexer_keys = _resized(index, length)
+    if places is not None: layer.indexer_position_ids = pad(places, (length-places.shape[-1], 0))
+
 def _shift(layer, n):
     "Add `n` empty positions at the beginning of a layer, or take -n away."
     if not _has_keys(layer): return
@@ -108,6 +117,7 @@ def _shift(layer, n):
     kept = min(length, layer.sliding_window-1) if is_sliding else length
     layer.keys = _resized(layer.keys, kept)
     layer.values = _resized(layer.values, kept)
+    _shift_index(layer, length)
     if hasattr(layer, "cumulative_length"): layer.cumulative_length = length
 
 # %% ../../nbs/models/34_state.ipynb #34b00036
