@@ -48,13 +48,17 @@ MORE = dict(
     bamba=dict(attn_layer_indices=[1]), granitemoehybrid=LINEAR, kimi_linear=LINEAR, bailing_hybrid=LINEAR,
     gpt_neo=dict(attention_types=[[["global", "local"], 1]], window_size=8),
     mamba2=dict(num_heads=8, n_groups=1), jamba=dict(attn_layer_period=2, attn_layer_offset=1, mamba_dt_rank=4),
-    zamba=HYBRID|dict(mamba_dt_rank=4, attention_hidden_size=64, attention_head_dim=16), zaya=dict(num_experts_per_tok=1),
+    zamba=HYBRID|dict(mamba_dt_rank=4, attention_hidden_size=64, attention_head_dim=16),
+    zaya=dict(num_experts_per_tok=1),
     zamba2=HYBRID|dict(mamba_headdim=8, attention_hidden_size=64, attention_head_dim=16),
     hunyuan_v1_dense=HEADS, hunyuan_v1_moe=HEADS, ministral=HEADS, nemotron=HEADS|dict(num_key_value_heads=2),
     lfm2_moe=dict(layer_types=["conv", "full_attention"]), xmod=dict(default_language="en_XX"),
     dots1=dict(n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2),
-    deepseek_v2=dict(num_experts_per_tok=2), dots3_note=dict(vision_config=dict(per_layer_config={}, adapter_in_dim=32), audio_config=dict(adapter_input_size=32)),
-    dbrx=dict(attn_config=dict(kv_n_heads=2, rope_theta=10000., clip_qkv=8.), ffn_config=dict(ffn_hidden_size=64, moe_top_k=2)),
+    deepseek_v2=dict(num_experts_per_tok=2),
+    dots3_note=dict(vision_config=dict(per_layer_config={}, adapter_in_dim=32, adapter_out_dim=32),
+                    audio_config=dict(adapter_input_size=32, adapter_out_dim=32)),
+    dbrx=dict(attn_config=dict(kv_n_heads=2, rope_theta=10000., clip_qkv=8.),
+              ffn_config=dict(ffn_hidden_size=64, moe_top_k=2)),
     blt=dict(encoder_hash_byte_group_vocab=50), mllama=dict(text_config=dict(cross_attention_layers=[1])),
     cohere_compass_text=dict(rope_parameters=dict(full_attention=ROPE, sliding_attention=ROPE)),
     gemma3n_text=SHARED, gemma4_text=SHARED,
@@ -62,7 +66,6 @@ MORE = dict(
                   axial_pos_embds=False, local_attn_chunk_length=8, lsh_attn_chunk_length=8, num_buckets=4),
     **{"encoder-decoder": dict(decoder=dict(is_decoder=True, add_cross_attention=True))},
     nemo_speechlm=dict(word_timestamp_config=dict(blank_token_id=0),
-
                        audio_config=dict(diarization_config=dict(head_config=dict(audio_hidden_size=32))),
                        text_config=dict(layer_types=["mamba", "attention"], mamba_num_heads=8, mamba_head_dim=8)),
     vibevoice_asr={f"{kind}_tokenizer_encoder_config": dict(num_filters=2, depths=[1]*7)
@@ -72,9 +75,10 @@ MORE = dict(
     qwen4_exp_text=FOUR|INDEXER, xlstm=dict(hidden_size=128, embedding_dim=128),
 )
 NO_LAYER_INPUT = dict(hidden_size_per_layer_input=0, vocab_size_per_layer_input=0)
-FIRST = dict(gemma4_assistant=dict(text_config=NO_LAYER_INPUT|dict(model_type="gemma4_text")))  # its default is not valid
+FIRST = dict(gemma4_assistant=dict(text_config=NO_LAYER_INPUT|dict(model_type="gemma4_text")))
 MORE["gemma4_assistant"] = dict(text_config=NO_LAYER_INPUT|dict(num_kv_shared_layers=2))
-SOME = ["openai-gpt", "rwkv", "recurrent_gemma", "mpt", "xlnet", "bert", "switch_transformers", "nllb-moe", "led"]
+SOME = ["openai-gpt", "rwkv", "recurrent_gemma", "mpt", "xlnet", "bert", "switch_transformers", "nllb-moe", "led",
+        "bamba", "deepseek_v32", "voxtral", "xlstm", "roberta", "encoder-decoder"]
 
 AHEAD = "looks at the words that follow"
 REFUSED = {name: AHEAD for name in ("xlnet", "xlm", "cpmant")}
@@ -84,10 +88,8 @@ UNMADE = {name: NO_WRITER for name in ("whisper", "musicgen", "musicgen_melody")
 UNMADE |= {name: "layer types producing a cache" for name in ("gemma4_assistant", "gemma4_unified_assistant")}
 UNMADE["gemma3n"] = "requires the timm library"
 COUNTS = "transformers' generate counts their positions from 0, the model itself from its padding token on"
-DIFFER = {
-    name: COUNTS
-    for name in ("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
-}|dict(
+ROBERTAS = "camembert data2vec-text roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod".split()
+DIFFER = dict.fromkeys(ROBERTAS, COUNTS)|dict(
     blt="transformers' generate looks for `num_hidden_layers`, which its configuration has not",
     recurrent_gemma="transformers' generate keeps its state in the model, and goes on from the text before",
     reformer="with a cache its hashed attention looks at other words than in one pass",
@@ -175,7 +177,7 @@ def _check(name, model, tok, data):
 
 @pytest.mark.parametrize("name", SOME)
 def test_unusual_models(name, tok, data):
-    "Without a cache, with encoder outputs of its own, with a context under another name."
+    "Without a cache that can be used, with positions or an index of its own, with a context under another name."
     _check(name, _model(name), tok, data)
 
 def test_beyond_the_context_of_mpt(tok):

@@ -189,6 +189,7 @@ def _counts_from_0(self:CausalDecoder, ids, logits):
     except _TRIAL_ERRORS: return False
     return self._near(told.float(), logits)
 
+# %% ../../nbs/models/37_causal.ipynb #7e851f7d
 @patch
 @torch.inference_mode()
 def try_out(self:CausalDecoder):

@@ -42,6 +42,7 @@ def _longest_input(config):
     text = nested.get_text_config() if nested else config.get_text_config(encoder=True)
     return own or _first_number(text, [*_LIMITS, *_HABITS], 1)
 
+# %% ../../nbs/models/36_plain.ipynb #6fb140fe
 def config_facts(
     config, # a transformers configuration
     generation_config=None, # what the folder says besides; it goes before
@@ -84,10 +85,13 @@ def _alone(decoder, tokens):
     rows = zip(tokens.split(1), _two_prompts(decoder.device))
     return torch.cat([decoder.decode(token, decoder.prefill(ids, ids)).logits for token,ids in rows])
 
+# %% ../../nbs/models/36_plain.ipynb #812c3f02
 def _together(decoder, tokens, new):
     "The same with both rows in one state, where row `new` was put in."
     states = [decoder.prefill(ids, ids) for ids in _two_prompts(decoder.device)]
-    both = states[1-new].repeat(2).put(torch.tensor([new], device=decoder.device), states[new])
+    other = states[1-new].repeat(2)
+    row = torch.tensor([new], device=decoder.device)
+    both = other.put(row, states[new])
     return decoder.decode(tokens, both).logits
 
 # %% ../../nbs/models/36_plain.ipynb #36b00025
