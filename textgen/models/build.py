@@ -150,9 +150,14 @@ def making_models():
 def auto_class(config):
     "The transformers class that makes and loads models of this configuration."
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    if config.is_encoder_decoder: return AutoModelForSeq2SeqLM
+    lists = (AutoModelForCausalLM, AutoModelForSeq2SeqLM)
+    known = [auto for auto in lists if type(config) in auto._model_mapping]
+    return known[0] if known else AutoModelForCausalLM
 
 # %% ../../nbs/models/30_build.ipynb #67100215
+_MAKING_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ImportError, RuntimeError)
+
 def new_model(
     preset, # a name in `PRESETS`, or a transformers configuration
     codec, # a `Codec`
@@ -165,7 +170,7 @@ def new_model(
     with making_models(), seeded(seed):
         config = make_config(preset, codec, context)
         try: model = auto_class(config).from_config(config, dtype=torch.float32)
-        except ValueError as e:
+        except _MAKING_ERRORS as e:
             kind = type(config).__name__
             raise ModelError(f"transformers has no model that writes for a {kind} ({first_line(e)})") from e
     return model.eval()

@@ -20,6 +20,7 @@ class CausalDecoder(PlainDecoder):
     first = None # no token of its own begins a text
     longest_input = None # there is no encoder
     again = False # whether the whole text is read again at each step, as by a model without a cache
+    tells_positions = True # whether a step is told where it stands, counted from 0
     @property
     def context(self)->int: return self.facts.limit or 1024
     @property
@@ -58,11 +59,11 @@ def prefill(self:CausalDecoder,
 
 # %% ../../nbs/models/37_causal.ipynb #37b00007
 @patch
-def _gaps(self:CausalDecoder, state):
-    "What tells a step of rows at different positions."
-    if not state.has_gaps: return {}
-    told = dict(attention_mask=state.attention_mask)
-    if self.forward.positions: told[self.forward.positions] = state.position_ids
+def _places(self:CausalDecoder, state):
+    "What tells a step where its rows stand, and which positions are empty."
+    told, name = {}, self.forward.positions
+    if state.has_gaps: told["attention_mask"] = state.attention_mask
+    if name and (self.tells_positions or state.has_gaps): told[name] = state.position_ids
     return told
 
 # %% ../../nbs/models/37_causal.ipynb #6dbddf55
@@ -72,7 +73,7 @@ def decode(self:CausalDecoder,
     state:PlainState, # is used up
 )->PlainState:
     "Read one more token in each row."
-    logits, cache = self._read(tokens[:,None], state.cache, **self._gaps(state))
+    logits, cache = self._read(tokens[:,None], state.cache, **self._places(state))
     return replace(state, logits=logits, cache=cache, length=state.length+1).trim()
 
 # %% ../../nbs/models/37_causal.ipynb #cde33aa7
@@ -129,7 +130,7 @@ def _goes_on(self:CausalDecoder, ids, logits):
     "Whether a step from the cache gives the logits of one pass."
     if self.forward.cache is None: return False
     first, last = ids[:,:-1], ids[:,-1]
-    try: state = self.decode(last, self.prefill(first))
+    try: state = self.decode(last, self.prefill(first).repeat(1)) # its rows can be moved, too
     except _TRIAL_ERRORS: return False
     return self._near(state.logits, logits[:,-1])
 
@@ -155,22 +156,50 @@ def _check_direction(self:CausalDecoder, logits):
     raise ModelError(f"a model of type {config.model_type!r} cannot be used: {_FORWARD}; {advice}")
 
 # %% ../../nbs/models/37_causal.ipynb #02e0c7b9
+def _may_look_ahead(config):
+    "Whether a configuration leaves open that its model looks at the words that follow."
+    is_relative = getattr(config, "is_decoder", None) is not None # of BERT
+    ahead = getattr(config, "use_bidirectional_attention", None)
+    return bool(is_relative or ahead or getattr(config, "is_causal", True) is False)
+
+def _makes_cache(config):
+    "Whether transformers can make a cache for a model."
+    from transformers import DynamicCache
+    try: DynamicCache(config=config)
+    except _TRIAL_ERRORS: return False
+    return True
+
+# %% ../../nbs/models/37_causal.ipynb #ad0f0933
 @patch(as_prop=True)
 def is_usual(self:CausalDecoder)->bool:
-    "Whether the model takes a cache and positions, and says nothing against reading from left to right."
-    reads = getattr(self.model.config, "is_decoder", True)
-    return self.forward.cache!="cache_params" and self.forward.positions is not None and reads
+    "Whether the model takes a cache and positions, reads nothing but text, and says nothing against left to right."
+    config = self.model.config
+    takes = self.forward.cache not in (None, "cache_params") and self.forward.positions is not None
+    reads_text = config.get_text_config(decoder=True) is config
+    return takes and reads_text and not _may_look_ahead(config) and _makes_cache(config)
 
 # %% ../../nbs/models/37_causal.ipynb #4f411490
 @patch
+def _counts_from_0(self:CausalDecoder, ids, logits):
+    "Whether a model that is told its positions, from 0 on, says what it says untold."
+    name = self.forward.positions
+    if name is None: return False
+    places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    try: told = self.model(input_ids=ids, use_cache=False, **{name: places}).logits
+    except _TRIAL_ERRORS: return False
+    return self._near(told.float(), logits)
+
+# %% ../../nbs/models/37_causal.ipynb #7e851f7d
+@patch
 @torch.inference_mode()
 def try_out(self:CausalDecoder):
-    "Find out whether a model reads from left to right, and whether its steps go on from a cache."
+    "Find out whether a model reads from left to right, where it counts from, and whether its cache can be used."
     ids, training = _trial_texts(self.model, self.device), self.model.training
     self.model.eval()
     try:
         logits = self._whole(ids)
         self._check_direction(logits)
+        self.tells_positions = self._counts_from_0(ids, logits)
         self.again = not self._goes_on(ids, logits)
     finally: self.model.train(training)
     return self

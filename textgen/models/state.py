@@ -66,11 +66,23 @@ def _has_keys(layer):
     return getattr(layer, "keys", None) is not None
 
 # %% ../../nbs/models/34_state.ipynb #34b00010
+_INDEX = ("indexer_keys", "indexer_position_ids") # what sparse attention chooses its tokens by
+
+def _indexes(layer):
+    "The tensors of a layer's index that have a row for each text."
+    keys, places = [getattr(layer, name, None) for name in _INDEX]
+    if places is None: return [] if keys is None else [keys]
+    rows_first = places.transpose(0, 1)
+    return [keys, rows_first]
+
+# %% ../../nbs/models/34_state.ipynb #865301fb
 def _tensors(layer):
     "All tensors of a layer that have a row for each text."
     tables = [getattr(layer, name, {}) for name in ("conv_states", "recurrent_states")]
     summaries = [t for table in tables for t in table.values() if t is not None]
-    return [layer.keys, layer.values, *summaries] if _has_keys(layer) else summaries
+    if not _has_keys(layer): return summaries
+    keys = [layer.keys, layer.values]
+    return keys+summaries+_indexes(layer)
 
 @patch(as_prop=True)
 def nbytes(self:PlainState)->int:
@@ -100,6 +112,15 @@ def _resized(tensor, length):
     "Keys or values with so many positions: empty ones come, or go, at the beginning."
     return pad(tensor, (0, 0, length-tensor.shape[-2], 0))
 
+def _shift_index(layer, length):
+    "Give an index so many positions."
+    keys, places = [getattr(layer, name, None) for name in _INDEX]
+    if keys is not None: layer.indexer_keys = _resized(keys, length)
+    if places is None: return
+    more = length-places.shape[-1]
+    layer.indexer_position_ids = pad(places, (more, 0))
+
+# %% ../../nbs/models/34_state.ipynb #027eae7c
 def _shift(layer, n):
     "Add `n` empty positions at the beginning of a layer, or take -n away."
     if not _has_keys(layer): return
@@ -108,6 +129,7 @@ def _shift(layer, n):
     kept = min(length, layer.sliding_window-1) if is_sliding else length
     layer.keys = _resized(layer.keys, kept)
     layer.values = _resized(layer.values, kept)
+    _shift_index(layer, length)
     if hasattr(layer, "cumulative_length"): layer.cumulative_length = length
 
 # %% ../../nbs/models/34_state.ipynb #34b00036
