@@ -29,8 +29,8 @@ from ..tasks.reading import Reading
 from ..text.codec import Codec
 from .callback import (
     Control, EveryCallback, NoView, View, WatchCallback, check_control, check_view, default_view)
-from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
-    load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
+from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, check_version,
+    identity, keep_copy, load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
 from .cpu import activations, fast_cpu, swapped
 from .evaluate import Batches, Run, ValidateCallback, count_tokens, mean_loss, some_batches
 from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
@@ -327,10 +327,12 @@ def measure(self:Session, step)->float|None:
 @patch
 def _check_same_run(self:Session, state):
     "Raise `TrainError` unless a state is of this run, or is to be taken by force."
+    if self.settings.resume=="force": return
+    check_version(self.settings.save_to, state.identity)
     mine = self.identity
     if self.start in (state.start, state.now): mine["model"] = state.identity.get("model")
     wrong = changes(state.identity, mine, self.settings)
-    if not wrong or self.settings.resume=="force": return
+    if not wrong: return
     raise TrainError(f"{self.settings.save_to}: saved by another run: {'; '.join(wrong)}; give what was given then, "
                      "or resume='force' to go on with what is given now")
 
