@@ -407,3 +407,23 @@ def test_streams_of_short_texts(codec):
         "causal", Task("t", ["a", "bc", "def"] * 10, concat_and_chunk(length=64)), codec, Reading(window=64)
     )
     assert source.padding() < 0.03 and ROWS.keys() == SOURCES.keys()
+
+
+@pytest.mark.parametrize("n, said", [(1, "stretches of the only document"), (2, "1 of 2 documents"),
+                                     (3, "1 of 3 documents"), (40, "4 of 40 documents")])
+def test_what_is_held_out_is_said(tok, codec, n, said):
+    "Each token is on one side, and the words tell the numbers; few documents come with advice."
+    texts = [f"{i} " * (60 + i) for i in range(n)]
+    data = TokenDataset.from_texts(texts, tok)
+    reading = Reading(window=16, validation=0.1)
+    source = make_source("causal", data, codec, reading)
+    batches = eval_batches("causal", data, codec, reading)
+    counted = sum(int((b["labels"] != -100).sum()) for b in batches)
+    more = n == 1  # the end of the document stands on both sides
+    assert counted + len(source.data.tokens) == len(data.tokens) + more
+    assert f"held out: {said}, {counted:,} tokens ({counted / len(data.tokens):.0%} of the text)" in source.held_out
+    assert ("documents are held out whole" in source.held_out) == (n in (2, 3))
+    train, held = data.split(0.1)
+    for side in (train, held):
+        for i in range(len(side)): assert n == 1 or side.decode(side[i]) in texts
+    assert make_source("causal", data, codec, Reading(window=16)).held_out is None

@@ -334,3 +334,18 @@ def test_stdout_of_another_encoding(cli, model_folder, monkeypatch):
     assert cli("generate", model_folder, "--prompt", "日本 Zoë", "--max-new-tokens", 3, "--seed", 1).code == 0
     sys.stdout.flush()
     assert "Zoë" in sys.stdout.buffer.getvalue().decode("cp1252")
+
+
+def test_the_name_of_a_task_given_as_a_file(cli, tmp_path, monkeypatch):
+    "It is named, and how a task is trained on; a file of that name is a file; in Python the name alone is the task."
+    from textgen.tasks.source import as_source
+
+    monkeypatch.chdir(tmp_path)
+    said = cli("train", "news", "--new", "mini", "--out", "m")
+    assert said.code == 1 and "to train on the task of this name, write --task news" in said.err
+    said = cli("train", "newz", "--new", "mini", "--out", "m")
+    assert said.code == 1 and "newz: there is no such file or folder" in said.err and "--task" not in said.err
+    assert as_source("news").name == "news"
+    (tmp_path / "news").mkdir()
+    said = cli("train", "news", "--new", "mini", "--out", "m")
+    assert said.code == 1 and "--task" not in said.err

@@ -12,7 +12,7 @@ import pytest
 import torch
 from textgen import GenerateError, TextGen
 from textgen.core import uniforms
-from textgen.generation.files import generate_file, read_prompts
+from textgen.generation.files import Journal, generate_file, read_prompts
 from textgen.generation.generate import generate, next_tokens, stream
 from textgen.generation.loop import Writer
 from textgen.generation.sampling import choose, draw, filtered, probabilities
@@ -284,6 +284,91 @@ def test_a_killed_run_goes_on(spare, tg, model_folder, tmp_path, tmp_path_factor
     again = TextGen(moved, device="cpu").generate_to_file(tmp_path / "b.txt", "The", n=400, max_new_tokens=60, seed=5)
     assert again.read_bytes() == whole and "/400 texts" not in capsys.readouterr().err
     assert sorted(f.name for f in tmp_path.iterdir()) == ["a.txt", "a.txt.receipt.json", "b.txt", "b.txt.receipt.json"]
+
+
+def _begun(tg, path, **ask):
+    "The journal that a kill leaves behind of a file: a real one, copied before its file was made; and that file."
+    from textgen.generation import files
+
+    kept = {}
+
+    def keep(writer, journal):
+        kept.update((part, part.read_bytes()) for part in journal.parts())
+        return all_samples(writer, journal)
+
+    with pytest.MonkeyPatch.context() as patch:
+        all_samples = files._all_samples
+        patch.setattr(files, "_all_samples", keep)
+        tg.generate_to_file(path, **ask)
+    ((part, journal),) = kept.items()
+    return part, journal, path.read_bytes()
+
+
+def test_every_flipped_byte_of_a_journal(tg, tmp_path, capsys):
+    "What was noted is believed where it is whole; else the text is written again, and that is said."
+    ask = dict(prompt="The", n=2, max_new_tokens=2, seed=5)
+    part, journal, want = _begun(tg, tmp_path / "a.txt", **ask)
+    assert len(journal.splitlines()) == 3 and journal[0] == 10  # an empty line, and two texts
+    noted = Journal(tmp_path / "a.txt", "", seed=5)
+    noted.stem = part.name[:-1]
+    part.write_bytes(journal)
+    rows = noted.done()
+    assert list(rows) == [0, 1]
+    for at in range(len(journal)):
+        for flip in (1, 4, 128):
+            part.write_bytes(journal[:at] + bytes([journal[at] ^ flip]) + journal[at + 1 :])
+            found = noted.done()
+            assert len(found) < 2 and all(rows[i] == row for i, row in found.items()), (at, flip)
+            if (at + flip) % 23: continue
+            assert tg.generate_to_file(tmp_path / "a.txt", **ask).read_bytes() == want, (at, flip)
+            assert not part.exists()
+    assert "are left out" in capsys.readouterr().err
+
+
+def test_a_journal_that_cannot_be_used(tg, tmp_path, capsys):
+    "Of an older version, of other work, with a folder in its place, cut, or without the seed that was drawn."
+    ask = dict(prompt="The", n=3, max_new_tokens=2)
+    part, journal, want = _begun(tg, tmp_path / "a.txt", **ask)
+    old = b'\n{"seed": 5}\n{"index": 0, "ids": [5, 6], "logp": -3.0, "reason": "length", "attempt": 0}\n'
+    part.write_bytes(old)
+    with pytest.raises(GenerateError, match="begun by an older version.*or remove it"):
+        tg.generate_to_file(tmp_path / "a.txt", **ask)
+    assert part.read_bytes() == old
+    first, second = journal.split(b"\n")[1:3]
+    for damaged in (b"\n" + second + b"\n", b"\n" + first + b"\n" + second[:-3], journal[1:]):
+        part.write_bytes(damaged)  # the seed that was drawn for the first file is in every line
+        assert tg.generate_to_file(tmp_path / "a.txt", **ask).read_bytes() == want
+    part.write_bytes(journal.replace(b'"seed": ', b'"seed":  '))
+    assert tg.generate_to_file(tmp_path / "a.txt", **ask).read_bytes() != want  # a new seed, and new texts of it
+    other, its, _ = _begun(tg, tmp_path / "a.txt", **ask | dict(prompt="A sea"))
+    part.write_bytes(its)  # of other work: the name of the journal is part of each line's checksum
+    assert b"A sea" not in tg.generate_to_file(tmp_path / "a.txt", **ask).read_bytes()
+    part.mkdir()
+    with pytest.raises(GenerateError, match="cannot read .* move it away"):
+        tg.generate_to_file(tmp_path / "a.txt", **ask)
+
+
+def test_a_stopped_beam_search_goes_on(tg, tmp_path, monkeypatch):
+    "With the prompt at which it was stopped; the file is the one that no stop makes."
+    from textgen.generation import files
+
+    ask = dict(prompt=["The", "A sea", "One"], n=2, num_beams=3, max_new_tokens=5, seed=5, stop="e")
+    want = "".join(f"{s}\n====================\n" for s in tg.generate(**ask))
+    searched, search = [], files.beams_of
+
+    def stopped(writer, k):
+        if len(searched) == 2: raise KeyboardInterrupt
+        searched.append(k)
+        return search(writer, k)
+
+    monkeypatch.setattr(files, "beams_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tg.generate_to_file(tmp_path / "a.txt", **ask)
+    assert searched == [0, 1] and not (tmp_path / "a.txt").exists()
+    again = []
+    monkeypatch.setattr(files, "beams_of", lambda writer, k: again.append(k) or search(writer, k))
+    assert tg.generate_to_file(tmp_path / "a.txt", **ask).read_text() + "====================\n" == want
+    assert again == [2] and len(list(tmp_path.iterdir())) == 2
 
 
 TWO = dict(prompt=["The", "A sea"], n=15, max_new_tokens=20, seed=5)

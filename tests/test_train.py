@@ -1,5 +1,6 @@
 "Runs that are killed, resumed, stopped and starved, in processes of their own."
 
+import hashlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from textgen import Receipt, TextGen, TextGenError
 from textgen.training.callback import Control, NoView
+from textgen.training.checkpoint import ARITHMETIC, STATE_FORMAT
 from textgen.core import TrainError
 from textgen.models.weights import model_hash
 
@@ -280,6 +282,62 @@ def test_the_state_stays_behind(tiny, tok, data, tmp_path):
     tg.save(tmp_path / "n")
     tg.save(tmp_path / "m")
     assert not (tmp_path / "n" / "resume").exists() and not (tmp_path / "m" / "resume").exists()
+
+
+# What the version before `windows=` wrote into state.json, from a run of it.
+BEFORE_WINDOWS = dict(
+    state="identity start now scratch base seconds seen validation rows scaler step tensors sum",
+    identity="lr steps optimizer schedule warmup weight_decay clip seed precision compile batch_size accumulate window "
+    "by freeze lora checkpointing validation tokenizer data model devices torch arithmetic",
+)
+
+
+def _as_before(state, **identity):
+    "A state as an older version would have written it, with other values in its identity."
+    names = {k: v.split() for k, v in BEFORE_WINDOWS.items()}
+    state = {k: state[k] for k in names["state"] if k != "sum"}
+    state["identity"] = {k: state["identity"][k] for k in names["identity"]} | identity
+    return state | dict(sum=hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest())
+
+
+@pytest.fixture
+def states(tiny, tok, data, tmp_path):
+    "A function that resumes a run of three steps, with its state changed; and what six steps without a stop give."
+    s = dict(batch_size=2, sample_every=0, schedule="constant", warmup=0, compile=False, view=NoView())
+    whole = tiny(tok).train(data, steps=6, windows="document", **s).losses
+    tiny(tok).train(data, steps=3, windows="document", save_to=tmp_path / "m", **s)
+    file = tmp_path / "m" / "resume" / "state.json"
+    saved = json.loads(file.read_text())
+
+    def resumed(change, **kw):
+        file.write_text(json.dumps(change(saved)))
+        how = dict(s, steps=6, save_to=tmp_path / "m", resume=True, windows="document") | kw
+        return tiny(tok).train(data, **how).losses
+
+    return resumed, whole
+
+
+@pytest.mark.parametrize("named", [dict(), dict(windows="stream", by="document")], ids=["windows", "by"])
+def test_a_state_of_before_windows_had_a_name(states, named):
+    "It is opened, and the steps are those of a run that was never stopped, by either name."
+    resumed, whole = states
+    assert resumed(_as_before, **named) == whole
+
+
+def test_a_state_of_another_version_is_refused(states):
+    "In the words of today, and with what can be done."
+    resumed, _ = states
+    with pytest.raises(TrainError, match="windows was stream, now document; give what was given then"):
+        resumed(lambda state: _as_before(state, by="stream"))
+    with pytest.raises(TrainError, match="by an older version of textgen.*start again without resume"):
+        resumed(lambda state: _as_before(state, arithmetic=ARITHMETIC - 1))
+    with pytest.raises(TrainError, match="by a newer version of textgen"):
+        resumed(lambda state: _as_before(state, arithmetic=ARITHMETIC + 1))
+    newer = lambda state: {k: v for k, v in state.items() if k != "sum"} | dict(format=STATE_FORMAT + 1)
+    with pytest.raises(TrainError, match="its format is 2, and this textgen reads 1: update textgen"):
+        resumed(newer)
+    older = resumed(lambda state: _as_before(state, arithmetic=ARITHMETIC - 1), resume="force")
+    assert len(older) == 6  # the user says so
 
 
 # ---- what goes wrong on the way

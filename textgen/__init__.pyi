@@ -284,7 +284,7 @@ class TextGen:
 
         data: whatever `train` takes
         batch_size: rows at once
-        window: tokens in a row; None: as in training
+        window: tokens in a row; None: the model's context, at most 1024
         windows: as in training
         validation: share of the documents that training held out; 0 measures everything, or a task's own split
         answers: texts to write for a task that has metrics

@@ -473,7 +473,7 @@ def evaluate(self:TextGen,
     data, # whatever `train` takes
     *,
     batch_size:int=8, # rows at once
-    window:int=None, # tokens in a row; None: as in training
+    window:int=None, # tokens in a row; None: the model's context, at most 1024
     windows:str="stream", # as in training
     validation:float=0., # share of the documents that training held out; 0 measures everything, or a task's own split
     answers:int=20, # texts to write for a task that has metrics

@@ -20,8 +20,9 @@ from ..core import CorpusError, GenerateError, Progress, atomic_path, check_plac
 from ..models.decoder import Decoder
 from ..receipt import settle, waiting
 from ..settings import GenerateSettings
+from ..text.source import note as note_once
 from ..text.source import read_chunks
-from .generate import as_samples, generate
+from .generate import as_samples, beams_of
 from .loop import Writer, as_prompts
 from .rules import folder_rules
 from .rules import Guide
@@ -106,14 +107,41 @@ def share()->tuple: # number of this process, number of processes
     if world<=1: return 0, 1
     return int(os.environ.get("RANK", 0)), world
 
-def _read_lines(path):
-    "The lines of a journal, as dictionaries; one that was cut or damaged is left out."
-    try: text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError: return # its file is made
-    for line in text.split("\n")[:-1]:
-        try: row = json.loads(line)
-        except ValueError: continue
-        if isinstance(row, dict): yield row
+# %% ../../nbs/generation/50_files.ipynb #92b24eba
+def _checksum(stem, body):
+    "What shows that a line belongs to the journals of this name, and is as it was written."
+    return sha256(stem.encode()+body)[:16].encode()
+
+def _as_noted(stem, row):
+    "A row as a line of a journal."
+    body = json.dumps(row).encode()
+    return _checksum(stem, body)+b" "+body+b"\n"
+
+def _noted(stem, line):
+    "The row in a line of a journal; None where the line was cut or damaged."
+    found, _, body = line.partition(b" ")
+    return json.loads(body) if found==_checksum(stem, body) else None
+
+# %% ../../nbs/generation/50_files.ipynb #4a4f1181
+def _lines_of(part):
+    "The whole lines of a journal that are not empty."
+    try: text = part.read_bytes()
+    except FileNotFoundError: return [] # its file is made
+    except OSError as e:
+        raise GenerateError(f"cannot read {part}, which holds the texts so far ({e.strerror}); "
+                            "make it readable, or move it away to begin again") from e
+    lines = [line for line in text.split(b"\n")[:-1] if line]
+    if not lines or not lines[0].startswith(b'{"seed": '): return lines
+    raise GenerateError(f"{part} was begun by an older version, and has no checksums; "
+                        "finish it with that version, or remove it to begin again")
+
+def _rows_of(part, stem):
+    "The rows of a journal; says how many lines are cut or damaged."
+    rows = [_noted(stem, line) for line in _lines_of(part)]
+    good = [row for row in rows if row is not None]
+    lost = len(rows)-len(good)
+    if lost: note_once(f"{part}: lines that were cut or damaged are left out ({lost}); their texts are written again")
+    return good
 
 # %% ../../nbs/generation/50_files.ipynb #786736de
 class Journal:
@@ -126,10 +154,10 @@ class Journal:
     ):
         self.path = Path(path)
         self.rank = rank
-        self.file:IO|None = None # opened for the first text
+        self.file:IO[bytes]|None = None # opened for the first text
         self.mine = {} # number of a text -> its row, of those known to this process
         self.stem = f".{self.path.name}.part-{sha256(asked)[:16]}-"
-        seeds = (row["seed"] for row in self.rows() if "seed" in row)
+        seeds = (row["seed"] for row in self.rows())
         self.seed = next(seeds, seed)
 
 # %% ../../nbs/generation/50_files.ipynb #ebf071f0
@@ -141,12 +169,12 @@ def parts(self:Journal)->list:
 @patch
 def rows(self:Journal):
     "What is noted, by any process."
-    for part in self.parts(): yield from _read_lines(part)
+    for part in self.parts(): yield from _rows_of(part, self.stem)
 
 @patch
 def done(self:Journal)->dict: # number of a text -> its row
     "The texts that are finished."
-    noted = {row["index"]: row for row in self.rows() if "index" in row}
+    noted = {row["index"]: row for row in self.rows() if row["seed"]==self.seed}
     return noted|self.mine
 
 # %% ../../nbs/generation/50_files.ipynb #b91b1ab7
@@ -155,18 +183,18 @@ def _open(self:Journal):
     "Begin the part of this process."
     self.path.parent.mkdir(parents=True, exist_ok=True)
     part = self.path.parent/f"{self.stem}{self.rank}"
-    file = part.open("a", encoding="utf-8")
-    file.write("\n"+json.dumps(dict(seed=self.seed))+"\n")
+    file = part.open("ab")
+    file.write(b"\n")
     return file
 
 # %% ../../nbs/generation/50_files.ipynb #42309a0f
 @patch
 def note(self:Journal, **row):
-    "Write one line."
-    if "index" in row: self.mine[row["index"]] = row
+    "Write one line: a finished text."
+    self.mine[row["index"]] = row
     try:
         self.file = self.file or self._open()
-        self.file.write(json.dumps(row)+"\n")
+        self.file.write(_as_noted(self.stem, dict(row, seed=self.seed)))
         self.file.flush()
     except OSError as e:
         if share()[1]==1: return
@@ -236,16 +264,28 @@ def _noted_sample(writer, index, noted):
     return writer.sample(row)
 
 # %% ../../nbs/generation/50_files.ipynb #26c3c27c
+def _rows_from(writer, missing):
+    "The texts of these numbers, as they end."
+    numbers = (divmod(i, writer.settings.n) for i in missing)
+    for rows in writer.write(numbers): yield from rows.finished
+
+def _beams_from(writer, missing):
+    "The likeliest texts of these numbers, prompt after prompt."
+    n = writer.settings.n
+    for k in sorted({i//n for i in missing}):
+        for i,s in enumerate(beams_of(writer, k)):
+            yield Row(k, i, np.empty(0), 0., ids=s.tokens, logprob=s.logprob, finish_reason=s.finish_reason)
+
+# %% ../../nbs/generation/50_files.ipynb #101d1308
 def _write_missing(writer, journal, missing):
     "Write the texts of these numbers and note each; a line shows how fast."
-    n, start, written = writer.settings.n, time.monotonic(), 0
+    n, start = writer.settings.n, time.monotonic()
+    found = _beams_from if writer.settings.num_beams>1 else _rows_from
     with Progress(len(missing), "generating", "texts") as bar:
-        for rows in writer.write(divmod(i, n) for i in missing):
-            for row in rows.finished: _note_row(journal, row, n)
-            if not rows.finished: continue
-            written += len(rows.finished)
+        for written,row in enumerate(found(writer, missing), 1):
+            _note_row(journal, row, n)
             rate = written/(time.monotonic()-start)
-            bar.update(len(rows.finished), f"{rate:,.1f} texts/s")
+            bar.update(1, f"{rate:,.1f} texts/s")
 
 def _wait_gone(journal):
     "Wait until the first process has made the file."
@@ -258,8 +298,10 @@ def _write_share(writer, journal):
     "Write this process's share of the texts that no journal has."
     rank, world = share()
     journal.mine |= journal.done()
-    every = range(len(writer.prompts)*writer.settings.n)
-    mine = [i for i in every if i%world==rank]
+    s = writer.settings
+    together = s.n if s.num_beams>1 else 1 # one search finds all texts of a prompt
+    every = range(len(writer.prompts)*s.n)
+    mine = [i for i in every if i//together%world==rank]
     _write_missing(writer, journal, [i for i in mine if i not in journal.mine])
 
 # %% ../../nbs/generation/50_files.ipynb #977b4945
@@ -288,12 +330,6 @@ def _file_of(writer, journal, prompt, path, origin):
     journal.close(remove=True)
     return path
 
-# %% ../../nbs/generation/50_files.ipynb #e8f7c894
-def _beam_file(decoder, codec, prompt, settings, origin, path):
-    "The file of a beam search."
-    samples = generate(decoder, codec, prompt, settings, origin)
-    return write_samples(samples, path)
-
 # %% ../../nbs/generation/50_files.ipynb #3a58c13c
 def generate_file(
     decoder:Decoder, # what computes
@@ -307,8 +343,7 @@ def generate_file(
 )->Path:
     "Write texts to a file, so that it can be stopped and continued."
     _check_shared(seeded, path, share()[1])
-    if settings.num_beams>1: return _beam_file(decoder, codec, prompt, settings, origin, path)
-    s = replace(settings, batch_invariant=True)
+    s = replace(settings, batch_invariant=settings.num_beams==1)
     journal = _begin(path, as_prompts(prompt), s, origin, seeded, folder_rules(decoder.model))
     writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
     _write_share(writer, journal)

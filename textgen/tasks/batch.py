@@ -103,12 +103,19 @@ def open_source(
     return open_tasks(data, codec, kind, validation=reading.validation, split=split, **options)
 
 # %% ../../nbs/tasks/29_batch.ipynb #65718681
-def _dataset(source, codec, reading, split="train"):
-    "The dataset of plain text, or the part of it that a split stands for."
+def _split(source, codec, reading):
+    "All of a plain text, what is trained on, and what is held out; None where nothing is."
     data = source.dataset(codec)
-    if not reading.validation: return data
-    train, held = data.split(reading.validation)
-    return train if split=="train" else held
+    return (data, *data.split(reading.validation)) if reading.validation else (data, data, None)
+
+def _held_out(data, held, wanted):
+    "What is held out of a text, in words; with advice where whole documents are much more than was asked for."
+    n, tokens = len(data), len(held.tokens)
+    share = tokens/len(data.tokens)
+    what = f"{len(held):,} of {n:,} documents" if n>1 else "stretches of the only document"
+    words = f"held out: {what}, {tokens:,} tokens ({share:.0%} of the text)"
+    if n<2 or share<2*wanted: return words
+    return f"{words}, since documents are held out whole; by='paragraph' or 'line' makes smaller ones"
 
 # %% ../../nbs/tasks/29_batch.ipynb #df9fb10c
 def _pairs(kind, source, codec, reading, split="train"):
@@ -118,8 +125,10 @@ def _pairs(kind, source, codec, reading, split="train"):
 def _texts(kind, source, codec, reading):
     "Windows of plain text; pairs of anything else."
     if not isinstance(source, Text): return _pairs(kind, source, codec, reading)
-    data = _dataset(source, codec, reading)
-    return WindowSource(data, reading.window, reading.batch_size, reading.seed, reading.by, codec.begin_ids)
+    data, train, held = _split(source, codec, reading)
+    found = WindowSource(train, reading.window, reading.batch_size, reading.seed, reading.by, codec.begin_ids)
+    if held is not None: found.held_out = _held_out(data, held, reading.validation)
+    return found
 
 SOURCES = dict(causal=_texts, seq2seq=_pairs)
 
@@ -149,7 +158,8 @@ def eval_batches(
     source = as_source(data)
     reading = replace(reading, seed=0, shapes=None)
     if kind=="causal" and isinstance(source, Text):
-        held = _dataset(source, codec, reading, "validation")
-        yield from all_windows(held, codec.begin_ids, reading.window, reading.batch_size, reading.by)
+        data, _, held = _split(source, codec, reading)
+        text = data if held is None else held
+        yield from all_windows(text, codec.begin_ids, reading.window, reading.batch_size, reading.by)
     else:
         yield from all_pairs(_pairs(kind, source, codec, reading, "validation"))

@@ -38,6 +38,7 @@ class BatchSource:
     per_row:float # tokens in a row, input and target, on average
     cells:float # rows in an epoch
     data = None # the dataset of plain text that windows are cut from
+    held_out:str|None = None # what is held out of a plain text, in words
     opened = None # the opened tasks that examples are drawn from
     def __getitem__(self, k:int)->dict: raise NotImplementedError
     def describe(self)->list:

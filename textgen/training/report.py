@@ -337,6 +337,7 @@ def report(
     "What will happen, in one line; then what is odd, each with what to do."
     need = memory_need(setup.decoder.model, setup.plan, setup.source.window)
     lines = [f"{_amount(setup)}; {_means(setup)}; about {_size(need)}"]
+    if setup.source.held_out: lines.append(setup.source.held_out)
     lines += _memory_note(need, memory_here(setup.device))
     lines += _by_heart(setup.epochs, setup.settings.steps, setup.settings.validation)
     return lines+_rate_note(setup)+_document_notes(setup)
