@@ -113,9 +113,11 @@ _ESCAPED = ("by", "template") # where \\n is typed for a newline
 def _typed(self:ReadFields):
     "What stands in the fields that are shown."
     for name,field in self.fields.items():
-        hidden = field.layout.display=="none"
-        if hidden or field.value=="": continue
-        yield name, unescape(field.value) if name in _ESCAPED else field.value
+        value = field.value
+        if value=="": continue
+        if field.layout.display=="none": continue
+        if name in _ESCAPED: value = unescape(value)
+        yield name, value
 
 @patch
 def said(self:ReadFields)->dict:
@@ -199,7 +201,8 @@ def _connect(self:TrainPanel):
 def _first_upload(self:TrainPanel):
     "What was uploaded; None where nothing was."
     given = self.upload.value
-    return next(iter(given.values() if isinstance(given, dict) else given), None)
+    uploads = given.values() if isinstance(given, dict) else given
+    return next(iter(uploads), None)
 
 @patch
 def _file_name(self:TrainPanel):

@@ -23,7 +23,7 @@ from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings, TrainSettings
-from ..tasks.batch import eval_batches, make_source
+from ..tasks.batch import WindowSource, eval_batches, make_source
 from ..tasks.pairs import Pairs
 from ..tasks.reading import Reading
 from ..text.codec import Codec
@@ -361,14 +361,27 @@ def resume(self:Session)->Resumed:
 
 # %% ../../nbs/training/60_trainer.ipynb #4003c512
 @patch
+def _asked(self:Session, source, step):
+    "The ids of an example to go on from, and those of its text."
+    (example,), _ = source.opened.draw(1, self.settings.seed, 2**41+step)
+    given = list(example["input"])
+    if self.job.decoder.extends_prompt: given.extend(example.get("between", ())) # += would add numbers
+    return given, example["target"]
+
+# %% ../../nbs/training/60_trainer.ipynb #a339197a
+_FEW = 8 # tokens
+
+@patch
 def prompt(self:Session, step)->str:
     "What a sample is asked for."
+    codec = self.job.codec
     source = self.setup.source
-    if not isinstance(source, Pairs): return ""
-    (example,), _ = source.opened.draw(1, self.settings.seed, 2**41+step)
-    ids = list(example["input"])
-    if self.job.decoder.extends_prompt: ids += example.get("between", ())
-    return self.job.codec.decode(ids)
+    given = text = []
+    if isinstance(source, WindowSource): text = source.data.tokens
+    if isinstance(source, Pairs): given, text = self._asked(source, step)
+    has_begin = bool(given or codec.begin_ids)
+    if not has_begin: given = list(text[:_FEW])
+    return codec.decode(given)
 
 # %% ../../nbs/training/60_trainer.ipynb #6d60ae98
 @patch
