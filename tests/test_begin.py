@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from textgen import Mixture, Task, TextGen, TokenDataset
+from textgen import Mixture, Task, TextGen, TokenDataset, TrainError
 from textgen.tasks.batch import eval_batches, make_source
 from textgen.tasks.reading import BY, Reading
 from textgen.tasks.window import Windows
 from textgen.training.callback import NoView
-from textgen.tasks.preprocess import concat_and_chunk, lm, prefix_lm, split_tokens
+from textgen.tasks.preprocess import concat_and_chunk, fields, lm, prefix_lm, split_tokens
 from textgen.text.codec import Codec
 
 FIRST = "Lo"
@@ -430,3 +430,23 @@ def test_a_decoder_is_trained_with_what_it_starts_from(codecs):
     batch = {k: torch.from_numpy(b[k]) for k in ("input_ids", "attention_mask", "labels")}
     with torch.no_grad():
         assert abs(wrap(net).loss(batch) - net(**batch).loss) < 1e-5
+
+
+def test_a_tokenizer_that_begins_nothing_trains(codecs, tmp_path):
+    "Samples go on from the text's first tokens; a seq2seq model, whose inputs may be empty, says so at the start."
+
+    class Keeps(NoView):
+        def sample(self, step, samples):
+            prompts.append(samples[0].prompt)
+
+    prompts, tok = [], codecs["none"].tokenizer
+    (tmp_path/"a.txt").write_text("the sea is calm tonight\n"*40)
+    short = dict(by="line", steps=2, batch_size=2, window=16, sample_every=1, view=Keeps())
+    TextGen.new("mini", tok, context=32, device="cpu").train(tmp_path/"a.txt", **short)
+    assert len(prompts)==2 and all(p and "the sea is calm tonight".startswith(p) for p in prompts)
+    with pytest.raises(TrainError, match="no token that begins or ends a text"):
+        TextGen.new("t5-mini", tok, device="cpu").train(tmp_path/"a.txt", **short)
+    pairs = Task("pairs", [dict(q="the sea", a="is calm")]*20, [fields("q", to="a")])
+    TextGen.new("t5-mini", tok, device="cpu").train(pairs, **short | dict(by=None))
+    TextGen.new("mini", tok, context=32, device="cpu").train(pairs, **short | dict(by=None))
+    assert prompts[2:]==["the sea"]*2 + ["the sea\n"]*2

@@ -247,3 +247,12 @@ def test_strings_of_python_are_kept(tok):
     "Text in is text out."
     data = TokenDataset.from_texts([LINES], tok)
     assert data.decode(data[0]) == LINES
+
+
+@pytest.mark.parametrize("quoting,wanted", [("none", ['"a', 'b"', "c"]), ("minimal", ["a\n2|b", "c"])])
+def test_bars_between_columns_are_read_as_tabs_are(tmp_path, quoting, wanted):
+    "Where a quote may begin a text or stand around it, nothing is joined without being asked for."
+    (tmp_path / "a.csv").write_text('id|text\n1|"a\n2|b"\n3|c\n')
+    with pytest.raises(CorpusError, match="line 2: a field begins with a quote.*quoting='none'"):
+        _texts(tmp_path / "a.csv", column="text")
+    assert _texts(tmp_path / "a.csv", column="text", quoting=quoting) == wanted

@@ -67,6 +67,7 @@ _Column = Annotated[Optional[str], typer.Option(help="of a table: the column wit
 _Template = Annotated[Optional[str], typer.Option(
     help="of a table: a text over columns, such as '{title}\\n\\n{text}'")]
 _Encoding = Annotated[str, typer.Option(help="of the files; detect guesses")]
+_Newlines = Annotated[bool, typer.Option(help="make every kind of line end a newline")]
 _Quoting = Annotated[Optional[str], typer.Option(metavar="minimal|none",
     help="of a CSV or TSV: none where quotes are part of the texts, minimal where they stand around them")]
 
@@ -82,7 +83,7 @@ def unescape(
 
 # %% ../nbs/79_options.ipynb #efcd2af9
 _READING = dict(
-    by=_By, column=_Column, template=_Template, encoding=_Encoding, quoting=_Quoting)
+    by=_By, column=_Column, template=_Template, encoding=_Encoding, newlines=_Newlines, quoting=_Quoting)
 _DEFAULTS = helps(ReadSettings)
 AS_IT_IS = {name: _DEFAULTS[name][1] for name in _READING} # how text is read when nothing is said
 
@@ -110,7 +111,7 @@ def reading_options(
 
 # %% ../nbs/79_options.ipynb #a7b2f9fc
 _OTHER = dict(n="-n", save_to="--out") # what is not the name with dashes
-_WORDS = {"by", "column", "template", "encoding", "quoting", "tokenizer", "device", "vocab_size", "kind"}
+_WORDS = {*AS_IT_IS, "tokenizer", "device", "vocab_size", "kind"}
 _SETTINGS = helps(GenerateSettings) | helps(TrainSettings)
 _NAMES = sorted({*_SETTINGS, *_WORDS}, key=len, reverse=True)
 _LONG = [name for name in _NAMES if "_" in name]

@@ -91,11 +91,11 @@ _foreign_names = dict(
 # %% ../nbs/02_settings.ipynb #050480af
 def _unknown_setting(cls, name, error):
     "The error for a setting that `cls` does not have."
-    fields = cls.__dataclass_fields__
+    known = [*cls.__dataclass_fields__]
+    if error is TrainError: known += ReadSettings.__dataclass_fields__  # generation reads no text
     ours = _foreign_names.get(name)
-    known = [*fields, *ReadSettings.__dataclass_fields__]
     if ours in known: return error(f"unknown setting {name!r}; here it is called {ours!r}")
-    return unknown("setting", name, fields, error)
+    return unknown("setting", name, known, error)
 
 # %% ../nbs/02_settings.ipynb #81057746
 def make_settings(

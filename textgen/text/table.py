@@ -100,6 +100,8 @@ def check_quoting(
     if isinstance(quoting, bool) or quoting not in known: raise unknown("quoting", quoting, _quoting, CorpusError)
 
 # %% ../../nbs/text/11_table.ipynb #3765eb4c
+_unquoted = ("\t", "|") # files with these are often written without quoting
+
 class _Rows:
     "The rows of a CSV, with the line that each ends on."
     def __init__(self, lines, source, typ, quoting=None):
@@ -109,7 +111,8 @@ class _Rows:
         self.source = source
         self.names:list = []  # of the columns
         self.taken = 0  # lines of the row that is being read
-        self.guess = quoting is None and delimiter=="\t"  # whether quotes stand around texts
+        self.delimiter = delimiter
+        self.guess = quoting is None and delimiter in _unquoted  # whether quotes stand around texts
         style = _quoting.get(quoting or "", quoting or csv.QUOTE_MINIMAL)
         self.reader = csv.reader(self._feed(), delimiter=delimiter, quoting=style, strict=True)
 
@@ -124,7 +127,7 @@ def _feed(self:_Rows):
     "The lines, one for one with the reader's questions."
     for line in self.lines:
         self.taken += 1
-        is_row = self.names and line.count("\t")==len(self.names)-1
+        is_row = self.names and line.count(self.delimiter)==len(self.names)-1
         if self.guess and is_row and self.taken>1: raise self._error(f"{_unended}; {_how_quoted}")
         yield line
 
