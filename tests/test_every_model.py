@@ -184,7 +184,11 @@ def test_beyond_the_context_of_mpt(tok):
     "Its context is called `max_seq_len`; a text may be longer."
     tg = TextGen(_model("mpt"), tok, device="cpu")
     assert tg.context==128
-    assert len(tg.generate("The sea", temperature=0, seed=0, max_new_tokens=150, min_new_tokens=150)[0].tokens)==150
+    ask = dict(temperature=0, seed=0, max_new_tokens=150, min_new_tokens=150)
+    one, = tg.generate("The sea", **ask)
+    assert len(one.tokens)==150
+    fixed = tg.generate("The sea", n=3, batch_invariant=True, **ask)
+    assert [s.tokens for s in fixed]==[one.tokens]*3
 
 
 # ---- all of them

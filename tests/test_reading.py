@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from textgen import CorpusError, TokenDataset
+from textgen import CorpusError, TokenDataset, TrainError
 from textgen.text.corpus import documents
 from textgen.text.table import is_null, records, row_texts, rows, table_texts
 
@@ -256,3 +256,10 @@ def test_bars_between_columns_are_read_as_tabs_are(tmp_path, quoting, wanted):
     with pytest.raises(CorpusError, match="line 2: a field begins with a quote.*quoting='none'"):
         _texts(tmp_path / "a.csv", column="text")
     assert _texts(tmp_path / "a.csv", column="text", quoting=quoting) == wanted
+
+
+def test_a_window_beyond_the_context(tg, data):
+    "Evaluation refuses it as training does."
+    for call in (tg.evaluate, tg.train):
+        with pytest.raises(TrainError, match="window=9999 is longer than the model's context"):
+            call(data, window=9999)

@@ -28,7 +28,7 @@ from .receipt import Receipt, check_overwrite
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
 from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source
-from .tasks.reading import Reading
+from .tasks.reading import Reading, pick_window
 from .tasks.source import as_source, old_windows, read_as
 from .text.codec import Codec
 from .text.lossless import added_pieces, lossless
@@ -481,7 +481,7 @@ def evaluate(self:TextGen,
     "The loss on `data`, by task where there are several."
     source, old = self._read(data, kwargs, note_once)
     _check_known(old)
-    window = window or min(self.context, 1024)
+    window = pick_window(window, self.context, self.wrapped.limit)
     by = old.get("windows", windows)
     reading = Reading(window=window, by=by, batch_size=batch_size, validation=validation)
     result, tasks = self._measure(source, reading)

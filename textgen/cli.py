@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
 import typer
-from .core import CacheError, GenerateError, ModelError, TextGenError, TokenizerError
+from .core import CacheError, GenerateError, ModelError, TaskError, TextGenError, TokenizerError
 from .core import check_local, check_place, recover, say, unknown
 from .hub import check_on_hub
 from .options import AS_IT_IS, Files, as_options, reading_options, settings_options, unescape
@@ -119,13 +119,21 @@ def _as_data(material):
     return parts[0] if len(parts)==1 else parts
 
 # %% ../nbs/81_cli.ipynb #fe4452e5
+def _refuse_task(name):
+    "Raise an error for the name of a task where a file is meant."
+    from textgen.tasks.task import list_tasks
+    if os.path.exists(name) or name not in (task for task,*_ in list_tasks()): return
+    raise TaskError(f"{name}: there is no such file or folder; to train on the task of this name, write --task {name}")
+
 def _check_files(files):
-    "Raise an error for a script given as data, and for a mistyped path."
+    "Raise an error for a script given as data, the name of a task, and a mistyped path."
     from textgen.tasks.source import _refuse_code
     from textgen.text.source import find_files
     for name in files: _refuse_code(name)
+    for name in files: _refuse_task(name)
     if files: find_files(files)
 
+# %% ../nbs/81_cli.ipynb #7d3d21ab
 def _model_to_train(model, new, tokenizer, material, settings):
     "The `TextGen` that is to be trained."
     _check_files(material.files)  # before the model is made

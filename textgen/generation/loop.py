@@ -272,8 +272,8 @@ def shaped(self:Writer, state:DecoderState)->DecoderState:
     lengths = {len(ids) for ids in self.prompt_ids}
     longest = max(lengths)
     first = longest if d.extends_prompt else 1
-    positions = min(first+self.settings.max_new_tokens, d.context)+1
-    return state.fix(positions, longest+1 if len(lengths)>1 else 0)
+    positions = min(first+self.settings.max_new_tokens+1, d.context-1) # and one that is read
+    return state.fix(max(positions, 1), longest+1 if len(lengths)>1 else 0)
 
 # %% ../../nbs/generation/48_loop.ipynb #bbf21f39
 @patch

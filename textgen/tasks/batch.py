@@ -118,8 +118,13 @@ def _held_out(data, held, wanted):
     return f"{words}, since documents are held out whole; by='paragraph' or 'line' makes smaller ones"
 
 # %% ../../nbs/tasks/29_batch.ipynb #df9fb10c
+_NO_EMPTY = ("this tokenizer has no token that begins or ends a text, and some inputs made of a text are empty; "
+             "give a tokenizer with one, such as train_tokenizer makes, or a task whose inputs are texts")
+
 def _pairs(kind, source, codec, reading, split="train"):
     "Pairs of all that is read."
+    halved = kind=="seq2seq" and isinstance(source, Text)
+    if halved and not (codec.begin_ids or codec.suffix): raise TrainError(_NO_EMPTY)
     return Pairs(open_source(kind, source, codec, reading, split), codec, kind, reading)
 
 def _texts(kind, source, codec, reading):

@@ -207,7 +207,7 @@ def _names(codec, form):
 
 def _hard_texts(codec):
     "Texts that tokenizers lose something of."
-    names = "".join(_names(codec, "{0} x{0}"))
+    names = "".join(_names(codec, "{0} x{0} x {0} x"))
     return [PROBE, MARKERS, f" {names} ", " a", "\n\n A\n", "\t", "É"]
 
 def _comes_back(codec, texts):

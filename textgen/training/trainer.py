@@ -23,15 +23,15 @@ from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
 from ..settings import GenerateSettings, TrainSettings
-from ..tasks.batch import eval_batches, make_source
+from ..tasks.batch import WindowSource, eval_batches, make_source
 from ..tasks.pairs import Pairs
-from ..tasks.reading import Reading
+from ..tasks.reading import Reading, pick_window
 from ..text.codec import Codec
 from ..threads import giving_way
 from .callback import (
     Control, EveryCallback, NoView, View, WatchCallback, check_control, check_view, default_view)
-from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, identity, keep_copy,
-    load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
+from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, check_version,
+    identity, keep_copy, load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
 from .cpu import activations, fast_cpu, swapped
 from .evaluate import Batches, Run, ValidateCallback, count_tokens, mean_loss, some_batches
 from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
@@ -73,13 +73,6 @@ def _view(job):
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))
     return NoView() if int(rank) else check_view(job.view or default_view())
 
-# %% ../../nbs/training/60_trainer.ipynb #1f24734d
-def _window(decoder, asked):
-    "How many tokens are read at a time."
-    window = asked or min(decoder.context, 1024)
-    if not decoder.limit or window<=decoder.limit: return window
-    raise TrainError(f"window={window} is longer than the model's context of {decoder.limit} tokens")
-
 # %% ../../nbs/training/60_trainer.ipynb #1141c7d5
 def _reading(settings, rows):
     "How the data is read, so many rows at a time."
@@ -89,7 +82,8 @@ def _reading(settings, rows):
 def _opened(job, rows):
     "The data, so many rows at a time, and the settings that follow from it."
     decoder = job.decoder
-    settings = replace(job.settings, window=_window(decoder, job.settings.window))
+    window = pick_window(job.settings.window, decoder.context, decoder.limit)
+    settings = replace(job.settings, window=window)
     source = make_source(decoder.kind, job.data, job.codec, _reading(settings, rows))
     return source, settle(settings, source, rows)
 
@@ -328,10 +322,12 @@ def measure(self:Session, step)->float|None:
 @patch
 def _check_same_run(self:Session, state):
     "Raise `TrainError` unless a state is of this run, or is to be taken by force."
+    if self.settings.resume=="force": return
+    check_version(self.settings.save_to, state.identity)
     mine = self.identity
     if self.start in (state.start, state.now): mine["model"] = state.identity.get("model")
     wrong = changes(state.identity, mine, self.settings)
-    if not wrong or self.settings.resume=="force": return
+    if not wrong: return
     raise TrainError(f"{self.settings.save_to}: saved by another run: {'; '.join(wrong)}; give what was given then, "
                      "or resume='force' to go on with what is given now")
 
@@ -362,14 +358,27 @@ def resume(self:Session)->Resumed:
 
 # %% ../../nbs/training/60_trainer.ipynb #4003c512
 @patch
+def _asked(self:Session, source, step):
+    "The ids of an example to go on from, and those of its text."
+    (example,), _ = source.opened.draw(1, self.settings.seed, 2**41+step)
+    given = list(example["input"])
+    if self.job.decoder.extends_prompt: given.extend(example.get("between", ())) # += would add numbers
+    return given, example["target"]
+
+# %% ../../nbs/training/60_trainer.ipynb #a339197a
+_FEW = 8 # tokens
+
+@patch
 def prompt(self:Session, step)->str:
     "What a sample is asked for."
+    codec = self.job.codec
     source = self.setup.source
-    if not isinstance(source, Pairs): return ""
-    (example,), _ = source.opened.draw(1, self.settings.seed, 2**41+step)
-    ids = list(example["input"])
-    if self.job.decoder.extends_prompt: ids += example.get("between", ())
-    return self.job.codec.decode(ids)
+    given = text = []
+    if isinstance(source, WindowSource): text = source.data.tokens
+    if isinstance(source, Pairs): given, text = self._asked(source, step)
+    has_begin = bool(given or codec.begin_ids)
+    if not has_begin: given = list(text[:_FEW])
+    return codec.decode(given)
 
 # %% ../../nbs/training/60_trainer.ipynb #6d60ae98
 @patch
