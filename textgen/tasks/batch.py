@@ -127,6 +127,7 @@ def _pairs(kind, source, codec, reading, split="train"):
     if halved and not (codec.begin_ids or codec.suffix): raise TrainError(_NO_EMPTY)
     return Pairs(open_source(kind, source, codec, reading, split), codec, kind, reading)
 
+# %% ../../nbs/tasks/29_batch.ipynb #fae8ff6c
 def _texts(kind, source, codec, reading):
     "Windows of plain text; pairs of anything else."
     if not isinstance(source, Text): return _pairs(kind, source, codec, reading)
