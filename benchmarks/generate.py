@@ -3,7 +3,8 @@
     python benchmarks/generate.py gpt2 mini t5 quality drift file start --peers PEERPY [--work FOLDER] [--repeat 3]
     [--n 1]
 
-The rounds of gpt2, mini and t5 are kept in the work folder; each call adds some.
+The rounds of gpt2, mini and t5 are kept in the work folder; each call adds some. The table of a machine with AVX-512
+is `results/generate.md`, that of others `results/generate_avx2.md`.
 
 PEERPY is the python of an environment with `torch==2.13.0 transformers==5.23.0 ctranslate2`; without it only
 transformers (from here) is compared.
@@ -528,7 +529,7 @@ def write(parts):
     sys.path.insert(0, str(Path(__file__).parent))
     from main_job import machine
 
-    path = RESULTS / "generate.md"
+    path = RESULTS / ("generate.md" if "AVX512" in machine() else "generate_avx2.md")
     old = path.read_text().split("\n\n## ")[1:] if path.exists() else []
     kept = {o.split("\n")[0].split(",")[0]: "## " + o.strip() for o in old} | {
         p[3:].split("\n")[0].split(",")[0]: p for p in parts

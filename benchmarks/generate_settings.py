@@ -1,0 +1,130 @@
+"""What filters, penalties and stop strings cost, beside none, and beside transformers with the same settings.
+
+    python benchmarks/generate_settings.py mini gpt2 [--work FOLDER] [--rounds 5] [--n 1 32]
+
+The models of `generate.py`, in float32. A process for each library, in which the settings take turns; the median of
+the rounds (of transformers with GPT-2 and 32 texts one round, since it takes minutes). No stop string ever comes, so
+that every text is as long as allowed.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from generate import RESULTS, make_model, prompt
+
+TOKENS = dict(mini=60, gpt2=40)
+ASKED = {
+    "none": {},
+    "top-k 40": dict(top_k=40),
+    "top-p 0.9": dict(top_p=0.9),
+    "min-p 0.05": dict(min_p=0.05),
+    "repetition penalty 1.1": dict(repetition_penalty=1.1),
+    "no-repeat 3": dict(no_repeat_ngram=3),
+    "a stop string": dict(stop=["t3 t4 t5 t6"]),
+    "top-k, top-p, penalty": dict(top_k=40, top_p=0.9, repetition_penalty=1.1),
+}
+
+
+def with_textgen(folder, shape, n):
+    from textgen import TextGen
+
+    tg, k = TextGen(folder, device="cpu"), TOKENS[shape]
+    text = " ".join(prompt(shape))
+
+    def write(asked):
+        found = tg.generate(text, n=n, max_new_tokens=k, min_new_tokens=k, temperature=0.7, seed=1, **asked)
+        assert all(len(s.tokens) == k for s in found)
+
+    return write
+
+
+def with_transformers(folder, shape, n):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tok = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    ids = torch.tensor([[int(t[1:]) for t in prompt(shape)]])
+    names, k = dict(no_repeat_ngram="no_repeat_ngram_size", stop="stop_strings"), TOKENS[shape]
+
+    def write(asked):
+        asked = dict(top_k=0, top_p=1.0) | {names.get(name, name): v for name, v in asked.items()}
+        if "stop_strings" in asked:
+            asked["tokenizer"] = tok
+        with torch.inference_mode():
+            out = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=True,
+                temperature=0.7,
+                max_new_tokens=k,
+                min_new_tokens=k,
+                num_return_sequences=n,
+                pad_token_id=0,
+                **asked,
+            )
+        assert out.shape == (n, ids.shape[1] + k)
+
+    return write
+
+
+def one(library, shape, n, rounds, work):
+    "Tokens per second with each of the settings, as JSON."
+    write = globals()[f"with_{library}"](str(work / shape), shape, n)
+    took = {}
+    for turn in range(rounds + (rounds > 1)):
+        for name, asked in ASKED.items():
+            start = time.perf_counter()
+            write(asked)
+            if turn or rounds == 1:
+                took.setdefault(name, []).append(time.perf_counter() - start)
+    print(json.dumps({name: n * TOKENS[shape] / statistics.median(v) for name, v in took.items()}))
+
+
+def called(*args):
+    out = subprocess.run([sys.executable, __file__, *map(str, args)], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def table(shape, ns, args):
+    if not (args.work / shape / "model.safetensors").exists():
+        make_model(shape, args.work / shape)
+    rows = ["| n | | textgen, tokens/s | of none | transformers | textgen is faster by |", "|---|---|---|---|---|---|"]
+    for n in ns:
+        few = 1 if shape == "gpt2" and n > 1 else args.rounds
+        more = ["--n", n, "--work", args.work]
+        ours = called(shape, "--one", "textgen", "--rounds", args.rounds, *more)
+        theirs = called(shape, "--one", "transformers", "--rounds", few, *more)
+        for name, v in ours.items():
+            ratio = v / ours["none"]
+            rows.append(f"| {n} | {name} | {v:,.0f} | {ratio:.2f} | {theirs[name]:,.0f} | {v / theirs[name]:.1f}× |")
+            print(rows[-1], file=sys.stderr, flush=True)
+    return f"## {shape}, {len(prompt(shape))} tokens in, {TOKENS[shape]} out\n\n" + "\n".join(rows)
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("shapes", nargs="+", choices=list(TOKENS))
+    a.add_argument("--work", type=Path, default=Path("benchmark-models"))
+    a.add_argument("--rounds", type=int, default=5)
+    a.add_argument("--n", type=int, nargs="*", default=[1, 32])
+    a.add_argument("--one")
+    args = a.parse_args()
+    args.work.mkdir(exist_ok=True, parents=True)
+    if args.one:
+        return one(args.one, args.shapes[0], args.n[0], args.rounds, args.work)
+    from main_job import machine
+
+    parts = [table(shape, args.n, args) for shape in args.shapes]
+    (RESULTS / "generate_settings.md").write_text(
+        f"# Filters, penalties, stop strings\n\n{machine()}. float32, temperature 0.7; the median of {args.rounds} "
+        "rounds in which the settings take turns.\n\n" + "\n\n".join(parts) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
