@@ -3,6 +3,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "native.h"
 
 #ifndef TEXTGEN_ISA
@@ -68,6 +72,11 @@ EXPORT int64_t textgen_cpu_supports(const char *isa) {
     if (!strcmp(isa, "avx2")) return avx2;
     if (!strcmp(isa, "avx512")) return avx512;
     if (!strcmp(isa, "avx512-vnni")) return avx512 && __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__) && defined(__linux__)
+    enum { DOT_PRODUCT = 1 << 20 };  // HWCAP_ASIMDDP
+    if (!strcmp(isa, "neon-dot")) return (getauxval(AT_HWCAP) & DOT_PRODUCT) != 0;
+#elif defined(__aarch64__) && defined(__APPLE__)
+    if (!strcmp(isa, "neon-dot")) return 1;  // every one of Apple's
 #endif
     return 0;
 }

@@ -10,15 +10,19 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
 #endif
 
 // A tile: rows, and blocks of 16 outputs, whose sums stay in registers (AVX-512: 24 of 32; AVX2: 12 of 16, where the
-// 16 sums of a block take two in float32 and four in integers; else 8 of 16). One row alone takes more blocks, so that
-// there are sums enough to be added to at the same time.
+// 16 sums of a block take two in float32 and four in integers; NEON: 16 of 32; else 8 of 16). One row alone takes more
+// blocks, so that there are sums enough to be added to at the same time.
 #if defined(__AVX512F__)
 enum { FLOAT_ROWS = 4, FLOAT_BLOCKS = 6, ROW_FLOAT_BLOCKS = 6 };
 #elif defined(__AVX2__)
 enum { FLOAT_ROWS = 6, FLOAT_BLOCKS = 1, ROW_FLOAT_BLOCKS = 4 };
+#elif defined(__aarch64__)
+enum { FLOAT_ROWS = 4, FLOAT_BLOCKS = 1, ROW_FLOAT_BLOCKS = 4 };
 #else
 enum { FLOAT_ROWS = 2, FLOAT_BLOCKS = 1, ROW_FLOAT_BLOCKS = 2 };
 #endif
@@ -28,6 +32,8 @@ enum { BYTE_ROWS = 4, BYTE_BLOCKS = 6, ROW_BYTE_BLOCKS = 6 };
 enum { BYTE_ROWS = 4, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 4 };
 #elif defined(__AVX2__)
 enum { BYTE_ROWS = 3, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 2 };
+#elif defined(__ARM_FEATURE_DOTPROD)
+enum { BYTE_ROWS = 4, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 4 };
 #else
 enum { BYTE_ROWS = 2, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 2 };
 #endif
@@ -60,7 +66,13 @@ INLINE int32_t load_four(const uint8_t *from) {
     return four;
 }
 
-// Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in] uint8 (128 is zero).
+// Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in] uint8 (128 is zero). CENTERED: 128 was
+// taken from each input before, since the instruction multiplies signed bytes with signed ones.
+#if defined(__ARM_FEATURE_DOTPROD)
+enum { CENTERED = 1 };
+#else
+enum { CENTERED = 0 };
+#endif
 #if defined(__AVX512VNNI__)
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
     __m512i acc[MOST_ROWS][MOST_BLOCKS];
@@ -109,6 +121,23 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int row
             _mm256_storeu_si256((__m256i *)(sums + (r * blocks * 2 + p) * 8), ordered);
         }
 }
+#elif defined(__ARM_FEATURE_DOTPROD)
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+    int32x4_t acc[MOST_ROWS][MOST_BLOCKS * 4];
+    int64_t next_block = in * LANES;
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < blocks * 4; p++) acc[r][p] = vdupq_n_s32(0);
+    for (int64_t i = 0; i < in; i += 4) {
+        int8x16_t w[MOST_BLOCKS * 4];
+        UNROLL for (int p = 0; p < blocks * 4; p++) w[p] = vld1q_s8(weight + p / 4 * next_block + i * LANES + p % 4 * 16);
+        UNROLL for (int r = 0; r < rows; r++) {
+            int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(load_four(x + r * in + i) ^ (int32_t)0x80808080));
+            UNROLL for (int p = 0; p < blocks * 4; p++) acc[r][p] = vdotq_s32(acc[r][p], w[p], four);
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < blocks * 4; p++) vst1q_s32(sums + (r * blocks * 4 + p) * 4, acc[r][p]);
+}
 #else
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
     vint acc[MOST_ROWS][MOST_BLOCKS];
@@ -130,8 +159,8 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int row
 
 // Integer sums as numbers. An input byte is 128 too large, hence `weight_sum`; `top` is the row's largest input.
 INLINE vfloat dequantize(const Linear *linear, int64_t at, vint sums, float top) {
-    vint exact = sums - *(const vint *)(linear->weight_sum + at);
-    return __builtin_convertvector(exact, vfloat) * load(linear->scale + at) * top;
+    if (!CENTERED) sums -= *(const vint *)(linear->weight_sum + at);
+    return __builtin_convertvector(sums, vfloat) * load(linear->scale + at) * top;
 }
 
 // Puts the sums of a tile, which begins at `row` and `block`, where they go. The last block may be filled in part.

@@ -21,6 +21,8 @@ SOURCES = sorted(HERE.glob("*.c"))
 _AVX2 = ["-mavx2", "-mfma"]
 _AVX512 = [*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 X86_64 = {"generic": [], "avx2": _AVX2, "avx512": _AVX512, "avx512-vnni": [*_AVX512, "-mavx512vnni"]}
+ARM64 = {"generic": [], "neon-dot": ["-march=armv8.2-a+dotprod"]}
+MACHINES = {"x86_64": X86_64, "amd64": X86_64, "aarch64": ARM64, "arm64": ARM64}
 
 # Sums may not be reordered (no -ffast-math): a row is the same to the last bit in any batch.
 FLAGS = [
@@ -41,7 +43,7 @@ class CannotBuild(Exception):
 
 def variants():
     "Instruction sets that a library is made for on this kind of machine, with their flags."
-    return X86_64 if platform.machine().lower() in ("x86_64", "amd64") else {"generic": []}
+    return MACHINES.get(platform.machine().lower(), {"generic": []})
 
 
 def file_name(isa):

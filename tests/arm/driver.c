@@ -1,0 +1,92 @@
+// Prints what the kernels make of the same inputs on any processor: tests/test_arm.py compares two of them.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "native.h"
+
+int64_t textgen_linear_floats(const Linear *, int64_t, int64_t);
+void textgen_linear(const Linear *, const float *, int64_t, float *, float *, int64_t);
+void textgen_activation(const float *, int64_t, int64_t, float *);
+void textgen_norm(const Norm *, const float *, int64_t, float *);
+void textgen_quantize(const float *, int64_t, int64_t, uint8_t *, float *);
+void textgen_attention(const float *, const float *, const float *, int64_t, int64_t, const float *, float *, float *);
+int64_t textgen_draw(const float *, int64_t, const Draw *, int64_t, int64_t, float *, float *);
+int64_t textgen_cpu_supports(const char *);
+const char *textgen_isa(void);
+
+static uint64_t state = 7;
+static double uniform(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (state >> 11) / 9007199254740992.;
+}
+static float *numbers(int64_t n, float scale) {
+    float *x = aligned_alloc(64, (n + 64) / 16 * 64);
+    for (int64_t i = 0; i < n; i++) x[i] = (uniform() * 2 - 1) * scale;
+    return x;
+}
+static void show(const char *what, const float *x, int64_t n) {
+    printf("%s", what);
+    for (int64_t i = 0; i < n; i++) printf(" %.9g", x[i]);
+    printf("\n");
+}
+
+static void linear(int int8, int64_t rows, int64_t out, int64_t in) {
+    int64_t blocks = (out + 15) / 16, n = blocks * 16;
+    float *bias = numbers(n, 1), *x = numbers(rows * in, 2), *y = numbers(rows * out, 0);
+    Linear l = {0, 0, bias, 0, in, out, blocks};
+    if (int8) {
+        int8_t *w = malloc(n * in);
+        int32_t *sums = calloc(n, 4);
+        for (int64_t i = 0; i < n * in; i++) w[i] = (int)(uniform() * 255) - 127;
+        for (int64_t i = 0; i < n * in; i++) sums[i / (in * 16) * 16 + i % 64 / 4] += 128 * w[i];
+        l.weight = w, l.weight_sum = sums, l.scale = numbers(n, .01);
+    } else l.weight = numbers(n * in, 1);
+    textgen_linear(&l, x, rows, y, numbers(textgen_linear_floats(&l, rows, 1), 0), 1);
+    show(int8 ? "int8" : "float32", y, rows * out);
+}
+
+static void drawing(int64_t n) {
+    float *x = numbers(n, 6), *work = numbers(draw_floats(n), 0), logprob = 0;
+    int64_t sequence[9] = {1, 2, 3, 1, 2}, length = 5, begin = 0;
+    struct { int64_t k; double p; float m, penalty; int64_t repeat; } asked[] = {
+        {0, 1, -INFINITY, 1, 0}, {40, 1, -INFINITY, 1, 0}, {0, .9, -INFINITY, 1, 0}, {0, 1, -3, 1, 0}, {5, .5, -1, 1.3f, 3}};
+    printf("draw");
+    for (int a = 0; a < 5; a++)
+        for (int i = 0; i < 50; i++) {
+            double u = uniform();
+            float t = .7f;
+            Draw how = {&u, &t, 1, n, -1, 0, 1, asked[a].k, asked[a].p, asked[a].m, asked[a].penalty, asked[a].repeat,
+                        sequence, &length, &begin, 9};
+            printf(" %d", (int)textgen_draw(x, n, &how, 0, 0, work, &logprob));
+        }
+    printf("\n");
+    show("logprob", &logprob, 1);
+}
+
+int main(void) {
+    int64_t shapes[][3] = {{1, 1, 16}, {1, 100, 48}, {2, 70, 32}, {3, 15, 16}, {4, 16, 64}, {5, 17, 32}, {9, 100, 48}, {33, 250, 64}};
+    fprintf(stderr, "%s %d\n", textgen_isa(), (int)textgen_cpu_supports("neon-dot"));
+    for (int s = 0; s < 8; s++)
+        for (int int8 = 0; int8 < 2; int8++) linear(int8, shapes[s][0], shapes[s][1], shapes[s][2]);
+    float *x = numbers(320, 4), *y = numbers(320, 0), top;
+    for (int kind = 0; kind < 4; kind++) {
+        textgen_activation(x, 320, kind, y);
+        show("activation", y, 320);
+    }
+    float *weight = numbers(320, 1), *bias = numbers(320, 1);  // in this order, whatever a compiler likes
+    Norm norm = {weight, bias, 1e-5f, 320};
+    textgen_norm(&norm, x, 1, y);
+    show("norm", y, 320);
+    uint8_t bytes[320];
+    textgen_quantize(x, 1, 320, bytes, &top);
+    for (int i = 0; i < 320; i++) y[i] = bytes[i];
+    show("quantize", y, 320);
+    float *query = numbers(32, 1), *keys = numbers(48 * 32, 1), *values = numbers(48 * 32, 1), *near = numbers(48, 1);
+    textgen_attention(query, keys, values, 37, 32, near, numbers(96, 0), y);
+    show("attention", y, 32);
+    drawing(1000);
+    drawing(50257);
+    return 0;
+}
