@@ -1,10 +1,11 @@
 """What filters, penalties and stop strings cost, beside none, and beside transformers with the same settings.
 
-    python benchmarks/generate_settings.py mini gpt2 [--work FOLDER] [--rounds 5] [--n 1 32]
+    python benchmarks/generate_settings.py mini gpt2 --vocabulary TEXT [--work FOLDER] [--rounds 5] [--n 1 32]
 
-The models of `generate.py`, in float32. A process for each library, in which the settings take turns; the median of
-the rounds (of transformers with GPT-2 and 32 texts one round, since it takes minutes). No stop string ever comes, so
-that every text is as long as allowed.
+The models of `generate.py`, in float32, with a byte-level tokenizer: GPT-2's vocab.json and merges.txt, where
+--vocabulary is a folder that has them, or one learned from texts. A process for each library, in which the settings
+take turns; the median of the rounds (of transformers with GPT-2 and 32 texts one round, since it takes minutes). No
+stop string ever comes, so that every text is as long as allowed.
 """
 
 import argparse
@@ -15,9 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from generate import RESULTS, make_model, prompt
+from generate import RESULTS, make_model
 
 TOKENS = dict(mini=60, gpt2=40)
+PROMPT = "The sea is"
 ASKED = {
     "none": {},
     "top-k 40": dict(top_k=40),
@@ -25,19 +27,38 @@ ASKED = {
     "min-p 0.05": dict(min_p=0.05),
     "repetition penalty 1.1": dict(repetition_penalty=1.1),
     "no-repeat 3": dict(no_repeat_ngram=3),
-    "a stop string": dict(stop=["t3 t4 t5 t6"]),
+    "a stop string": dict(stop=["\n\nThe end of it all"]),
     "top-k, top-p, penalty": dict(top_k=40, top_p=0.9, repetition_penalty=1.1),
 }
+
+
+def make(shape, folder, files):
+    "The model, with a tokenizer whose tokens are bytes of a text."
+    from transformers import AutoConfig
+
+    from textgen import train_tokenizer
+    from textgen.text.codec import Codec
+
+    make_model(shape, folder)
+    config = AutoConfig.from_pretrained(folder)
+    if Path(files[0]).is_dir():
+        tok = Codec(files[0]).tokenizer
+    else:
+        tok = train_tokenizer(files, vocab_size=config.vocab_size)
+    tok.save_pretrained(folder)
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config, name, tok.eos_token_id)
+    config.save_pretrained(folder)
+    (folder / "generation_config.json").unlink()
 
 
 def with_textgen(folder, shape, n):
     from textgen import TextGen
 
     tg, k = TextGen(folder, device="cpu"), TOKENS[shape]
-    text = " ".join(prompt(shape))
 
     def write(asked):
-        found = tg.generate(text, n=n, max_new_tokens=k, min_new_tokens=k, temperature=0.7, seed=1, **asked)
+        found = tg.generate(PROMPT, n=n, max_new_tokens=k, min_new_tokens=k, temperature=0.7, seed=1, **asked)
         assert all(len(s.tokens) == k for s in found)
 
     return write
@@ -48,7 +69,7 @@ def with_transformers(folder, shape, n):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, tok = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    ids = torch.tensor([[int(t[1:]) for t in prompt(shape)]])
+    ids = tok(PROMPT, return_tensors="pt").input_ids
     names, k = dict(no_repeat_ngram="no_repeat_ngram_size", stop="stop_strings"), TOKENS[shape]
 
     def write(asked):
@@ -92,7 +113,7 @@ def called(*args):
 
 def table(shape, ns, args):
     if not (args.work / shape / "model.safetensors").exists():
-        make_model(shape, args.work / shape)
+        make(shape, args.work / shape, args.vocabulary)
     rows = ["| n | | textgen, tokens/s | of none | transformers | textgen is faster by |", "|---|---|---|---|---|---|"]
     for n in ns:
         few = 1 if shape == "gpt2" and n > 1 else args.rounds
@@ -103,7 +124,7 @@ def table(shape, ns, args):
             ratio = v / ours["none"]
             rows.append(f"| {n} | {name} | {v:,.0f} | {ratio:.2f} | {theirs[name]:,.0f} | {v / theirs[name]:.1f}× |")
             print(rows[-1], file=sys.stderr, flush=True)
-    return f"## {shape}, {len(prompt(shape))} tokens in, {TOKENS[shape]} out\n\n" + "\n".join(rows)
+    return f"## {shape}, {TOKENS[shape]} tokens out\n\n" + "\n".join(rows)
 
 
 def main():
@@ -113,6 +134,7 @@ def main():
     a.add_argument("--rounds", type=int, default=5)
     a.add_argument("--n", type=int, nargs="*", default=[1, 32])
     a.add_argument("--one")
+    a.add_argument("--vocabulary", nargs="*")
     args = a.parse_args()
     args.work.mkdir(exist_ok=True, parents=True)
     if args.one:

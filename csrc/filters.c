@@ -1,5 +1,5 @@
 // What top-k, top-p and min-p leave, in this order, and a draw among it: the same tokens that Python keeps and draws.
-// Nothing is sorted but one of 512 bins, that at which a filter cuts. Weights are in float32 first; where a cut or the
+// Nothing is sorted but one of 256 bins, that at which a filter cuts. Weights are in float32 first; where a cut or the
 // draw falls so near a border that these do not decide, in double precision; nearer than 1e-11 of the whole, nothing is
 // drawn (-1), and Python draws.
 #include <float.h>
@@ -9,7 +9,7 @@
 #include "native.h"
 #include "simd.h"
 
-enum { BINS = 512 };
+enum { BINS = 256 };
 
 static const double FLOAT_BORDER = 4e-7;  // of the whole: below, float32 does not decide
 static const double BORDER = 1e-11;       // below, double precision does not either
@@ -60,10 +60,8 @@ static void keep(Tokens *t, float least) {
 
 // The weights: in float32, or exactly enough for any draw.
 static void weigh(Tokens *t, int exactly) {
-    for (int64_t i = 0; !exactly && i < t->n; i += PART) {
-        vpart v = vexp_part(load_part(t->logits + i));
-        for (int e = 0; e < PART; e++) t->weights[i + e] = v[e];
-    }
+    for (int64_t i = 0; !exactly && i < t->n; i += PART)
+        *(vdpart *)(t->weights + i) = __builtin_convertvector(vexp_part(load_part(t->logits + i)), vdpart);
     for (int64_t i = 0; exactly && i < t->n; i += 8) {
         vdouble v;
         for (int e = 0; e < 8; e++) v[e] = i + e < t->n ? (double)t->logits[i + e] : -1000.;
@@ -82,12 +80,19 @@ static void fill_bins(Tokens *t, double *mass, int counts) {
     for (int e = 0; e < LANES; e++) low = lows[e] < low ? lows[e] : low;
     low = low < LOWEST ? LOWEST : low;
     float scale = (BINS - 1) / low;
-    for (i = 0; i < t->n; i++) {
-        float logit = t->logits[i] < low ? low : t->logits[i];
-        t->bins[i] = logit * scale;
+    for (i = 0; i < t->n; i += PART) {
+        vpart logits = load_part(t->logits + i);
+        vipart is_low = logits < low;
+        logits = (vpart)(((vipart)logits & ~is_low) | ((vipart)((vpart){} + low) & is_low));
+        *(vipart *)(t->bins + i) = __builtin_convertvector(logits * scale, vipart);
     }
     for (int b = 0; b < BINS; b++) mass[b] = 0;
-    for (i = 0; i < t->n; i++) mass[t->bins[i]] += counts ? 1 : t->weights[i];
+    const int32_t *bins = t->bins;
+    const double *weights = t->weights;
+    if (counts)
+        for (i = 0; i < t->n; i++) mass[bins[i]] += 1;
+    else
+        for (i = 0; i < t->n; i++) mass[bins[i]] += weights[i];
 }
 
 // The likeliest first; of equals, the first.
@@ -99,10 +104,11 @@ static int by_logit(const void *a, const void *b) {
 
 // The tokens of a bin, the likeliest first; how many there are.
 static int64_t sort_bin(Tokens *t, int32_t bin, int counts) {
-    int64_t m = 0;
-    for (int64_t i = 0; i < t->n; i++)
-        if (t->bins[i] == bin) t->edge[m++] = (Edge){t->logits[i], i, counts ? 1 : t->weights[i]};
-    qsort(t->edge, m, sizeof(Edge), by_logit);
+    const int32_t *bins = t->bins;
+    int64_t n = t->n, m = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (bins[i] == bin) t->edge[m++] = (Edge){t->logits[i], i, counts ? 1 : t->weights[i]};
+    if (m > 1) qsort(t->edge, m, sizeof(Edge), by_logit);
     return m;
 }
 

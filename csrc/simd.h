@@ -25,6 +25,7 @@ typedef uint8_t vbyte __attribute__((vector_size(16), aligned(1), may_alias));
 enum { PARTS = LANES / PART };  // registers that sixteen numbers take
 typedef float vpart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
 typedef int32_t vipart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
+typedef double vdpart __attribute__((vector_size(8 * PART), aligned(8), may_alias));
 
 // Eight numbers in double precision, for draws near a border.
 typedef double vdouble __attribute__((vector_size(64), aligned(8), may_alias));

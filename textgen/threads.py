@@ -77,23 +77,23 @@ def stop(self:IdleTeam):
 
 # %% ../nbs/06_threads.ipynb #038d4f8a
 _OFTEN = .1 # seconds between two looks
-_BUSY, _CALM = .2, .03 # of the time, waited: others are busy; nobody is
-_CALM_LOOKS = 10 # calm looks in a row after which the idle threads go
+_WEIGHT = .2 # of a look
+_BUSY, _CALM = .25, .08 # of the time, waited: others are busy; nobody is
 
 # %% ../nbs/06_threads.ipynb #f2469448
 class Watcher:
     "Decides whether waiting threads spin."
     def __init__(self, team):
         self.team = team
-        self.calm = 0 # looks in a row
+        self.average = 0. # of the time, waited
 
     def look(self,
         share:float, # of the time that passed, waited for a processor
     ):
         "Note what was seen."
-        self.calm = self.calm+1 if share<_CALM else 0
-        if share>_BUSY: self.team.start()
-        if self.calm==_CALM_LOOKS: self.team.stop()
+        self.average += (share-self.average)*_WEIGHT
+        if self.average>_BUSY: self.team.start()
+        if self.average<_CALM: self.team.stop()
 
 # %% ../nbs/06_threads.ipynb #52b83285
 class _Work:

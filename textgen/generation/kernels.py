@@ -23,7 +23,7 @@ from ..core import ModelError
 from ..models.decoder import History
 
 # %% ../../nbs/generation/39_kernels.ipynb #f2e7351d
-ISAS = ("avx512-vnni", "avx512", "avx2", "generic") # instruction sets, the best first
+ISAS = ("avx512-vnni", "avx512", "avx2", "neon-dot", "generic") # instruction sets, the best first
 
 def native_folder()->Path:
     "The folder of the libraries."
