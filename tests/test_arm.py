@@ -57,7 +57,6 @@ def test_dot_products_are_used(tmp_path):
     "The variant has the instruction for which it was made, and the other has not."
     for isa, flags in variants.ARM64.items():
         out = tmp_path / f"{isa}.s"
-        subprocess.run(
-            [CROSS, *variants.FLAGS, *flags, "-Wno-unknown-pragmas", "-S", ROOT / "csrc/linear.c", "-o", out], check=True
-        )
+        how = [CROSS, *variants.FLAGS, *flags, "-Wno-unknown-pragmas"]
+        subprocess.run([*how, "-S", ROOT / "csrc/linear.c", "-o", out], check=True)
         assert ("sdot" in out.read_text()) == (isa == "neon-dot")

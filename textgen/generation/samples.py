@@ -295,7 +295,7 @@ def note(self:Row,
     n, stopped = self._up_to_stop(new)
     self._add(new[:n], logprobs)
     reason = self._reason(new[n-1], settings, ends) if n else ""
-    if stopped and reason!="end": reason = "stop"
+    if stopped and new[n-1] not in ends: reason = "stop" # though a schema may be complete, too
     self.finish_reason = reason or ("stuck" if n<len(tokens) else "")
 
 # %% ../../nbs/generation/46_samples.ipynb #ec00f193
