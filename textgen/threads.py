@@ -9,6 +9,7 @@ __all__ = ['waited', 'n_idle', 'IdleTeam', 'Watcher', 'giving_way']
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,16 +18,17 @@ from fastcore.basics import patch
 
 # %% ../nbs/06_threads.ipynb #cbb3c565
 def _nanoseconds(path):
-    "How long a thread has waited for a processor; 0 for one that has just ended."
+    "How long a thread has waited for a processor; 0 for one that has ended."
     try: return int(path.read_text().split()[1])
     except (OSError, IndexError, ValueError): return 0
 
 def waited(
-    folder:str="/proc/self/task", # what the system says of the threads of this process
-)->float|None: # seconds, of all threads together; None where the system does not tell
-    "How long the threads of this process have waited for a processor so far."
-    tasks = list(Path(folder).glob("*/schedstat"))
-    return sum(map(_nanoseconds, tasks))/1e9 if tasks else None
+    threads, # ids that the system gives them
+    folder:str="/proc/self/task", # what it says of them
+)->float: # seconds
+    "How long threads of this process have waited for a processor so far; 0 where the system does not tell."
+    paths = [Path(folder)/str(thread)/"schedstat" for thread in threads]
+    return sum(map(_nanoseconds, paths))/1e9
 
 # %% ../nbs/06_threads.ipynb #28f8df5a
 def _share_out():
@@ -101,35 +103,38 @@ class _Work:
     def __init__(self):
         self.lock = threading.Lock()
         self.going_on = threading.Event()
-        self.count = 0
+        self.workers = Counter() # ids of threads
         self.thread = None
 
 # %% ../nbs/06_threads.ipynb #231038ba
 @patch
-def begin(self:_Work):
-    "Somebody begins to work."
+def begin(self:_Work, worker:int):
+    "A thread begins to work."
     with self.lock:
-        self.count += 1
+        self.workers[worker] += 1
         self.going_on.set()
         if self.thread: return
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
 @patch
-def end(self:_Work):
-    "Somebody has worked."
+def end(self:_Work, worker:int):
+    "A thread has worked."
     with self.lock:
-        self.count -= 1
-        if not self.count: self.going_on.clear()
+        self.workers[worker] -= 1
+        self.workers = +self.workers # those that are at work
+        if not self.workers: self.going_on.clear()
 
 # %% ../nbs/06_threads.ipynb #63dc0d43
-def _share_waited(seconds):
-    "The share of some time, from now on, that the threads of this process wait for a processor; over 1 where many do."
-    before = waited() or 0.
+@patch
+def _share_waited(self:_Work, seconds):
+    "The share of some time, from now on, that those who work wait for a processor; over 1 where many do."
+    workers = list(self.workers)
+    before = waited(workers)
     start = time.monotonic()
     time.sleep(seconds)
-    more = (waited() or 0.)-before
-    return more/(time.monotonic()-start)
+    more = waited(workers)-before
+    return max(more, 0.)/(time.monotonic()-start)
 
 # %% ../nbs/06_threads.ipynb #ac5dfd7b
 @patch
@@ -137,10 +142,10 @@ def _watch(self:_Work):
     "Look as long as somebody works."
     team = IdleTeam()
     watcher = Watcher(team)
-    while waited() is not None:
+    while Path("/proc/self/task").exists():
         if not self.going_on.wait(1): team.stop()
         self.going_on.wait()
-        watcher.look(_share_waited(_OFTEN))
+        watcher.look(self._share_waited(_OFTEN))
 
 _work = _Work()
 
@@ -155,7 +160,7 @@ if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_forget)
 @contextmanager
 def giving_way()->Iterator[None]:
     "While this is open, threads that wait give way to other processes that need the processors."
-    work = _work
-    work.begin()
+    work, worker = _work, threading.get_native_id()
+    work.begin(worker)
     try: yield
-    finally: work.end()
+    finally: work.end(worker)
