@@ -44,24 +44,9 @@ static double add_up(const Sums *sums, float rest) {
     return sum + rest;
 }
 
-// The sum of e^(x - top).
-static double total(const float *x, int64_t n, float top) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i += CHUNK) {
-        int64_t end = i + CHUNK < n ? i + CHUNK : n;
-        int64_t j = i;
-        Sums s = {};
-        float rest = 0;
-        for (; j + LANES <= end; j += LANES)
-            UNROLL for (int p = 0; p < PARTS; p++) s.part[p] += vexp_part(load_part(x + j + p * PART) - top);
-        for (; j < end; j++) rest += vexp_part((vpart){x[j]} - top)[0];
-        sum += add_up(&s, rest);
-    }
-    return sum;
-}
-
-// weight [n] = e^((x - top) / temperature), and their sums by chunks; returns their sum.
-static double exponentiate(const float *x, int64_t n, float top, float temperature, float *weight, double *chunk) {
+// The sum of e^((x - top) / temperature). `weight` [n] becomes the terms, `chunk` their sums by chunks; null: neither is
+// kept.
+INLINE double exponentiate(const float *x, int64_t n, float top, float temperature, float *weight, double *chunk) {
     double sum = 0;
     for (int64_t i = 0; i < n; i += CHUNK) {
         int64_t end = i + CHUNK < n ? i + CHUNK : n;
@@ -71,15 +56,17 @@ static double exponentiate(const float *x, int64_t n, float top, float temperatu
         for (; j + LANES <= end; j += LANES)
             UNROLL for (int p = 0; p < PARTS; p++) {
                 vpart e = vexp_part((load_part(x + j + p * PART) - top) / temperature);
-                store_part(weight + j + p * PART, e);
+                if (weight) store_part(weight + j + p * PART, e);
                 s.part[p] += e;
             }
         for (; j < end; j++) {
-            weight[j] = vexp_part(((vpart){x[j]} - top) / temperature)[0];
-            rest += weight[j];
+            float e = vexp_part(((vpart){x[j]} - top) / temperature)[0];
+            if (weight) weight[j] = e;
+            rest += e;
         }
-        chunk[i / CHUNK] = add_up(&s, rest);
-        sum += chunk[i / CHUNK];
+        double here = add_up(&s, rest);
+        if (chunk) chunk[i / CHUNK] = here;
+        sum += here;
     }
     return sum;
 }
@@ -147,7 +134,7 @@ int64_t draw_token(const float *logits, int64_t vocabulary, const Draw *how, int
     const float *allowed = logits;
     float *rest = work + vocabulary / 2 * 2 + LANES;
     float whole = largest(logits, vocabulary);
-    double all = total(logits, vocabulary, whole);
+    double all = exponentiate(logits, vocabulary, whole, 1, 0, 0);
     if (!(all > 0 && all < 1e30) || !(whole < 1e30f)) return -1;  // not numbers, or infinite
     if (has_rules(how, step)) {
         apply_rules(logits, n, how, row, step, work);

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from textgen import TextGen
-from textgen.generation import kernels, native
+from textgen.generation import kernels, loop, native
 
 pytestmark = pytest.mark.skipif(kernels.library() is None, reason="no native library is built")
 
@@ -68,6 +68,46 @@ def test_c_draws_what_python_draws(model, asked, monkeypatch):
     in_python(monkeypatch)
     assert [written(model, p, **asked) for p in prompts] == in_c
     assert n_calls and len(calls) == n_calls
+
+
+@pytest.mark.parametrize("asked", [USUAL, dict(no_repeat_ngram=2), dict(stop=["zq"]), dict(top_p=0.5)], ids=str)
+def test_where_c_leaves_the_draw_to_python(model, asked, monkeypatch):
+    "In the middle of a call, with what was drawn before in the same call; numbers on a border make it so."
+    real, left = loop.sample_uniforms, []
+
+    def on_borders(*args):
+        numbers = real(*args).copy()
+        numbers[3::7], numbers[5::11] = 0.0, 1 - 2**-53
+        return numbers
+
+    def counted(how, logits):
+        left.append(how.draw.uniforms.shape[1] - how.left - 1)
+        return choose(how, logits)
+
+    choose = native._choose
+    monkeypatch.setattr(native, "_choose", counted)
+    monkeypatch.setattr(loop, "sample_uniforms", on_borders)
+    in_c = written(model, "The sea", **asked)
+    assert max(left) >= 3
+    in_python(monkeypatch)
+    assert written(model, "The sea", **asked) == in_c
+
+
+@pytest.mark.parametrize("asked", [dict(stop=["zq", "sea is"]), dict(USUAL, no_repeat_ngram=3)], ids=str)
+def test_several_calls_and_beyond_the_context(tok, asked, monkeypatch):
+    "A stop string may begin in one call and end in the next; a window slides meanwhile."
+    tg = TextGen.new("mini", tok, seed=2, context=48)
+    ask = dict(temperature=1.0, n=6, seed=5, max_new_tokens=200, nonempty=False, **asked)
+
+    def write():
+        return [(s.tokens, s.finish_reason, s.text) for s in tg.generate("The sea", **ask)]
+
+    in_c = write()
+    assert max(len(ids) for ids, *_ in in_c) > 100
+    monkeypatch.setattr(native.NativeDecoder, "max_steps", 5)
+    assert write() == in_c
+    in_python(monkeypatch)
+    assert write() == in_c
 
 
 def test_rows_that_get_stuck(tok, monkeypatch):
