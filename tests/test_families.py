@@ -54,6 +54,12 @@ def plain(folder):
     return _plain(folder)
 
 
+@pytest.fixture(autouse=True)
+def the_fast_engine_at_once(monkeypatch):
+    "Short texts, too, are encoded by the engine that long ones get."
+    monkeypatch.setattr("textgen.text.codec._WORTH", -1)
+
+
 def _plain(folder):
     from transformers import AutoTokenizer
 

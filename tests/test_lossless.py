@@ -32,6 +32,14 @@ MARKED = [
 TEXTS = [*HARD, *MARKED, *(a+b+c for a in ("", " ", "\n") for b in ("\t", "x", "X", "\r") for c in ("", " ", "\n"))]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def the_fast_engine_at_once():
+    "Short texts, too, are encoded by the engine that long ones get."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textgen.text.codec._WORTH", -1)
+        yield
+
+
 # ---- the tokenizers
 def t5_like(size=2000, sentinels=100):
     "A tokenizer like T5's: blanks become one space, NFKC, sentinels behind the vocabulary."

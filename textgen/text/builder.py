@@ -319,7 +319,7 @@ def info(self:Builder)->dict:
         characters=self.characters,
         bytes=self.bytes,
         duplicates=self.dropped if self.dedupe else count_duplicates(self.hashes),
-        engine=self.codec.engine.name,
+        engine=self.codec.current.name,
         lost=self.losses.figures(),
         sources=[list(o) for o in self.sources.items()][:1000],
     )
@@ -353,12 +353,12 @@ def _watched(source, total):
         if bar: bar.close()
 
 # %% ../../nbs/text/18_builder.ipynb #b927018a
-def _whole_documents(source):
-    "The pieces, joined where a document goes on."
+def _whole_documents(source, codec):
+    "The pieces, joined where a document goes on and the codec does not bear cuts."
     parts = []
     for piece in source:
         parts.append(piece.data)
-        if piece.more: continue
+        if piece.more and not codec.splittable: continue
         yield piece._replace(data=b"".join(parts))
         parts = []
 
@@ -367,11 +367,9 @@ def build(
     source, # the pieces
     builder:Builder, # what they are added to
     total:int=0, # bytes altogether, as far as that is known
-    join:bool=False, # put the pieces of a document together before it is encoded
 )->dict: # what is known about the text
     "Add all pieces to a builder, and finish it."
-    source = _watched(source, total)
-    if join: source = _whole_documents(source)
+    source = _whole_documents(_watched(source, total), builder.codec)
     for piece in source: builder.add(piece)
     _trim_memory()
     return builder.finish()

@@ -20,7 +20,7 @@ from .builder import Builder, build, describe_losses, known_files, merge_info, s
 from .builder import held_out, stretches, total_bytes
 from .cache import CHECK_AT_LOAD, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter
 from .cache import cache_fingerprint, column, is_cache
-from .codec import Codec
+from .codec import Codec, kept_codec
 from .fields import check_fields, check_places, sensible
 from .corpus import pieces, text_pieces
 from .table import records, row_texts
@@ -253,10 +253,6 @@ def _from_builder(builder, info, path, compress):
     if path and not spilled: data.save(path, compress)
     return data
 
-def _as_codec(tokenizer):
-    "A `Codec` of whatever `load_tokenizer` takes."
-    return tokenizer if isinstance(tokenizer, Codec) else Codec(tokenizer)
-
 # %% ../../nbs/text/19_dataset.ipynb #bbae4e2f
 @patch(cls_method=True)
 @delegates(pieces)
@@ -269,11 +265,11 @@ def from_files(cls:TokenDataset,
     compress="zstd", # of that file: "zstd", "gzip" or None
     **kwargs):
     "Read, encode, and (with `save`) write the cache."
-    codec = _as_codec(tokenizer)
+    codec = kept_codec(tokenizer)
     if save: _check_save(save, sources)
     builder = Builder(codec, dedupe, _spill_folder(save))
     source = pieces(sources, **kwargs)
-    info = build(source, builder, total_bytes(sources), join=not codec.splittable)
+    info = build(source, builder, total_bytes(sources))
     return _from_builder(builder, info, save, compress)
 
 # %% ../../nbs/text/19_dataset.ipynb #589d0115
@@ -291,7 +287,7 @@ def from_texts(cls:TokenDataset,
 ):
     "Encode texts that are in Python already."
     source = text_pieces(row_texts(records(texts), "texts", column, template, where))
-    builder = Builder(_as_codec(tokenizer), dedupe, _spill_folder(save))
+    builder = Builder(kept_codec(tokenizer), dedupe, _spill_folder(save))
     return _from_builder(builder, build(source, builder), save, compress)
 
 # %% ../../nbs/text/19_dataset.ipynb #153cb7f1

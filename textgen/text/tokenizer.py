@@ -361,9 +361,10 @@ def tokenizer_from_json(text):
 _DECIDES = ("normalizer", "pre_tokenizer", "model", "decoder", "added_tokens")
 
 def fingerprint(
-    tokenizer, # a transformers tokenizer
+    tokenizer, # a transformers tokenizer, or the JSON text of what is inside
 )->str: # SHA-256, 64 hexadecimal digits
     "What identifies a tokenizer: equal fingerprints give equal ids."
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    text = tokenizer if isinstance(tokenizer, str) else tokenizer.backend_tokenizer.to_str()
+    spec = json.loads(text)
     kept = {k: spec.get(k) for k in _DECIDES}
     return sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
