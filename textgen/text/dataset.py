@@ -29,6 +29,7 @@ from .tokenizer import tokenizer_from_json, tokenizer_to_json
 # %% ../../nbs/text/19_dataset.ipynb #9e02ec57
 class TokenDataset:
     "Documents as one stream of token ids, with the tokenizer that made them."
+    tokens:np.ndarray = np.empty(0, np.uint16)
     def __init__(self,
         tokens, # ids [n_tokens], uint16 or uint32; each document ends with the end-of-text token
         starts, # where each document starts, and at the end the number of tokens; uint64 [n_documents+1]

@@ -35,6 +35,28 @@ _ROUNDS = (  # for singular values from 0.001 to 1: Polar Express, algorithm 2
     (3.9096, -2.8234, 0.525),
     (3.3184, -2.4885, 0.51))
 
+# %% ../../nbs/training/53_optim.ipynb #bc4ece74
+def _all_rounds(
+    square, # x·xᵀ [matrices, m, m]
+    rounds, # coefficients of x, x³, x⁵ in each
+): # [matrices, m, m]
+    "What all rounds together multiply a matrix by."
+    whole = factor = None
+    for a,b,c in rounds:
+        if factor is not None: square = factor@square@factor
+        factor = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        whole = factor if whole is None else factor@whole
+    return whole
+
+def _in_turn(x, rounds):
+    "A matrix after one round and the next."
+    for a,b,c in rounds:
+        square = x@x.mT
+        inner = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, inner, x, beta=a)
+    return x
+
 # %% ../../nbs/training/53_optim.ipynb #239c34d2
 def orthogonalize(
     g, # [matrices, m, n]
@@ -46,10 +68,8 @@ def orthogonalize(
     x = g.to(dtype)
     if tall: x = x.mT
     x = x/(1.02*x.norm(dim=(1,2), keepdim=True)+1e-7)
-    for a,b,c in rounds:
-        square = x@x.mT
-        inner = torch.baddbmm(square, square, square, beta=b, alpha=c)
-        x = torch.baddbmm(x, inner, x, beta=a)
+    is_long = x.shape[2]>=2*x.shape[1] and dtype==torch.float32
+    x = _all_rounds(x@x.mT, rounds)@x if is_long else _in_turn(x, rounds)
     return x.mT if tall else x
 
 # %% ../../nbs/training/53_optim.ipynb #d9a1f00d
