@@ -67,12 +67,17 @@ class ForwardFacts:
 _CACHES = ("past_key_values", "cache", "cache_params") # "cache" from transformers 5.24 on
 _POSITIONS = ("decoder_position_ids", "position_ids")
 
+def _first(names, takes):
+    "The first of some names among the parameters of a forward pass; a `cache` that is a dictionary is XLM's own."
+    own = {"cache"} if "cache" in takes and "Cache" not in str(takes["cache"].annotation) else set()
+    return next((name for name in names if name in takes and name not in own), None)
+
 def forward_facts(
     model, # a transformers model
 )->ForwardFacts:
     "The names of what a model's `forward` takes."
     takes = inspect.signature(model.forward).parameters
-    cache, positions = [next((o for o in names if o in takes), None) for names in (_CACHES, _POSITIONS)]
+    cache, positions = _first(_CACHES, takes), _first(_POSITIONS, takes)
     return ForwardFacts(cache, positions, {"logits_to_keep": 1} if "logits_to_keep" in takes else {})
 
 # %% ../../nbs/models/36_plain.ipynb #36b00013
