@@ -422,6 +422,7 @@ def _separated(self:_Gigatoken, data):
     if separator!=SEP: data = data.replace(SEP, separator)
     return data, separator
 
+# %% ../../nbs/text/15_codec.ipynb #64b6f91e
 @patch
 def encode(self:_Gigatoken, data):
     "The ids of a piece, and where its documents start; an error where gigatoken refuses it."
