@@ -77,7 +77,7 @@ static void training(void) {
         textgen_gelu(x, 77, by_tanh, y, 1);
         show("gelu", y, 77);
         textgen_gelu_backward(x, up, 77, by_tanh, y, 1);
-        show("gelu back", y, 77);
+        show("gelu-back", y, 77);
     }
     enum { ROWS = 3, HEADS = 2, TOKENS = 21, SIZE = 32, ALL = ROWS * HEADS * TOKENS * SIZE };
     float *qkv = numbers(3 * ALL, 1), *gradient = numbers(ALL, 1), *out[4], *logarithms = numbers(ALL, 0);
