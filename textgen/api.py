@@ -19,7 +19,7 @@ from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
 from .generation.samples import Samples
 from .lossy import adapted, encoded_already
-from .models.adapter import adapter_layers, merge_lora
+from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
@@ -32,6 +32,7 @@ from .tasks.batch import eval_batches, open_source
 from .tasks.reading import Reading, pick_window
 from .tasks.source import as_source, old_windows, read_as
 from .text.codec import Codec
+from .text.dataset import open_data
 from .text.lossless import added_pieces, lossless
 from .text.source import note as note_once
 from .writer import Engine, choose_writer
@@ -489,6 +490,55 @@ def evaluate(self:TextGen,
     result, tasks = self._measure(source, reading)
     for t in tasks: result.metrics |= self._metrics(t.task, reading, answers)
     return result
+
+# %% ../nbs/80_api.ipynb #21b55a64
+@patch
+def _prompts(self:TextGen, prompts):
+    "Prompts for the page of a model; where none is given, the first words of a text of its own."
+    if prompts or self.kind!="causal": return list(prompts)
+    words = self.generate(max_new_tokens=20, seed=0)[0].text.split()
+    return [" ".join(words[:3])] if words else []
+
+@patch
+def _copying(self:TextGen, data, prompts):
+    "How much some texts copy from the data they were learned from; None where that is not given."
+    if data is None: return None
+    from textgen.sharing.card import copying
+    texts = self.generate(prompts or "", n=max(1, 20//max(1, len(prompts))), seed=0)
+    return copying([s.tokens for s in texts], open_data(data, self.codec).tokens)
+
+# %% ../nbs/80_api.ipynb #3867c194
+@patch
+def _about(self:TextGen, name, license, prompts, data, held_out):
+    "What the page of a model tells besides its receipt."
+    from textgen.sharing.upload import About, base_of
+    prompts = self._prompts(prompts)
+    texts = self.generate(prompts, seed=0) if prompts else []
+    return About(
+        name, self.kind, self.model.config.model_type, self.model.num_parameters(), len(self.codec), self.context,
+        license, base_of(self.model, self.receipt), has_adapter(self.model),
+        samples=[(s.prompt, s.text) for s in texts],
+        held_out=None if held_out is None else vars(self.evaluate(held_out)),
+        copying=self._copying(data, prompts))
+
+# %% ../nbs/80_api.ipynb #acce804e
+@patch
+def push_to_hub(self:TextGen,
+    name:str, # user/name, or a name of one's own
+    *,
+    private:bool=None, # only some may see it; None: a new one is for everybody, an old one stays as it is
+    license:str=None, # as the Hub calls it, such as "mit"; None: unknown
+    prompts=(), # for the page: what people may try it with
+    data=None, # what it was trained on; the page tells how much of it the model copies
+    held_out=None, # text that it was not trained on; the page tells the loss on it
+    token:str=None, # None: that of the person who is logged in
+)->str: # the address of the page
+    "Send the model to the Hub, with a page made from its receipt."
+    from textgen.sharing.upload import check_adapter, push_model, target_of
+    target = target_of(name, token, private)
+    check_adapter(self.model)
+    about = self._about(target.name, license, prompts, data, held_out)
+    return push_model(self.model, self.codec, self.receipt, about, target)
 
 # %% ../nbs/80_api.ipynb #4abde467
 explain_parameters(TextGen)

@@ -80,15 +80,19 @@ def _make_folder(self:Place):
     "Make the folder that a file goes to."
     self.fs.makedirs(self.path.rpartition("/")[0], exist_ok=True)
 
-# %% ../nbs/07_remote.ipynb #32e790b1
+# %% ../nbs/07_remote.ipynb #a7b8bb65
+def _target(address, error):
+    "Where an address leads that is to be written."
+    if "::" in address or address.startswith(("http://", "https://")):
+        raise error(f"cannot write to the address {address}: it can only be read; name another one, or a local place")
+    return open_place(address, error)
+
 def check_address(
     address:str, # of a file or folder that is to be written
     error=TextGenError, # class of the error when it cannot be
 )->str: # the address
     "Raise now what writing to an address would raise later."
-    if "::" in address or address.startswith(("http://", "https://")):
-        raise error(f"cannot write to the address {address}: it can only be read; name another one, or a local place")
-    place = open_place(address, error)
+    place = _target(address, error)
     probe = _aside(place)
     with _errors(place, "written"):
         probe._make_folder()
@@ -136,13 +140,13 @@ def _remove_all(asides):
     for aside in asides:
         with suppress(Exception): aside.fs.rm_file(aside.path)
 
-# %% ../nbs/07_remote.ipynb #a4aeacd6
+# %% ../nbs/07_remote.ipynb #10ce15b9
 def send_files(
     files:dict, # file here -> address
     error=TextGenError, # class of the errors
 ):
     "Send files; until all have arrived, what was there before stays."
-    places = [open_place(address, error) for address in files.values()]
+    places = [_target(address, error) for address in files.values()]
     asides = []
     try:
         for place,local in zip(places, files):
@@ -247,12 +251,12 @@ def _write_list(place, files, stage=""):
     found = dict(format="textgen folder", version=1, at=stage, files=files)
     place.fs.pipe_file(place.file(MANIFEST).path, json.dumps(found, indent=1).encode())
 
-# %% ../nbs/07_remote.ipynb #a8bed69c
-def _open_folder(address, error):
+# %% ../nbs/07_remote.ipynb #d60f3092
+def _open_folder(address, error, opened=open_place):
     "The place of a folder."
     if address.startswith("hf://"):
         raise error(f"{address}: name a model of the Hub as user/name; tg.push_to_hub('user/name') uploads one")
-    return open_place(address, error)
+    return opened(address, error)
 
 def remote_files(
     address:str, # of a folder
@@ -330,24 +334,24 @@ def _check_free(place):
     what = f"not empty, and without {MANIFEST}, which is written last"
     raise place.error(f"{place.address}: {what}; choose a new folder")
 
-# %% ../nbs/07_remote.ipynb #55bd0fe9
+# %% ../nbs/07_remote.ipynb #8f4132a8
 def check_remote_folder(
     address:str, # of a folder that is to be written
     error=TextGenError, # class of the errors
 )->str: # the address
     "Raise now what sending a folder would raise later."
-    place = _open_folder(address, error)
+    place = _open_folder(address, error, _target)
     if _read_list(place) is None: _check_free(place)
     return check_address(address, error)
 
-# %% ../nbs/07_remote.ipynb #8498bef1
+# %% ../nbs/07_remote.ipynb #d0c97691
 def send_folder(
     local:Path, # a folder here
     address:str, # where to
     error=TextGenError, # class of the errors
 ):
     "Send a folder; until it has arrived, what was there before stays."
-    place = _open_folder(address, error)
+    place = _open_folder(address, error, _target)
     before = _read_list(place)
     if before is None: _check_free(place)
     files = _files_of(local)
@@ -459,11 +463,12 @@ def new_folder(
         with atomic_folder(Path(folder)/"new", error=error) as tmp: yield tmp
         send_folder(Path(folder)/"new", path, error)
 
-# %% ../nbs/07_remote.ipynb #35b2792b
+# %% ../nbs/07_remote.ipynb #327de6b3
 _MODEL_FILES = {"config.json", "adapter_config.json"}
 
 def _in_the_way(folder, found, resume, error):
     "Whether an address holds a model that is not the one being trained on."
+    _open_folder(folder, error, _target)
     files = {*remote_files(folder, error)}
     taken_up = resume and "resume/state.json" in files
     is_same = str(found).rstrip("/")==folder.rstrip("/")

@@ -10,6 +10,7 @@ import json,os,struct
 from pathlib import Path
 from typing import Any
 from ..core import TokenizerError, check_hub_id, first_line, recover
+from ..hub import only_here
 from ..remote import fetch_file, fetch_folder, is_remote
 from .tokenizer import END, LAYOUTS, MARKERS, PROBE, SENTINEL, SPACE, SPECIAL_TOKENS
 from .tokenizer import _wrap, find_tokenizer, special_tokens
@@ -304,9 +305,14 @@ def _from_model(file):
     return tok
 
 # %% ../../nbs/text/14_pretrained.ipynb #3d05d3c7
+def _only_here(name, local_files_only=False, **kwargs):
+    "Whether a tokenizer of the Hub is taken as it was downloaded."
+    check_hub_id(name, TokenizerError)
+    return local_files_only or only_here(name, "tokenizer", TokenizerError)
+
 def _from_hub(name, **kwargs):
     "A tokenizer by its Hub id, or from a folder only transformers understands."
-    if not Path(name).is_dir(): check_hub_id(name, TokenizerError)
+    if not Path(name).is_dir(): kwargs["local_files_only"] = _only_here(name, **kwargs)
     from transformers import AutoTokenizer
     try: return AutoTokenizer.from_pretrained(str(name), **kwargs)
     except Exception as e:

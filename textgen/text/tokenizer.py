@@ -284,7 +284,8 @@ def find_tokenizer(
 # %% ../../nbs/text/13_tokenizer.ipynb #49f056f7
 def _check_address(address):
     "The address, if a tokenizer may be saved there."
-    if "config.json" not in remote_files(address, TokenizerError): return check_remote_folder(address, TokenizerError)
+    check_remote_folder(address, TokenizerError)
+    if "config.json" not in remote_files(address, TokenizerError): return address
     raise TokenizerError(f"{address}: a model, whose tokenizer belongs to it; choose a new folder")
 
 # %% ../../nbs/text/13_tokenizer.ipynb #11745961
