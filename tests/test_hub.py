@@ -320,6 +320,8 @@ def test_what_looks_like_no_name_is_not_asked_for(server, cli, tmp_path, monkeyp
     for name in ("./m", "m/", "a/b/c", "model.txt", "gs:/m"):
         said = cli("generate", name)
         assert said.code == 1 and f"no file or folder '{name}' here" in said.err, said.err
+    said = cli("generate", "gtp2")
+    assert said.code == 1 and "a name on the Hub has the form user/name; did you mean 'gpt2'?" in said.err
     assert not server.log
     said = cli("generate", "someone/something")
     assert said.code == 1 and "it has none of this name" in said.err and len(server.log) == 1

@@ -9,6 +9,7 @@ __all__ = ['TextGen']
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 import textgen
 from fastcore.basics import patch
 from torch.nn import Module
@@ -512,14 +513,14 @@ def _copying(self:TextGen, data, prompts):
 def _about(self:TextGen, name, license, prompts, data, held_out):
     "What the page of a model tells besides its receipt."
     from textgen.sharing.upload import About, base_of
-    prompts = self._prompts(prompts)
-    texts = self.generate(prompts, seed=0) if prompts else []
+    asked:Any = self._prompts(prompts)
+    texts = self.generate(asked, seed=0) if asked else []
     return About(
         name, self.kind, self.model.config.model_type, self.model.num_parameters(), len(self.codec), self.context,
         license, base_of(self.model, self.receipt), has_adapter(self.model),
         samples=[(s.prompt, s.text) for s in texts],
         held_out=None if held_out is None else vars(self.evaluate(held_out)),
-        copying=self._copying(data, prompts))
+        copying=self._copying(data, asked))
 
 # %% ../nbs/80_api.ipynb #acce804e
 @patch

@@ -33,9 +33,10 @@ def _is_here(name, what):
     files = [p.name for p in folder.glob("*/*")]
     return any(name.endswith(_WEIGHT_ENDINGS) for name in files) if what=="model" else bool(files)
 
-# %% ../nbs/05_hub.ipynb #2245753e
+# %% ../nbs/05_hub.ipynb #da10b72f
 _WELL_KNOWN = """
-    gpt2 gpt2-medium gpt2-large gpt2-xl distilgpt2 t5-small t5-base google/flan-t5-small google/flan-t5-base
+    gpt2 gpt2-medium gpt2-large gpt2-xl distilgpt2 openai-gpt ctrl t5-small t5-base t5-large t5-3b t5-11b
+    google/flan-t5-small google/flan-t5-base
     EleutherAI/pythia-70m EleutherAI/pythia-160m EleutherAI/gpt-neo-125m facebook/opt-125m facebook/bart-base
     HuggingFaceTB/SmolLM2-135M HuggingFaceTB/SmolLM2-360M Qwen/Qwen2.5-0.5B Qwen/Qwen3-0.6B
     TinyLlama/TinyLlama-1.1B-Chat-v1.0
@@ -114,7 +115,14 @@ def _why_none(name):
     if answer.code>=500: return f"it answers with error {answer.code}; try again later"
     return answer.why
 
-# %% ../nbs/05_hub.ipynb #c9cab53e
+# %% ../nbs/05_hub.ipynb #88f01274
+def _why_not(name):
+    "Why a name leads to nothing; empty where it leads to something, or where that is not known."
+    if "/" not in name and name not in _WELL_KNOWN: return "a name on the Hub has the form user/name"
+    why = _why_none(name)
+    return f"the Hub gave none ({why})" if why else ""
+
+# %% ../nbs/05_hub.ipynb #c4e93e4b
 def check_on_hub(
     name, # a folder or file, or the name of a model or tokenizer on the Hub
     what:str="model", # what it should be, for the message
@@ -124,10 +132,10 @@ def check_on_hub(
     if "://" in str(name) or recover(name).exists(): return  # an address asks for itself
     check_hub_id(name, error)
     if _is_here(name, what): return
-    why = _why_none(name)
+    why = _why_not(str(name))
     if not why: return
-    hint = _suggestion(name)
-    raise error(f"no {what} {str(name)!r}: no such folder here, and the Hub gave none ({why}){hint}")
+    hint = _suggestion(str(name))
+    raise error(f"no {what} {str(name)!r}: no such folder here, and {why}{hint}")
 
 # %% ../nbs/05_hub.ipynb #ba0f2c81
 def only_here(

@@ -77,7 +77,7 @@ def _count(path, counts):
         parts = [file.get_slice(name) for name in file.keys()]
         for part in parts: counts[part.get_dtype()] += math.prod(part.get_shape())
 
-# %% ../nbs/78_info.ipynb #58a81b12
+# %% ../nbs/78_info.ipynb #458fe9a5
 def _size_facts(folder):
     "How many weights, in which numbers, in how many bytes."
     counts = Counter()
@@ -85,7 +85,7 @@ def _size_facts(folder):
     try:
         for path in folder.glob("*.safetensors"): _count(path, counts)
     except (SafetensorError, OSError): counts.clear()
-    named = [_NUMBERS.get(kind, kind) for kind,_ in counts.most_common()]
+    named = [_NUMBERS.get(str(kind), str(kind)) for kind,_ in counts.most_common()]
     size = sum(path.stat().st_size for path in files)
     return dict(weights=counts.total() or None, precision=", ".join(named) or None, bytes=size)
 

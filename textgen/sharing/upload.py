@@ -149,7 +149,7 @@ def base_of(
     if has_adapter(model): found = next(iter(model.peft_config.values())).base_model_name_or_path
     return found if _is_on_hub(found) else None
 
-# %% ../../nbs/sharing/67_upload.ipynb #efe2b154
+# %% ../../nbs/sharing/67_upload.ipynb #4ba73775
 def check_adapter(
     model, # a transformers model
 ):
@@ -167,6 +167,7 @@ def push_model(
 )->str: # the address of its page
     "Send a model with its page."
     with tempfile.TemporaryDirectory(prefix="textgen-") as place:
-        folder = save_model(model, codec, Path(place)/"model", receipt)
+        folder = Path(place)/"model"
+        save_model(model, codec, folder, receipt)
         (folder/"README.md").write_text(about.page(receipt), encoding="utf-8")
         return target.push(folder)

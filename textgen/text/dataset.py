@@ -15,8 +15,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
-from ..core import check_seed, escape_html, printable, unknown
-from ..remote import check_remote_file, check_writable, is_remote, named, new_file
+from ..core import check_place, check_seed, escape_html, printable, unknown
+from ..remote import check_remote_file, is_remote, named, new_file
 from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info
 from .builder import held_out, stretches, total_bytes
 from .cache import CHECK_AT_LOAD, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter
@@ -231,7 +231,7 @@ def check(self:TokenDataset)->bool:
 def _check_save(path, sources):
     "Before any work: the cache can be written, and not over its own text."
     if is_remote(path): return check_remote_file(path, is_cache, CacheError)
-    path = check_writable(path, CacheError)
+    path = check_place(path, CacheError)
     if path.is_dir(): raise CacheError(f"cannot write {path}: it is a folder; name a file in it")
     if not path.is_file(): return
     if path.stat().st_size and not is_cache(path):
