@@ -7,6 +7,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     HF_HUB_OFFLINE="1",
     HF_HUB_CACHE=f"{tempfile.gettempdir()}/textgen-hub-{os.getpid()}",
+    TEXTGEN_CACHE=f"{tempfile.gettempdir()}/textgen-hub-{os.getpid()}/remote",
     TOKENIZERS_PARALLELISM="false",
     PYTHONIOENCODING="utf-8",
 )

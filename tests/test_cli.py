@@ -349,3 +349,35 @@ def test_the_name_of_a_task_given_as_a_file(cli, tmp_path, monkeypatch):
     (tmp_path / "news").mkdir()
     said = cli("train", "news", "--new", "mini", "--out", "m")
     assert said.code == 1 and "--task" not in said.err
+
+
+def _lines(said): return dict(line.strip().split("  ", 1) for line in said.out.splitlines() if "  " in line.strip())
+
+
+def test_info_says_what_is_needed(cli, model_folder, tiny, tok, tmp_path, monkeypatch):
+    "Kind, size and numbers by an independent count; whether it works here, of a model, an adapter and a cache."
+    import json
+    from safetensors.torch import load_file
+    from textgen.models.adapter import add_lora
+    from textgen.models.folder import save_model
+
+    said = _lines(cli("info", model_folder))
+    weights = load_file(model_folder / "model.safetensors")
+    assert int(said["weights"]) == sum(t.numel() for t in weights.values())
+    size = (model_folder / "model.safetensors").stat().st_size
+    assert (said["kind"], said["precision"], int(said["bytes"]), said["works_here"]) == (
+        "causal model", "float32", size, "yes")
+    monkeypatch.setattr("textgen.info._memory", lambda: 1000)
+    assert _lines(cli("info", model_folder))["works_here"].startswith("no: it has")
+    monkeypatch.undo()
+    base = tiny(tok, 4)
+    base.save(tmp_path / "base")
+    tuned = add_lora(base.model, dict(r=2, target_modules="all-linear"), base=tmp_path / "base")
+    save_model(tuned, base.codec, tmp_path / "adapter")
+    said = _lines(cli("info", tmp_path / "adapter"))
+    assert (said["kind"], said["rank"], said["works_here"]) == ("LORA adapter", "2", "yes")
+    (tmp_path / "base").rename(tmp_path / "gone")
+    assert "is not here" in _lines(cli("info", tmp_path / "adapter"))["works_here"]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(dict(who="a", what=f"b {i}")) for i in range(3)))
+    said = _lines(cli("info", tmp_path / "a.jsonl"))
+    assert (said["kind"], said["rows"], said["columns"]) == ("table", "3", "who, what")

@@ -36,5 +36,11 @@ def test_a_model_that_was_downloaded_is_not_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(TextGenError, match="HF_HUB_OFFLINE is set"):
         check_on_hub("someone/something")
-    (tmp_path / "models--someone--something" / "snapshots").mkdir(parents=True)
+    snapshot = tmp_path / "models--someone--something" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").touch()
+    check_on_hub("someone/something", "tokenizer")
+    with pytest.raises(TextGenError, match="HF_HUB_OFFLINE is set"):
+        check_on_hub("someone/something")  # a download that broke off before the weights
+    (snapshot / "model.safetensors").touch()
     check_on_hub("someone/something")

@@ -14,7 +14,7 @@ from .core import TextGenError, TrainError, _clock, escape_html
 from .settings import ReadSettings, TrainSettings, helps, make_settings, split_reading, takes
 from .text.corpus import BUNDLED, bundled
 from .text.source import TABLE_TYPES, TEXT_TYPES, file_type
-from .receipt import check_overwrite
+from .remote import check_no_other
 from .options import unescape
 from .training.callback import Control, View, by_task, curve_png
 
@@ -467,7 +467,7 @@ def _asked(self:TrainPanel):
     "The settings in the fields, with those given in code; the panel's own last model may be replaced."
     save_to = self.save_to.value.strip() or None
     own = self.run.folder if self.run else None
-    if save_to: check_overwrite(save_to, own, overwrite=self._may_replace())
+    if save_to: check_no_other(save_to, own, overwrite=self._may_replace())
     return dict(self.settings, steps=self.steps.value, save_to=save_to, overwrite=True)
 
 # %% ../nbs/90_widgets.ipynb #09385107

@@ -9,6 +9,7 @@ __all__ = ['receipt_path', 'free_path', 'check_output', 'write_samples', 'share'
 import glob
 import json
 import os
+import shutil
 import threading
 import time
 from dataclasses import asdict, replace
@@ -19,6 +20,7 @@ from fastcore.basics import patch
 from ..core import CorpusError, GenerateError, Progress, atomic_path, check_place, first_line, sha256
 from ..models.decoder import Decoder
 from ..receipt import settle, waiting
+from ..remote import check_remote_file, is_remote, named, open_place, send_files, work_file
 from ..settings import GenerateSettings
 from ..text.source import note as note_once
 from ..text.source import read_chunks
@@ -330,24 +332,50 @@ def _file_of(writer, journal, prompt, path, origin):
     journal.close(remove=True)
     return path
 
+# %% ../../nbs/generation/50_files.ipynb #ecafbeb4
+def _has_receipt(address):
+    "Whether the file at an address is one of ours."
+    place = open_place(f"{address}.receipt.json", GenerateError)
+    return place.fs.exists(place.path)
+
+def _made_here(path):
+    "Where texts are written: at the path, or for an address at a place here."
+    if not is_remote(path): return path
+    return work_file(check_remote_file(path, _has_receipt, GenerateError))
+
+def _sent(made, path):
+    "The path of the texts, which are sent where that is an address."
+    if not is_remote(path): return made
+    files = {made: path, receipt_path(made): f"{path}.receipt.json"}
+    if share()[0]==0: _send(files, made)
+    return path
+
+# %% ../../nbs/generation/50_files.ipynb #455aaaf0
+def _send(files, made):
+    "Send texts and receipt, and remove them here."
+    try: send_files(files, GenerateError)
+    except GenerateError as e: raise GenerateError(f"{e}; the texts are in {made}") from e
+    shutil.rmtree(made.parent, ignore_errors=True)
+
 # %% ../../nbs/generation/50_files.ipynb #3a58c13c
 def generate_file(
     decoder:Decoder, # what computes
     codec, # its `Codec`
-    path, # .jsonl for JSON lines; None: textgen-<seed>.txt, with a number where that is taken
+    path, # .jsonl for JSON lines, or an address; None: textgen-<seed>.txt, with a number where that is taken
     prompt, # what to continue; a list: `settings.n` texts for each
     settings:GenerateSettings, # how
     origin=None, # a function that gives the hashes for the receipt
     guide:Guide|None=None, # what keeps the schema of the settings
     seeded:bool=True, # whether the seed was given; else a file that was begun keeps the one it began with
-)->Path:
+): # the path, or the address
     "Write texts to a file, so that it can be stopped and continued."
     _check_shared(seeded, path, share()[1])
+    local = _made_here(path)
     s = replace(settings, batch_invariant=settings.num_beams==1)
-    journal = _begin(path, as_prompts(prompt), s, origin, seeded, folder_rules(decoder.model))
+    journal = _begin(local, as_prompts(prompt), s, origin, seeded, folder_rules(decoder.model))
     writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
     _write_share(writer, journal)
-    return _file_of(writer, journal, prompt, path, origin)
+    return _sent(_file_of(writer, journal, prompt, local, origin), path)
 
 # %% ../../nbs/generation/50_files.ipynb #00d9edfe
 def _prompt_of(line, path, number):
@@ -370,7 +398,7 @@ def _prompt_lines(path):
 # %% ../../nbs/generation/50_files.ipynb #b743a02f
 def read_prompts(path)->list: # of str
     "The prompts in a file: one a line; of .jsonl the strings, or their field `prompt`."
-    path = Path(os.path.expanduser(path))
+    path = named(path)
     lines = _prompt_lines(path)
-    if path.suffix!=".jsonl": return lines
+    if not str(path).endswith(".jsonl"): return lines
     return [_prompt_of(line, path, number) for number,line in enumerate(lines, 1)]

@@ -37,6 +37,7 @@ def add_lora(
         warnings.simplefilter("ignore")
         try: model.add_adapter(peft.LoraConfig(**settings))
         except (TypeError, ValueError) as e: raise ModelError(f"lora: {first_line(e)}") from e
+    for made in model.peft_config.values(): made.base_model_name_or_path = settings["base_model_name_or_path"]
     return model
 
 # %% ../../nbs/models/31_adapter.ipynb #f1a0b004

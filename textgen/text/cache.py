@@ -18,8 +18,10 @@ import msgpack
 import numpy as np
 from fastcore.basics import patch
 from ..core import CacheError
+from ..remote import file_here, first_bytes, is_remote
 from ..array import Chain, LazyArray, Spill, spilled
 from .fields import are_counts, require, sensible
+from .source import TABLE_TYPES, TEXT_TYPES, file_type
 
 # %% ../../nbs/text/17_cache.ipynb #6d1bba67
 FORMAT = "textgen tokens"
@@ -291,12 +293,19 @@ def read_header(
     found = f"{len(buf):,} bytes where there should be {size:,}"
     raise CacheError(f"{path}: {found}; it was cut short or added to: encode the text again")
 
+# %% ../../nbs/text/17_cache.ipynb #95b6bbaf
+def _begins(address):
+    "Whether what an address names begins as a cache does; a text or table by its name is not looked at."
+    is_text = file_type(address) in (*TEXT_TYPES, *TABLE_TYPES)
+    return not is_text and bool(MAGIC.match(first_bytes(address, 40)))
+
 # %% ../../nbs/text/17_cache.ipynb #6341656a
 def is_cache(
-    path, # of a file; anything else is none
+    path, # of a file, or its address; anything else is none
 )->bool:
     "Whether a file begins as a token cache does."
     try:
+        if is_remote(path): return _begins(path)
         path = os.path.expanduser(path)
         if not os.path.isfile(path): return False  # a pipe would lose its beginning
         with open(path, "rb") as f: return bool(MAGIC.match(f.read(40)))
@@ -306,7 +315,7 @@ def cache_fingerprint(
     path, # of a cache
 )->str:
     "The fingerprint of the tokenizer that made a cache; nothing but the header is read."
-    return read_header(map_file(Path(os.path.expanduser(path))), path)["tokenizer"]
+    return read_header(map_file(file_here(path, CacheError)), path)["tokenizer"]
 
 # %% ../../nbs/text/17_cache.ipynb #fb838e5a
 CHECK_AT_LOAD = 64<<20  # bytes of the largest file that is compared as a whole when it is opened
@@ -314,10 +323,10 @@ CHECK_AT_LOAD = 64<<20  # bytes of the largest file that is compared as a whole 
 class CacheFile:
     "A mapped cache that knows which of its chunks have been checked."
     def __init__(self,
-        path, # the file
+        path, # the file, or its address
     ):
         self.path = path
-        self.buf = map_file(path)
+        self.buf = map_file(file_here(path, CacheError))
         self.header = read_header(self.buf, path)
         with sensible(path):
             self.sums = self._read_sums()

