@@ -19,7 +19,7 @@ class TextGen:
         """Parameters
         ----------
         model
-            a folder, a Hub id, or a transformers model; None: the bundled one
+            a folder or its address, a Hub id, or a transformers model; None: the bundled one
         tokenizer
             a tokenizer or where one lies; None: the model's own
         device
@@ -33,7 +33,7 @@ class TextGen:
         trust_remote_code
             let a Hub model bring its own code
 
-        model: a folder, a Hub id, or a transformers model; None: the bundled one
+        model: a folder or its address, a Hub id, or a transformers model; None: the bundled one
         tokenizer: a tokenizer or where one lies; None: the model's own
         device: where to generate: "auto", "cpu", "cuda", "mps"
         dtype: of the weights: "auto", "float32", "bfloat16", "float16"
@@ -136,10 +136,10 @@ class TextGen:
         """
         ...
 
-    def save(self, folder) -> Path:
+    def save(self, folder):
         """Write model, tokenizer and receipt as a plain transformers folder.
 
-        folder: where to; a model that is there is replaced
+        folder: where to, or an address; a model that is there is replaced
         """
         ...
 
@@ -263,10 +263,10 @@ class TextGen:
         """
         ...
 
-    def generate_to_file(self, path=None, prompt='', *, n: int = 20, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> Path:
+    def generate_to_file(self, path=None, prompt='', *, n: int = 20, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
         """Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was.
 
-        path: .jsonl for JSON lines; None: textgen-<seed>.txt
+        path: .jsonl for JSON lines, or an address; None: textgen-<seed>.txt
         prompt: what to go on from; a list of prompts: `n` texts for each
         n: texts to write
         max_new_tokens: longest text, in tokens
@@ -304,6 +304,19 @@ class TextGen:
         newlines: make every kind of line end a newline
         where: a function of the text (of a table: of the row) that says whether to take it
         quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
+        """
+        ...
+
+    def push_to_hub(self, name: str, *, private: bool | None = None, license: str | None = None, prompts=(), data=None, held_out=None, token: str | None = None) -> str:
+        """Send the model to the Hub, with a page made from its receipt.
+
+        name: user/name, or a name of one's own
+        private: only some may see it; None: a new one is for everybody, an old one stays as it is
+        license: as the Hub calls it, such as "mit"; None: unknown
+        prompts: for the page: what people may try it with
+        data: what it was trained on; the page tells how much of it the model copies
+        held_out: text that it was not trained on; the page tells the loss on it
+        token: None: that of the person who is logged in
         """
         ...
 
@@ -467,7 +480,7 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
 def load_tokenizer(source, **kwargs):
     """A transformers tokenizer from wherever it lies.
 
-    source: a folder, a file, a pair (vocab.json, merges.txt), a Hub id; a tokenizer is returned as it is
+    source: a folder, a file, the address of one, two files (vocab.json, merges.txt), a Hub id; a tokenizer stays
     """
     ...
 
@@ -526,7 +539,7 @@ class TokenDataset:
     def save(self, path, compress='zstd'):
         """Write the cache.
 
-        path: the file; it appears when it is complete
+        path: the file, or its address; it appears when it is complete
         compress: "zstd", "gzip" or None
         """
         ...
@@ -535,7 +548,7 @@ class TokenDataset:
     def load(cls, path, tokenizer=None):
         """Open a cache; a file that is not one, or is damaged, gives `CacheError`.
 
-        path: a file made by `save`
+        path: a file made by `save`, or its address
         tokenizer: where it is not in the cache and no more where it was
         """
         ...

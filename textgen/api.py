@@ -9,28 +9,31 @@ __all__ = ['TextGen']
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 import textgen
 from fastcore.basics import patch
 from torch.nn import Module
 from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
-from .core import check_local, printable, recover, unknown
+from .core import check_local, printable, unknown
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
 from .generation.samples import Samples
 from .lossy import adapted, encoded_already
-from .models.adapter import adapter_layers, merge_lora
+from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
-from .models.folder import RECEIPT, load_model, pick_device, save_model
+from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
 from .models.weights import model_hash, weights_version
-from .receipt import Receipt, check_overwrite
+from .receipt import Receipt
+from .remote import check_no_other, is_remote
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
 from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source
 from .tasks.reading import Reading, pick_window
 from .tasks.source import as_source, old_windows, read_as
 from .text.codec import Codec
+from .text.dataset import open_data
 from .text.lossless import added_pieces, lossless
 from .text.source import note as note_once
 from .writer import Engine, choose_writer
@@ -42,16 +45,16 @@ def _bundled():
     if not folder.is_dir(): raise ModelError("this installation has no bundled model; name one: TextGen('folder')")
     return folder
 
-def _training_receipt(source):
+def _training_receipt(folder):
     "The receipt in a model's folder, where there is one that can be read."
-    try: return Receipt.load(recover(source)/RECEIPT)
+    try: return Receipt.load(folder/RECEIPT)
     except VerifyError: return None
 
 # %% ../nbs/80_api.ipynb #57f87077
 class TextGen:
     "A model that writes, and its tokenizer."
     def __init__(self,
-        model=None, # a folder, a Hub id, or a transformers model; None: the bundled one
+        model=None, # a folder or its address, a Hub id, or a transformers model; None: the bundled one
         tokenizer=None, # a tokenizer or where one lies; None: the model's own
         *,
         device="auto", # where to generate: "auto", "cpu", "cuda", "mps"
@@ -90,9 +93,10 @@ def _open(self:TextGen, source, tokenizer, how, hub):
         if tokenizer is None: raise ModelError("a transformers model needs its tokenizer: TextGen(model, tokenizer)")
         self.model = source.to(pick_device(how["device"])).eval()
     else:
-        self.model = load_model(source, **how, **hub)
+        folder = model_folder(source, hub["revision"])
+        self.model = load_model(folder, **how, trust_remote_code=hub["trust_remote_code"])
         self.found = str(source)
-        self.receipt = _training_receipt(source)
+        self.receipt = _training_receipt(folder)
     self.codec = Codec(source if tokenizer is None else tokenizer, **hub)
 
 # %% ../nbs/80_api.ipynb #f6fa5db8
@@ -239,9 +243,9 @@ def _train_settings(self:TextGen, options):
     "The settings of a training; its folder may be written to."
     from textgen.training.signals import SignalControl
     settings = make_settings(TrainSettings, TrainError, **options)
-    if settings.save_to:
-        folder = check_local(settings.save_to, ModelError)
-        check_overwrite(folder, self.found, resume=settings.resume, overwrite=settings.overwrite)
+    folder = settings.save_to
+    if folder and not is_remote(folder): folder = check_local(folder, ModelError)
+    if folder: check_no_other(folder, self.found, resume=settings.resume, overwrite=settings.overwrite)
     return replace(settings, control=settings.control or SignalControl())
 
 # %% ../nbs/80_api.ipynb #eb8d3130
@@ -308,8 +312,8 @@ def _learned(self:TextGen, run, receipt):
 # %% ../nbs/80_api.ipynb #8c0e19c5
 @patch
 def save(self:TextGen,
-    folder, # where to; a model that is there is replaced
-)->Path:
+    folder, # where to, or an address; a model that is there is replaced
+): # the folder, or the address
     "Write model, tokenizer and receipt as a plain transformers folder."
     folder = save_model(self.model, self.codec, folder, self.receipt)
     self.found = str(folder)
@@ -439,11 +443,11 @@ def generate_samples(self:TextGen,
 @patch
 @takes(GenerateSettings)
 def generate_to_file(self:TextGen,
-    path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt
+    path=None, # .jsonl for JSON lines, or an address; None: textgen-<seed>.txt
     prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
-    **kwargs)->Path:
+    **kwargs): # the path, or the address
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
     settings, guide = self._ask(n=n, **kwargs)
     version = weights_version(self.model)
@@ -500,6 +504,55 @@ def evaluate(self:TextGen,
     result, tasks = self._measure(source, reading)
     for t in tasks: result.metrics |= self._metrics(t.task, reading, answers)
     return result
+
+# %% ../nbs/80_api.ipynb #21b55a64
+@patch
+def _prompts(self:TextGen, prompts):
+    "Prompts for the page of a model; where none is given, the first words of a text of its own."
+    if prompts or self.kind!="causal": return list(prompts)
+    words = self.generate(max_new_tokens=20, seed=0)[0].text.split()
+    return [" ".join(words[:3])] if words else []
+
+@patch
+def _copying(self:TextGen, data, prompts):
+    "How much some texts copy from the data they were learned from; None where that is not given."
+    if data is None: return None
+    from textgen.sharing.card import copying
+    texts = self.generate(prompts or "", n=max(1, 20//max(1, len(prompts))), seed=0)
+    return copying([s.tokens for s in texts], open_data(data, self.codec).tokens)
+
+# %% ../nbs/80_api.ipynb #3867c194
+@patch
+def _about(self:TextGen, name, license, prompts, data, held_out):
+    "What the page of a model tells besides its receipt."
+    from textgen.sharing.upload import About, base_of
+    asked:Any = self._prompts(prompts)
+    texts = self.generate(asked, seed=0) if asked else []
+    return About(
+        name, self.kind, self.model.config.model_type, self.model.num_parameters(), len(self.codec), self.context,
+        license, base_of(self.model, self.receipt), has_adapter(self.model),
+        samples=[(s.prompt, s.text) for s in texts],
+        held_out=None if held_out is None else vars(self.evaluate(held_out)),
+        copying=self._copying(data, asked))
+
+# %% ../nbs/80_api.ipynb #acce804e
+@patch
+def push_to_hub(self:TextGen,
+    name:str, # user/name, or a name of one's own
+    *,
+    private:bool=None, # only some may see it; None: a new one is for everybody, an old one stays as it is
+    license:str=None, # as the Hub calls it, such as "mit"; None: unknown
+    prompts=(), # for the page: what people may try it with
+    data=None, # what it was trained on; the page tells how much of it the model copies
+    held_out=None, # text that it was not trained on; the page tells the loss on it
+    token:str=None, # None: that of the person who is logged in
+)->str: # the address of the page
+    "Send the model to the Hub, with a page made from its receipt."
+    from textgen.sharing.upload import check_adapter, push_model, target_of
+    target = target_of(name, token, private)
+    check_adapter(self.model)
+    about = self._about(target.name, license, prompts, data, held_out)
+    return push_model(self.model, self.codec, self.receipt, about, target)
 
 # %% ../nbs/80_api.ipynb #4abde467
 explain_parameters(TextGen)

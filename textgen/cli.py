@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 import typer
 from .core import CacheError, GenerateError, ModelError, TaskError, TextGenError, TokenizerError
-from .core import check_local, check_place, recover, say, unknown
+from .core import check_local, say, unknown
 from .hub import check_on_hub
 from .options import AS_IT_IS, Files, as_options, reading_options, settings_options, unescape
-from .receipt import check_overwrite
+from .remote import check_no_other, check_writable, file_here, here, is_remote
 from .settings import GenerateSettings, TrainSettings
 
 # %% ../nbs/81_cli.ipynb #0a1a3135
@@ -47,7 +47,7 @@ def _count(n, what):
 
 def _say_encoded(out, data):
     "What a new cache holds, and what may be wrong with it."
-    size = os.path.getsize(os.path.expanduser(out))
+    size = os.path.getsize(file_here(out))
     say(f"{out}: {_count(len(data), 'document')}, {len(data.tokens):,} tokens, {size:,} bytes")
     lost = data.describe().get("what_is_lost")
     if lost: say(f"({lost})")
@@ -173,8 +173,9 @@ def _check_names(model, tokenizer, settings):
     "Raise an error for a name that is neither here nor on the Hub, and for another model in the way."
     if model: check_on_hub(model, "model", ModelError)
     if tokenizer: check_on_hub(tokenizer, "tokenizer", TokenizerError)
-    check_local(settings["save_to"], ModelError)
-    check_overwrite(settings["save_to"], model, resume=settings["resume"], overwrite=settings["overwrite"])
+    out = settings["save_to"]
+    if not is_remote(out): check_local(out, ModelError)
+    check_no_other(out, model, resume=settings["resume"], overwrite=settings["overwrite"])
 
 def _resumes(resume, force):
     "The setting `resume`, from two options."
@@ -247,7 +248,7 @@ def _to_json(samples):
 def _say_written(path):
     "What a file of samples holds, as its receipt says."
     from textgen.receipt import Receipt
-    receipt = Receipt.load(f"{path}.receipt.json")
+    receipt = Receipt.load(file_here(f"{path}.receipt.json"))
     say(f"{path}: {len(receipt['samples'])} texts, seed {receipt['seed']}")
 
 # %% ../nbs/81_cli.ipynb #22e1b550
@@ -276,8 +277,8 @@ def _model_of_weights(folder):
 def _checked_folder(model, out=None):
     "The folder of a model, None for the bundled one, when the name is right and the output can be written."
     if model: check_on_hub(model, "model", ModelError)
-    if out: check_place(out, GenerateError)
-    return recover(model) if model else Path(__file__).parent/"bundled"/"model"
+    if out: check_writable(out, GenerateError)
+    return here(model, ModelError) if model else Path(__file__).parent/"bundled"/"model"
 
 # %% ../nbs/81_cli.ipynb #9b44744d
 def _at_once(folder, prompt, settings):
@@ -458,7 +459,7 @@ def demo(
     from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
     from textgen.training.report import good_steps
-    check_overwrite(check_folder(out), overwrite=overwrite)
+    check_no_other(check_folder(out), overwrite=overwrite)
     tok = _demo_tokenizer(bundled("poems"))
     data = _demo_data(bundled("poems"), tok)
     tg = _demo_train(tok, data, steps or good_steps(len(data.tokens)), out, overwrite)

@@ -5,11 +5,16 @@
 # %% auto #0
 __all__ = ['describe_path']
 
-# %% ../nbs/78_info.ipynb #170ed5d6
-import json
+# %% ../nbs/78_info.ipynb #f38d44c7
+import importlib.util,json,math,os,shutil
+from collections import Counter
 from pathlib import Path
-from .core import ModelError, TextGenError, VerifyError, recover, sha256
+from safetensors import SafetensorError, safe_open
+from .core import CorpusError, ModelError, TextGenError, VerifyError, first_line, recover, sha256
 from .receipt import Receipt
+from .remote import fetch_folder, file_here, is_remote, open_place, remote_files
+from .text.source import TABLE_TYPES, file_type
+from .text.table import rows
 from .text.corpus import documents
 from .text.dataset import TokenDataset
 from .text.cache import is_cache
@@ -62,16 +67,101 @@ def _tokenizer_name(folder):
     except TextGenError: return "none"
     return fingerprint(tokenizer)[:12]
 
-# %% ../nbs/78_info.ipynb #a3ce8e4f
+# %% ../nbs/78_info.ipynb #5fe64fff
+_NUMBERS = dict(F64="float64", F32="float32", F16="float16", BF16="bfloat16", I8="int8", U8="uint8")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
+
+def _count(path, counts):
+    "Add the weights of a file to the counts: type of number -> how many."
+    with safe_open(path, "np") as file:
+        parts = [file.get_slice(name) for name in file.keys()]
+        for part in parts: counts[part.get_dtype()] += math.prod(part.get_shape())
+
+# %% ../nbs/78_info.ipynb #458fe9a5
+def _size_facts(folder):
+    "How many weights, in which numbers, in how many bytes."
+    counts = Counter()
+    files = [path for pattern in _WEIGHTS for path in folder.glob(pattern)]
+    try:
+        for path in folder.glob("*.safetensors"): _count(path, counts)
+    except (SafetensorError, OSError): counts.clear()
+    named = [_NUMBERS.get(str(kind), str(kind)) for kind,_ in counts.most_common()]
+    size = sum(path.stat().st_size for path in files)
+    return dict(weights=counts.total() or None, precision=", ".join(named) or None, bytes=size)
+
+# %% ../nbs/78_info.ipynb #78672d50
+def _memory():
+    "The memory of this machine in bytes; infinite where the system does not say it."
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    return os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES") if known else math.inf
+
+def _memory_need(weights):
+    "What memory a model needs on a CPU, where its weights are float32, and what is wrong with that."
+    need, have = 4*(weights or 0), _memory()
+    lacks = [] if need<0.9*have else [f"it has {have/1e9:.1f} GB of memory"]
+    return f"{need/1e6:,.0f} MB of memory", lacks
+
+# %% ../nbs/78_info.ipynb #8fabea61
+def _code_need(config):
+    "Whether transformers knows an architecture, and what is wrong with that."
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    name = config.get("model_type")
+    if name in CONFIG_MAPPING_NAMES: return f"transformers, which knows {name}", []
+    if "auto_map" in config: return "code of its own", ["trust_remote_code=True lets it run"]
+    return f"an architecture {name}", ["this transformers does not know it: update transformers"]
+
+def _needed(needs):
+    "Needs and whether this machine has them, as facts."
+    lacks = [why for _,whys in needs for why in whys]
+    works = f"no: {'; '.join(lacks)}" if lacks else "yes"
+    return dict(needs=", ".join(what for what,_ in needs), works_here=works)
+
+# %% ../nbs/78_info.ipynb #0bde530c
+def _receipt_of(folder):
+    "What the receipt in a folder says; nothing where there is none."
+    try: return _training_facts(Receipt.load(folder/"textgen.json"))
+    except VerifyError: return {}
+
+# %% ../nbs/78_info.ipynb #002ceb71
 def _model_facts(folder):
     "What a model's folder says of it."
     config = _config(folder)
-    facts = dict(model=config.get("model_type"), vocabulary=config.get("vocab_size"))
+    kind = "seq2seq" if config.get("is_encoder_decoder") else "causal"
+    size = _size_facts(folder)
+    facts = dict(kind=f"{kind} model", model=config.get("model_type"), **size, vocabulary=config.get("vocab_size"))
     facts["context"] = config.get("max_position_embeddings") or config.get("n_positions")
     facts["tokenizer"] = _tokenizer_name(folder)
-    try: receipt = Receipt.load(folder/"textgen.json")
-    except VerifyError: return facts
-    return facts | _training_facts(receipt)
+    needs = [_memory_need(size["weights"]), _code_need(config)]
+    return facts | _needed(needs) | _receipt_of(folder)
+
+# %% ../nbs/78_info.ipynb #a6a54686
+def _base_need(base):
+    "The base of an adapter, and what is wrong with it."
+    from textgen.hub import downloaded
+    here = is_remote(base) or base in downloaded() or Path(base).is_dir()
+    return f"its base {base}", [] if here else [f"its base {base} is not here"]
+
+def _peft_need():
+    "The package for adapters, and what is wrong with it."
+    here = importlib.util.find_spec("peft")
+    return "peft", [] if here else ["peft is missing: pip install 'textgen-nb[lora]'"]
+
+# %% ../nbs/78_info.ipynb #e532e78b
+def _adapter_config(folder):
+    "An adapter's configuration as a dictionary."
+    path = folder/"adapter_config.json"
+    try: return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as e: raise ModelError(f"{path}: not an adapter's configuration ({e})") from e
+
+def _adapter_facts(folder):
+    "What an adapter's folder says of it."
+    config = _adapter_config(folder)
+    base = str(config.get("base_model_name_or_path"))
+    kind = f"{config.get('peft_type')} adapter"
+    facts = dict(kind=kind, base=base, rank=config.get("r"))
+    facts |= _size_facts(folder)
+    facts["tokenizer"] = _tokenizer_name(folder)
+    return facts | _needed([_peft_need(), _base_need(base)]) | _receipt_of(folder)
 
 # %% ../nbs/78_info.ipynb #831d56b4
 def _matches(receipt, file):
@@ -110,33 +200,70 @@ def _receipt_facts(path):
     file = path.with_name(path.name.removesuffix(".receipt.json"))
     return _samples_facts(receipt, file)
 
-# %% ../nbs/78_info.ipynb #9bbc205d
+# %% ../nbs/78_info.ipynb #6b02b570
 def _text_facts(path):
     "What would be read from a text."
     texts = [o.text for o in documents(path)]
     first = " ".join(texts[0].split())
-    return dict(documents=len(texts), characters=sum(map(len, texts)), first=first[:100])
+    return dict(kind="text", documents=len(texts), characters=sum(map(len, texts)), first=first[:100])
 
+def _table_facts(path):
+    "What stands in a table, and what would be read from it."
+    records = [row for _,row in rows(path)]
+    columns = list(dict.fromkeys(name for row in records[:100] for name in row))
+    facts = dict(kind="table", rows=len(records), columns=", ".join(map(str, columns)))
+    try: return _text_facts(path)|facts
+    except CorpusError as e: return facts|dict(as_text=first_line(e))
+
+# %% ../nbs/78_info.ipynb #22a5e5f4
 def _folder_facts(folder):
     "What a folder says that holds no model: a tokenizer, or texts."
     if not find_tokenizer(folder): return _text_facts(folder)
     tokenizer = load_tokenizer(folder)
     name = fingerprint(tokenizer)[:12]
-    return dict(tokenizer=name, tokens=len(tokenizer), end_of_text=tokenizer.eos_token)
+    return dict(kind="tokenizer", tokenizer=name, tokens=len(tokenizer), end_of_text=tokenizer.eos_token)
 
-# %% ../nbs/78_info.ipynb #63040d3f
+# %% ../nbs/78_info.ipynb #2e4857c1
+def _cache_facts(path):
+    "What a token cache says."
+    data = TokenDataset.load(path)
+    stored = dict(bytes=path.stat().st_size, numbers=data.header["dtype"], compressed=data.header["compress"] or "no")
+    try: works = "yes" if data.codec else ""
+    except TextGenError as e: works = f"no: {first_line(e)}"
+    return dict(kind="token cache")|data.describe()|stored|dict(needs="its tokenizer", works_here=works)
+
+def _is_receipt(path):
+    "Whether a file is meant as a receipt; a table of JSON begins as a list."
+    if path.suffix!=".json": return False
+    with path.open("rb") as f: return f.read(1)!=b"["
+
+# %% ../nbs/78_info.ipynb #2dcf4843
 def _file_facts(path):
     "What a file says: a token cache, a file of samples or its receipt, or a text."
-    if is_cache(path): return TokenDataset.load(path).describe()
+    if is_cache(path): return _cache_facts(path)
     receipt = path.parent/f"{path.name}.receipt.json"
     if receipt.exists(): return _receipt_facts(receipt)
     if not path.exists(): raise ModelError(f"{path}: there is no such file or folder")
-    return _receipt_facts(path) if path.suffix==".json" else _text_facts(path)
+    if _is_receipt(path): return _receipt_facts(path)
+    return _table_facts(path) if file_type(path) in TABLE_TYPES else _text_facts(path)
+
+# %% ../nbs/78_info.ipynb #5fd98606
+def _fetched(address):
+    "The copy of what lies at an address; a receipt beside a file comes along."
+    if remote_files(address, ModelError): return fetch_folder(address, ModelError)
+    file = file_here(address, ModelError)
+    beside = f"{address}.receipt.json"
+    place = open_place(beside, ModelError)
+    if not place.fs.exists(place.path): return file
+    receipt = file_here(beside, ModelError)
+    shutil.copyfile(receipt, file.with_name(receipt.name))
+    return file
 
 def describe_path(
-    path, # a model, a tokenizer, a token cache, a file of samples, or a text
+    path, # a model, an adapter, a tokenizer, a token cache, a file of samples, a table or a text; or its address
 )->dict: # name -> value
     "What lies at `path`."
-    path = recover(path)
+    path = _fetched(path) if is_remote(path) else recover(path)
     if (path/"config.json").exists(): return _model_facts(path)
+    if (path/"adapter_config.json").exists(): return _adapter_facts(path)
     return _folder_facts(path) if path.is_dir() else _file_facts(path)

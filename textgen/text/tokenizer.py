@@ -13,7 +13,8 @@ import itertools,json,re,subprocess,sys,tempfile
 from pathlib import Path
 from typing import Any
 from fastcore.meta import delegates
-from ..core import Progress, TokenizerError, atomic_folder, check_place, recover, sha256, unknown
+from ..core import Progress, TokenizerError, check_place, recover, sha256, unknown
+from ..remote import check_remote_folder, is_remote, new_folder, remote_files
 from .corpus import SEP, documents, pieces
 
 # %% ../../nbs/text/13_tokenizer.ipynb #bb19aa8f
@@ -280,11 +281,19 @@ def find_tokenizer(
         files = [Path(folder)/n for n in names]
         if all(f.is_file() for f in files): return files
 
+# %% ../../nbs/text/13_tokenizer.ipynb #49f056f7
+def _check_address(address):
+    "The address, if a tokenizer may be saved there."
+    check_remote_folder(address, TokenizerError)
+    if "config.json" not in remote_files(address, TokenizerError): return address
+    raise TokenizerError(f"{address}: a model, whose tokenizer belongs to it; choose a new folder")
+
 # %% ../../nbs/text/13_tokenizer.ipynb #11745961
 def check_tokenizer_folder(
-    folder, # where a tokenizer is to be saved
-)->Path:
+    folder, # where a tokenizer is to be saved, or its address
+): # the folder, or its address
     "The folder, if a tokenizer may be saved there; else `TokenizerError`."
+    if is_remote(folder): return _check_address(folder)
     folder = check_place(recover(folder), TokenizerError)
     if folder.is_file():
         raise TokenizerError(f"{folder}: a file; a tokenizer is saved as a folder, choose another name")
@@ -297,12 +306,12 @@ def check_tokenizer_folder(
 # %% ../../nbs/text/13_tokenizer.ipynb #8b8ee60b
 def save_tokenizer(
     tokenizer, # a transformers tokenizer
-    folder, # where to; it takes the place of a tokenizer that is there
-)->Path:
+    folder, # where to, or its address; it takes the place of a tokenizer that is there
+): # the folder, or its address
     "Write a tokenizer as a folder that plain transformers loads."
     folder = check_tokenizer_folder(folder)
-    old = [o.name for pattern in TOKENIZER_FILES for o in folder.glob(pattern)] if folder.exists() else []
-    with atomic_folder(folder, drop=old, error=TokenizerError) as tmp: tokenizer.save_pretrained(tmp)
+    old = [] if is_remote(folder) else [o.name for pattern in TOKENIZER_FILES for o in folder.glob(pattern)]
+    with new_folder(folder, old, TokenizerError) as tmp: tokenizer.save_pretrained(tmp)
     return folder
 
 # %% ../../nbs/text/13_tokenizer.ipynb #18113fef
