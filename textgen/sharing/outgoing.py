@@ -76,6 +76,7 @@ def text_facts(
         begin=list(codec.begin_ids),
         first=decoder.first,
         ends=list(codec.ends),
+        tokens=len(codec),
         context=decoder.context)
 
 # %% ../../nbs/sharing/70_outgoing.ipynb #46c628ec

@@ -19,7 +19,8 @@ export async function load(dtype = "q8") {
     if (!ids.length) ids = text.begin;
     const as = (numbers) => new Tensor("int64", BigInt64Array.from(numbers, BigInt), [1, numbers.length]);
     const given = { input_ids: as(ids), attention_mask: as(ids.map(() => 1)) };
-    const out = await model.generate({ ...given, max_new_tokens: 100, do_sample: true, temperature: 0.7, top_k: 0, ...options });
+    const how = { max_new_tokens: 100, do_sample: true, temperature: 0.7, top_k: 0, ...options };
+    const out = await model.generate({ ...given, ...how });
     const tokens = out.tolist()[0].map(Number);
     return { text: tokenizer.decode(tokens, { skip_special_tokens: true }), tokens };
   };
