@@ -41,6 +41,9 @@ static const Entry LAYOUT[] = {
     FIELD(Draw, penalty), FIELD(Draw, no_repeat), FIELD(Draw, sequences), FIELD(Draw, lengths), FIELD(Draw, begins),
     FIELD(Draw, stride), FIELD(Draw, spelling), FIELD(Draw, spelling_ends), FIELD(Draw, stops), FIELD(Draw, stop_ends),
     FIELD(Draw, n_stops),
+    SIZE(Heads), FIELD(Heads, at), FIELD(Heads, row), FIELD(Heads, head), FIELD(Heads, token),
+    SIZE(Attention), FIELD(Attention, query), FIELD(Attention, key), FIELD(Attention, value), FIELD(Attention, rows),
+    FIELD(Attention, heads), FIELD(Attention, tokens), FIELD(Attention, size), FIELD(Attention, scale),
 };
 
 // The name of entry i ("Linear": its size follows, "Linear.scale": an offset), null beyond the last; in bytes.

@@ -101,6 +101,19 @@ typedef struct {
     int64_t n_stops;
 } Draw;
 
+// Heads of all tokens, [rows][heads][tokens][size] in any order that leaves the numbers of a head side by side.
+typedef struct {
+    const float *at;
+    int64_t row, head, token;  // how far from one to the next
+} Heads;
+
+// Attention of every token to itself and those before it.
+typedef struct {
+    Heads query, key, value;
+    int64_t rows, heads, tokens, size;
+    float scale;
+} Attention;
+
 // ---- inside the library
 
 // Where a product goes: rows of `stride` floats, added to what is there if `add`, through `activation` unless it is NONE.

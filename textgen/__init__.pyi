@@ -147,6 +147,15 @@ class TextGen:
         """Add a LoRA adapter to the weights, which makes it an ordinary model again. """
         ...
 
+    def export(self, folder, to='onnx', *, precision=None) -> Path:
+        """Write the model for another engine, with its tokenizer and a receipt.
+
+        folder: where to: a new folder, or one with an earlier export to this format
+        to: "onnx": for onnxruntime and web pages; "gguf": for llama.cpp and Ollama
+        precision: of onnx "fp32" or "int8", of gguf "f16" or "q8_0"; None: both
+        """
+        ...
+
     @property
     def engine(self):
         """The engine that would write a text now. """

@@ -327,6 +327,19 @@ def merge(self:TextGen):
     merge_lora(self.model)
     return self
 
+# %% ../nbs/80_api.ipynb #e69be35a
+@patch
+def export(self:TextGen,
+    folder, # where to: a new folder, or one with an earlier export to this format
+    to="onnx", # "onnx": for onnxruntime and web pages; "gguf": for llama.cpp and Ollama
+    *,
+    precision=None, # of onnx "fp32" or "int8", of gguf "f16" or "q8_0"; None: both
+)->Path:
+    "Write the model for another engine, with its tokenizer and a receipt."
+    from textgen.sharing.export import export_model
+    names = self._hashes(weights_version(self.model))
+    return export_model(self.model, self.codec, folder, to, precision=precision, names=names, receipt=self.receipt)
+
 # %% ../nbs/80_api.ipynb #ace84f49
 @patch
 def _writer(self:TextGen, settings, version=None): # `weights_version` of the model as it is now

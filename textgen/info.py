@@ -181,11 +181,22 @@ def _samples_facts(receipt, file):
         texts=len(receipt["samples"]),
         settings=_settings_line(receipt["settings"]))
 
+# %% ../nbs/78_info.ipynb #cc3d6c50
+def _export_facts(receipt):
+    "What the receipt of an export says."
+    return dict(
+        kind="export",
+        to=receipt["to"],
+        model=_named(receipt["model"]),
+        settings=_settings_line(receipt["settings"]),
+        files=len(receipt["files"]))
+
 # %% ../nbs/78_info.ipynb #14080191
 def _receipt_facts(path):
     "What the receipt at `path` says, of a training or of a file of samples."
     receipt = Receipt.load(path)
     if receipt.kind=="training": return dict(kind="training") | _training_facts(receipt)
+    if receipt.kind=="export": return _export_facts(receipt)
     file = path.with_name(path.name.removesuffix(".receipt.json"))
     return _samples_facts(receipt, file)
 

@@ -18,7 +18,8 @@ SCHEMA = dict(
     training=dict(model=dict, tokenizer=dict, data=list, settings=dict, steps=int, tokens_seen=int, seconds=float,
                   losses=list, versions=dict),
     generation=dict(model=dict, tokenizer=dict, prompt=str, prompt_tokens=list, settings=dict, seed=int, samples=list,
-                    versions=dict))
+                    versions=dict),
+    export=dict(model=dict, tokenizer=dict, to=str, text=dict, files=dict, settings=dict, versions=dict))
 RECEIPT_FORMAT = "textgen receipt"
 RECEIPT_VERSION = 1
 
@@ -26,7 +27,7 @@ RECEIPT_VERSION = 1
 @dataclass
 class Receipt:
     "What happened, as plain data."
-    kind:str # "training" or "generation"
+    kind:str # "training", "generation" or "export"
     content:dict = field(default_factory=dict) # the fields that `SCHEMA` lists for this kind
     def __contains__(self, key): return key in self.content
     def __getitem__(self, key): return self.content[key]

@@ -13,6 +13,11 @@ void textgen_norm(const Norm *, const float *, int64_t, float *);
 void textgen_quantize(const float *, int64_t, int64_t, uint8_t *, float *);
 void textgen_attention(const float *, const float *, const float *, int64_t, int64_t, const float *, float *, float *);
 int64_t textgen_draw(const float *, int64_t, const Draw *, int64_t, int64_t, float *, float *);
+void textgen_gelu(const float *, int64_t, int64_t, float *, int64_t);
+void textgen_gelu_backward(const float *, const float *, int64_t, int64_t, float *, int64_t);
+int64_t textgen_attention_floats(int64_t, int64_t);
+void textgen_attention_forward(const Attention *, float *, float *, float *, int64_t);
+void textgen_attention_backward(const Attention *, const Heads *, const float *, float *, float *, float *, float *, int64_t);
 int64_t textgen_cpu_supports(const char *);
 const char *textgen_isa(void);
 
@@ -65,6 +70,30 @@ static void drawing(int64_t n) {
     show("logprob", &logprob, 1);
 }
 
+// What training computes: GELU and attention of three rows of two heads over 21 tokens, forward and backward.
+static void training(void) {
+    float *x = numbers(77, 6), *up = numbers(77, 1), *y = numbers(77, 0);
+    for (int by_tanh = 0; by_tanh < 2; by_tanh++) {
+        textgen_gelu(x, 77, by_tanh, y, 1);
+        show("gelu", y, 77);
+        textgen_gelu_backward(x, up, 77, by_tanh, y, 1);
+        show("gelu-back", y, 77);
+    }
+    enum { ROWS = 3, HEADS = 2, TOKENS = 21, SIZE = 32, ALL = ROWS * HEADS * TOKENS * SIZE };
+    float *qkv = numbers(3 * ALL, 1), *gradient = numbers(ALL, 1), *out[4], *logarithms = numbers(ALL, 0);
+    Heads at[4] = {{qkv}, {qkv + HEADS * SIZE}, {qkv + 2 * HEADS * SIZE}, {gradient}};
+    for (int i = 0; i < 4; i++) {
+        int64_t token = (i < 3 ? 3 : 1) * HEADS * SIZE;
+        at[i] = (Heads){at[i].at, TOKENS * token, SIZE, token};
+        out[i] = numbers(ALL, 0);
+    }
+    Attention a = {at[0], at[1], at[2], ROWS, HEADS, TOKENS, SIZE, .2f};
+    float *work = numbers(textgen_attention_floats(TOKENS, SIZE), 0);
+    textgen_attention_forward(&a, work, out[3], logarithms, 1);
+    textgen_attention_backward(&a, &at[3], logarithms, work, out[0], out[1], out[2], 1);
+    for (int i = 0; i < 4; i++) show("causal", out[i], ALL);
+}
+
 int main(void) {
     int64_t shapes[][3] = {{1, 1, 16}, {1, 100, 48}, {2, 70, 32}, {3, 15, 16}, {4, 16, 64}, {5, 17, 32}, {9, 100, 48}, {33, 250, 64}};
     fprintf(stderr, "%s %d\n", textgen_isa(), (int)textgen_cpu_supports("neon-dot"));
@@ -86,6 +115,7 @@ int main(void) {
     float *query = numbers(32, 1), *keys = numbers(48 * 32, 1), *values = numbers(48 * 32, 1), *near = numbers(48, 1);
     textgen_attention(query, keys, values, 37, 32, near, numbers(96, 0), y);
     show("attention", y, 32);
+    training();
     drawing(1000);
     drawing(50257);
     return 0;

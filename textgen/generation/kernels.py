@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ISAS', 'SIGNATURES', 'STRUCTS', 'LANES', 'ACTIVATION_NUMBERS', 'native_folder', 'built_isas', 'Pointer', 'CStruct',
-           'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'CDraw', 'layout_here', 'layout_there', 'check_layout',
-           'open_library', 'library', 'why_no_library', 'isa_of', 'c_linear', 'apply_linear', 'c_norm', 'grouped',
-           'c_filters', 'Past', 'c_past']
+           'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'CDraw', 'CHeads', 'CAttention', 'layout_here',
+           'layout_there', 'check_layout', 'open_library', 'library', 'why_no_library', 'isa_of', 'c_linear',
+           'apply_linear', 'c_norm', 'grouped', 'c_filters', 'Past', 'c_past']
 
 # %% ../../nbs/generation/39_kernels.ipynb #06210def
 import ctypes
@@ -86,7 +86,14 @@ _KERNELS = dict( # for comparisons
     textgen_draw_floats=(_INT, _INT),
     textgen_draw=(_INT, _FLOATS, _INT, _STRUCT, _INT, _INT, _FLOATS, _FLOATS))
 
-SIGNATURES = {**_ABOUT, **_STEPS, **_KERNELS} # name -> what it returns, and takes
+_TRAINING = dict( # what `54_cpu` calls
+    textgen_gelu=(None, _FLOATS, _INT, _INT, _FLOATS, _INT),
+    textgen_gelu_backward=(None, _FLOATS, _FLOATS, _INT, _INT, _FLOATS, _INT),
+    textgen_attention_floats=(_INT, _INT, _INT),
+    textgen_attention_forward=(None, _STRUCT, _FLOATS, _FLOATS, _FLOATS, _INT),
+    textgen_attention_backward=(None, _STRUCT, _STRUCT, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _INT))
+
+SIGNATURES = {**_ABOUT, **_STEPS, **_KERNELS, **_TRAINING} # name -> what it returns, and takes
 
 # %% ../../nbs/generation/39_kernels.ipynb #cceb48b3
 def _address(value):
@@ -143,7 +150,18 @@ class CDraw(CStruct):
         *_all(_ADDRESS, "sequences lengths begins"), ("stride", _INT),
         *_all(_ADDRESS, "spelling spelling_ends stops stop_ends"), ("n_stops", _INT)]
 
-STRUCTS = (CLinear, CNorm, CLayer, CModel, CState, CDraw)
+# %% ../../nbs/generation/39_kernels.ipynb #599411e9
+class CHeads(CStruct):
+    "Where the heads of queries, keys or values stand."
+    _fields_ = [("at", _ADDRESS), *_all(_INT, "row head token")]
+
+class CAttention(CStruct):
+    "Attention of tokens to those before them."
+    _fields_ = [
+        *[(name, CHeads) for name in ("query", "key", "value")],
+        *_all(_INT, "rows heads tokens size"), ("scale", _FLOAT)]
+
+STRUCTS = (CLinear, CNorm, CLayer, CModel, CState, CDraw, CHeads, CAttention)
 
 # %% ../../nbs/generation/39_kernels.ipynb #a2fe1739
 def _other_version(what):

@@ -160,7 +160,8 @@ def _may_look_ahead(config):
     "Whether a configuration leaves open that its model looks at the words that follow."
     is_relative = getattr(config, "is_decoder", None) is not None # of BERT
     ahead = getattr(config, "use_bidirectional_attention", None)
-    return bool(is_relative or ahead or getattr(config, "is_causal", True) is False)
+    both_ways = any(getattr(config, name, True) is False for name in ("is_causal", "causal"))
+    return bool(is_relative or ahead or both_ways)
 
 def _makes_cache(config):
     "Whether transformers can make a cache for a model."

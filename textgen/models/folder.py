@@ -26,8 +26,9 @@ from ..text.tokenizer import TOKENIZER_FILES
 RECEIPT = "textgen.json"
 
 def _is_model(folder):
-    "Whether a folder holds a model or an adapter."
-    return (folder/"config.json").exists() or (folder/ADAPTER).exists()
+    "Whether a folder holds a model or an adapter, and no export for another engine."
+    names = ("config.json", ADAPTER)
+    return any((folder/name).exists() for name in names) and not (folder/"export.json").exists()
 
 def check_folder(
     folder, # where a model is to be saved: a new folder, an empty one, or a model's; or its address

@@ -64,15 +64,25 @@ class ForwardFacts:
     positions:str|None # the positions of the tokens; None: it counts them itself
     keep:dict # what to give it where only the last logits are needed
 
+# %% ../../nbs/models/36_plain.ipynb #3eadec54
 _CACHES = ("past_key_values", "cache", "cache_params") # "cache" from transformers 5.24 on
 _POSITIONS = ("decoder_position_ids", "position_ids")
 
+def _is_own_cache(name, takes):
+    "Whether a parameter is XLM's own cache, a dictionary, which only has the name."
+    return name=="cache" and "Cache" not in str(takes[name].annotation)
+
+def _first(names, takes):
+    "The first of some names among the parameters of a forward pass."
+    return next((o for o in names if o in takes and not _is_own_cache(o, takes)), None)
+
+# %% ../../nbs/models/36_plain.ipynb #c7b48d07
 def forward_facts(
     model, # a transformers model
 )->ForwardFacts:
     "The names of what a model's `forward` takes."
     takes = inspect.signature(model.forward).parameters
-    cache, positions = [next((o for o in names if o in takes), None) for names in (_CACHES, _POSITIONS)]
+    cache, positions = _first(_CACHES, takes), _first(_POSITIONS, takes)
     return ForwardFacts(cache, positions, {"logits_to_keep": 1} if "logits_to_keep" in takes else {})
 
 # %% ../../nbs/models/36_plain.ipynb #36b00013

@@ -292,15 +292,18 @@ def _make_probe(codec):
 # %% ../../nbs/text/15_codec.ipynb #62ea0867
 _before_blank = re.compile(r"[^\W\d_](?=[ \n])")
 
+def _parts(text):
+    "A text in parts, cut at every place between a letter and a blank."
+    ends = [found.end() for found in _before_blank.finditer(text)]
+    starts = [0, *ends]
+    ends.append(len(text))
+    return [text[a:b] for a,b in zip(starts, ends)]
+
 def _is_splittable(codec):
     "Whether a text may be cut between a letter and a blank without changing its ids."
     text, _ = codec._probe
-    start = 0
-    ids = []
-    for found in _before_blank.finditer(text):
-        ids += codec.encode(text[start:found.end()])
-        start = found.end()
-    return ids+codec.encode(text[start:])==codec.encode(text)
+    found = codec.fast.encode_batch_fast(_parts(text), add_special_tokens=False)
+    return [i for part in found for i in part.ids]==codec.encode(text)
 
 # %% ../../nbs/text/15_codec.ipynb #08bd439e
 def _without_prepend(fast):
@@ -411,12 +414,19 @@ def _takes(self:_Gigatoken, separator):
 
 # %% ../../nbs/text/15_codec.ipynb #bd2aaad8
 @patch
-def encode(self:_Gigatoken, data):
-    "The ids of a piece, and where its documents start; an error where gigatoken refuses it."
+def _separated(self:_Gigatoken, data):
+    "A piece with another separator where need be, and that separator."
     free = (o for o in self.separators if o==SEP or o not in data)
     separator = next(free, None)
     if separator is None: raise ValueError("this text holds every separator")
-    source = self.source(data.replace(SEP, separator), separator)
+    if separator!=SEP: data = data.replace(SEP, separator)
+    return data, separator
+
+# %% ../../nbs/text/15_codec.ipynb #64b6f91e
+@patch
+def encode(self:_Gigatoken, data):
+    "The ids of a piece, and where its documents start; an error where gigatoken refuses it."
+    source = self.source(*self._separated(data))
     found: Any = self.batch(source).layout
     ids = np.asarray(found.content.data)
     starts = np.asarray(found.offsets.data)
@@ -461,13 +471,23 @@ def encode_piece(self:Codec,
     return self.current(data)
 
 # %% ../../nbs/text/15_codec.ipynb #9e4e3fe9
-def _inside(spec):
-    "The part of a tokenizer's JSON that decides its ids."
-    return spec[spec.find('"added_tokens"'):]
+_STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+_SAMPLED = 1000  # tokens
+
+def _sample(fast):
+    "Tokens that are spread evenly over a vocabulary."
+    n = fast.get_vocab_size()
+    step = max(1, n//_SAMPLED)
+    return n, [fast.id_to_token(i) for i in range(n-1, -1, -step)]
 
 def _state(codec):
     "What differs after a change of the tokenizer of a codec."
-    return _inside(_spec(codec.tokenizer)), str(codec.tokenizer.special_tokens_map)
+    fast = codec.tokenizer.backend_tokenizer
+    steps = [getattr(fast, name) for name in _STEPS]
+    inside = [step and step.__getstate__() for step in steps]
+    ids = fast.encode(PROBE, add_special_tokens=False).ids
+    names = str(fast.get_added_tokens_decoder()), str(codec.tokenizer.special_tokens_map)
+    return id(fast), _sample(fast), inside, ids, names
 
 # %% ../../nbs/text/15_codec.ipynb #2a06bde2
 def _around(path):

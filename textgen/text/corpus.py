@@ -45,19 +45,20 @@ class Piece(NamedTuple):
 
 # %% ../../nbs/text/12_corpus.ipynb #f30f23e7
 _blanks = (b" ", b"\t", b"\f", b"\v")
+_blank_document = re.compile(rb"\xff[ \t\n\r\f\v]+(?=\xff|\Z)")
 
 def _strip_newlines(data):
     "Without newlines at the beginning and the end of a document."
+    if b"\n" not in data: return data
     while b"\n\xff" in data: data = data.replace(b"\n\xff", SEP)
     while b"\xff\n" in data: data = data.replace(b"\xff\n", SEP)
     return data.strip(b"\n")
 
 def _trimmed(data):
     "Without newlines at the ends of documents, and without documents of blanks alone."
-    data = _strip_newlines(data)
-    blank_first = data[:1].isspace() or any(SEP+c in data for c in _blanks)
-    if not blank_first: return data
-    return SEP.join([o for o in data.split(SEP) if o and not o.isspace()])
+    data = SEP+_strip_newlines(data)
+    if any(SEP+c in data for c in _blanks): data = _blank_document.sub(b"", data)
+    return data[1:]
 
 # %% ../../nbs/text/12_corpus.ipynb #3b32f497
 _delimiters = dict(line=b"\n", paragraph=b"\n\n")

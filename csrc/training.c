@@ -1,0 +1,304 @@
+// What a training step computes between its matrix products, forward and backward: GELU, and attention over windows so
+// short that the scores of a head stay in the processor's cache.
+//
+// All products of attention are sums over k of a(m, k) * b[k][n], in tiles of some rows and sixteen columns that stay
+// in registers. The scores of a head are a square in which what lies above the diagonal, a token's look at those after
+// it, is zero; tiles that lie there as a whole are left out.
+#include <math.h>
+#include <string.h>
+
+#include "native.h"
+#include "simd.h"
+
+// ---- GELU
+
+// x times this is GELU(x); `slope` becomes what it grows by.
+INLINE vpart gelu_factor(vpart x, int64_t by_tanh, vpart *slope) {
+    if (by_tanh) {
+        // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
+        vpart square = x * x;
+        vpart factor = 1.f / (1.f + vexp_part(-1.5957691216f * x * (1.f + .044715f * square)));
+        *slope = factor * (1.f - factor) * 1.5957691216f * (1.f + .134145f * square);
+        return factor;
+    }
+    // half of 1 + erf(x / sqrt(2)): Abramowitz and Stegun 7.1.26, whose error is 1.5e-7
+    vipart is_negative = x < 0.f;
+    vpart z = (vpart)((vipart)x & 0x7fffffff) * .70710678f;
+    vpart t = 1.f / (1.f + .3275911f * z), bell = vexp_part(-z * z);
+    vpart p = 1.061405429f * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - .284496736f;
+    p = p * t + .254829592f;
+    vpart above = .5f * p * t * bell;
+    *slope = .39894228f * bell;
+    return (vpart)(((vipart)above & is_negative) | ((vipart)(1.f - above) & ~is_negative));
+}
+
+INLINE vpart gelu_part(vpart x, int64_t by_tanh) {
+    vpart slope;
+    return x * gelu_factor(x, by_tanh, &slope);
+}
+
+INLINE vpart gelu_down(vpart x, vpart up, int64_t by_tanh) {
+    vpart slope, factor = gelu_factor(x, by_tanh, &slope);
+    return up * (factor + x * slope);
+}
+
+// The last numbers of a tensor, which fill no register.
+INLINE vpart load_some(const float *from, int64_t n) {
+    vpart v = {};
+    for (int64_t i = 0; i < n; i++) v[i] = from[i];
+    return v;
+}
+
+INLINE void gelu_range(const float *x, const float *up, Range range, int64_t by_tanh, float *out) {
+    int64_t i = range.begin;
+    for (; i + PART <= range.end; i += PART) {
+        vpart v = load_part(x + i);
+        store_part(out + i, up ? gelu_down(v, load_part(up + i), by_tanh) : gelu_part(v, by_tanh));
+    }
+    vpart v = load_some(x + i, range.end - i);
+    v = up ? gelu_down(v, load_some(up + i, range.end - i), by_tanh) : gelu_part(v, by_tanh);
+    for (int64_t e = 0; i + e < range.end; e++) out[i + e] = v[e];
+}
+
+static void gelu_all(const float *x, const float *up, int64_t n, int64_t by_tanh, float *out, int64_t threads) {
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        Range range = my_share((n + PART - 1) / PART);
+        range = (Range){range.begin * PART, range.end * PART < n ? range.end * PART : n};
+        if (by_tanh && up) gelu_range(x, up, range, 1, out);
+        if (by_tanh && !up) gelu_range(x, 0, range, 1, out);
+        if (!by_tanh && up) gelu_range(x, up, range, 0, out);
+        if (!by_tanh && !up) gelu_range(x, 0, range, 0, out);
+    }
+}
+
+EXPORT void textgen_gelu(const float *x, int64_t n, int64_t by_tanh, float *y, int64_t threads) {
+    gelu_all(x, 0, n, by_tanh, y, threads);
+}
+
+// `up` is the gradient of the result, `down` becomes that of `x`.
+EXPORT void textgen_gelu_backward(const float *x, const float *up, int64_t n, int64_t by_tanh, float *down,
+                                  int64_t threads) {
+    gelu_all(x, up, n, by_tanh, down, threads);
+}
+
+// ---- attention
+
+enum { TALL = PART == 16 ? 8 : 4 };  // rows of a tile: sums that fit into the registers
+
+// A matrix whose rows are `stride` apart.
+typedef struct {
+    float *at;
+    int64_t stride;
+} Matrix;
+
+// out[r][0..16) of a tile = sum over k of a[r * row + k * step] * b[k][0..16).
+INLINE void tile(const float *a, int64_t row, int64_t step, const float *b, int64_t b_stride, int64_t n, float *out,
+                 int64_t out_stride) {
+    vpart sums[TALL][PARTS];
+    UNROLL for (int r = 0; r < TALL; r++)
+        UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] = (vpart){};
+    for (int64_t k = 0; k < n; k++) {
+        vpart v[PARTS];
+        UNROLL for (int p = 0; p < PARTS; p++) v[p] = load_part(b + k * b_stride + p * PART);
+        UNROLL for (int r = 0; r < TALL; r++)
+            UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] += a[r * row + k * step] * v[p];
+    }
+    UNROLL for (int r = 0; r < TALL; r++)
+        UNROLL for (int p = 0; p < PARTS; p++) store_part(out + r * out_stride + p * PART, sums[r][p]);
+}
+
+// The lower triangle of x y', given y' : [n][size] times [size][n].
+static void square(Matrix x, Matrix y_turned, int64_t n, int64_t size, Matrix out) {
+    for (int64_t i = 0; i < n; i += TALL)
+        for (int64_t j = 0; j < i + TALL; j += LANES)
+            tile(x.at + i * x.stride, x.stride, 1, y_turned.at + j, y_turned.stride, size, out.at + i * out.stride + j,
+                 out.stride);
+}
+
+// A lower triangle times a matrix: each row is a sum over the rows up to its own.
+static void mix_earlier(Matrix triangle, Matrix x, int64_t n, int64_t size, Matrix out) {
+    for (int64_t i = 0; i < n; i += TALL)
+        for (int64_t c = 0; c < size; c += LANES)
+            tile(triangle.at + i * triangle.stride, triangle.stride, 1, x.at + c, x.stride, i + TALL,
+                 out.at + i * out.stride + c, out.stride);
+}
+
+// A lower triangle, turned, times a matrix: each row is a sum over the rows from its own on.
+static void mix_later(Matrix triangle, Matrix x, int64_t n, int64_t size, Matrix out) {
+    for (int64_t j = 0; j < n; j += TALL)
+        for (int64_t c = 0; c < size; c += LANES)
+            tile(triangle.at + j * triangle.stride + j, 1, triangle.stride, x.at + j * x.stride + c, x.stride, n - j,
+                 out.at + j * out.stride + c, out.stride);
+}
+
+// Sixteen numbers in registers.
+typedef struct {
+    vpart part[PARTS];
+} Wide;
+
+INLINE float largest_of(const Wide *w) {
+    float top = ((const float *)w->part)[0];
+    for (int e = 1; e < LANES; e++) top = ((const float *)w->part)[e] > top ? ((const float *)w->part)[e] : top;
+    return top;
+}
+
+INLINE float sum_of(const Wide *w) {
+    float pairs[LANES / 2];
+    for (int e = 0; e < LANES / 2; e++) pairs[e] = ((const float *)w->part)[e] + ((const float *)w->part)[e + LANES / 2];
+    return (pairs[0] + pairs[4]) + (pairs[1] + pairs[5]) + ((pairs[2] + pairs[6]) + (pairs[3] + pairs[7]));
+}
+
+// Zeros for the tokens after token i, as far as a tile reaches.
+INLINE void hide_later(float *scores, int64_t i) {
+    for (int64_t j = i + 1; j % LANES; j++) scores[j] = 0;
+}
+
+// The scores of token i -> e^(score - largest) / their sum, and zeros for the tokens after it; returns the logarithm of
+// what each e^score was divided by.
+INLINE float soften(float *scores, int64_t i) {
+    Wide top, sum = {};
+    for (int64_t j = i + 1; j % LANES; j++) scores[j] = -1e30f;
+    UNROLL for (int p = 0; p < PARTS; p++) top.part[p] = load_part(scores + p * PART);
+    for (int64_t j = LANES; j <= i; j += LANES)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            vpart v = load_part(scores + j + p * PART);
+            vipart is_larger = v > top.part[p];
+            top.part[p] = (vpart)(((vipart)v & is_larger) | ((vipart)top.part[p] & ~is_larger));
+        }
+    float most = largest_of(&top);
+    for (int64_t j = 0; j <= i; j += LANES)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            vpart e = vexp_part(load_part(scores + j + p * PART) - most);
+            store_part(scores + j + p * PART, e);
+            sum.part[p] += e;
+        }
+    hide_later(scores, i);
+    float whole = sum_of(&sum), share = 1.f / whole;
+    for (int64_t j = 0; j <= i; j += PART) store_part(scores + j, load_part(scores + j) * share);
+    return most + logf(whole);
+}
+
+// The same weights from the logarithm.
+INLINE void weigh(float *scores, int64_t i, float logarithm) {
+    for (int64_t j = 0; j <= i; j += PART) store_part(scores + j, vexp_part(load_part(scores + j) - logarithm));
+    hide_later(scores, i);
+}
+
+// One head of one row: [tokens][size], then zeros up to `padded`, each number times `scale`.
+static void gather(const Heads *from, int64_t row, int64_t head, int64_t tokens, int64_t padded, int64_t size,
+                   float scale, Matrix to) {
+    const float *at = from->at + row * from->row + head * from->head;
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t i = 0; i < size; i += LANES)
+            store(to.at + t * to.stride + i, load(at + t * from->token + i) * scale);
+    for (int64_t t = tokens; t < padded; t++) memset(to.at + t * to.stride, 0, size * sizeof(float));
+}
+
+static void turn(Matrix x, int64_t n, int64_t size, Matrix out) {
+    for (int64_t i = 0; i < size; i++)
+        for (int64_t t = 0; t < n; t++) out.at[i * out.stride + t] = x.at[t * x.stride + i];
+}
+
+// [tokens][size] of one head into a contiguous [rows][tokens][heads][size].
+static void scatter(Matrix from, const Attention *a, int64_t row, int64_t head, float *to) {
+    for (int64_t t = 0; t < a->tokens; t++)
+        memcpy(to + ((row * a->tokens + t) * a->heads + head) * a->size, from.at + t * from.stride,
+               a->size * sizeof(float));
+}
+
+static int64_t pad(int64_t tokens) { return (tokens + LANES - 1) / LANES * LANES; }
+
+// Floats that a thread needs to work in: seven panels and two squares.
+EXPORT int64_t textgen_attention_floats(int64_t tokens, int64_t size) {
+    int64_t n = pad(tokens);
+    return 7 * n * size + 2 * n * n;
+}
+
+static Matrix take(float **work, int64_t rows, int64_t columns) {
+    Matrix m = {*work, columns};
+    *work += rows * columns;
+    return m;
+}
+
+static void attend_head(const Attention *a, int64_t row, int64_t head, float *work, float *out, float *logarithms) {
+    int64_t n = pad(a->tokens), size = a->size;
+    Matrix query = take(&work, n, size), key = take(&work, n, size), value = take(&work, n, size);
+    Matrix turned = take(&work, size, n), weights = take(&work, n, n), mixed = take(&work, n, size);
+    gather(&a->query, row, head, a->tokens, n, size, a->scale, query);
+    gather(&a->key, row, head, a->tokens, n, size, 1, key);
+    gather(&a->value, row, head, a->tokens, n, size, 1, value);
+    turn(key, n, size, turned);
+    square(query, turned, n, size, weights);
+    float *own = logarithms + (row * a->heads + head) * a->tokens;
+    for (int64_t i = 0; i < n; i++) {
+        float logarithm = soften(weights.at + i * n, i);
+        if (i < a->tokens) own[i] = logarithm;
+    }
+    mix_earlier(weights, value, n, size, mixed);
+    scatter(mixed, a, row, head, out);
+}
+
+// out [rows][tokens][heads][size]; logarithms [rows][heads][tokens] is for the way back.
+EXPORT void textgen_attention_forward(const Attention *a, float *work, float *out, float *logarithms, int64_t threads) {
+    int64_t floats = textgen_attention_floats(a->tokens, a->size);
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t k = 0; k < a->rows * a->heads; k++)
+        attend_head(a, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats, out, logarithms);
+}
+
+// weights -> the gradient of the scores, given that of the weights.
+static void through_softmax(Matrix weights, Matrix up, int64_t tokens) {
+    for (int64_t i = 0; i < tokens; i++) {
+        float *w = weights.at + i * weights.stride;
+        const float *u = up.at + i * up.stride;
+        Wide sum = {};
+        for (int64_t j = 0; j <= i; j += LANES)
+            UNROLL for (int p = 0; p < PARTS; p++)
+                sum.part[p] += load_part(w + j + p * PART) * load_part(u + j + p * PART);
+        float mean = sum_of(&sum);
+        for (int64_t j = 0; j <= i; j += PART) store_part(w + j, load_part(w + j) * (load_part(u + j) - mean));
+    }
+}
+
+typedef struct {
+    float *query, *key, *value;  // [rows][tokens][heads][size]
+} Gradients;
+
+static void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row,
+                                 int64_t head, float *work, Gradients down) {
+    int64_t n = pad(a->tokens), size = a->size;
+    Matrix query = take(&work, n, size), key = take(&work, n, size), value = take(&work, n, size);
+    Matrix turned = take(&work, size, n), gradient = take(&work, n, size), out = take(&work, n, size);
+    Matrix weights = take(&work, n, n), slopes = take(&work, n, n);
+    gather(&a->query, row, head, a->tokens, n, size, a->scale, query);
+    gather(&a->key, row, head, a->tokens, n, size, 1, key);
+    gather(&a->value, row, head, a->tokens, n, size, 1, value);
+    gather(up, row, head, a->tokens, n, size, 1, gradient);
+    turn(key, n, size, turned);
+    square(query, turned, n, size, weights);
+    const float *own = logarithms + (row * a->heads + head) * a->tokens;
+    for (int64_t i = 0; i < n; i++) weigh(weights.at + i * n, i, i < a->tokens ? own[i] : 0);
+    mix_later(weights, gradient, n, size, out);
+    scatter(out, a, row, head, down.value);
+    turn(value, n, size, turned);
+    square(gradient, turned, n, size, slopes);
+    through_softmax(weights, slopes, n);
+    mix_later(weights, query, n, size, out);  // the queries are scaled already
+    scatter(out, a, row, head, down.key);
+    mix_earlier(weights, key, n, size, out);
+    for (int64_t i = 0; i < n * size; i += LANES) store(out.at + i, load(out.at + i) * a->scale);
+    scatter(out, a, row, head, down.query);
+}
+
+// The gradients of queries, keys and values, each contiguous [rows][tokens][heads][size].
+EXPORT void textgen_attention_backward(const Attention *a, const Heads *up, const float *logarithms, float *work,
+                                       float *query, float *key, float *value, int64_t threads) {
+    int64_t floats = textgen_attention_floats(a->tokens, a->size);
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t k = 0; k < a->rows * a->heads; k++)
+        attend_head_backward(a, up, logarithms, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats,
+                             (Gradients){query, key, value});
+}
