@@ -486,6 +486,7 @@ def load_tokenizer(source, **kwargs):
 
 class TokenDataset:
     """Documents as one stream of token ids, with the tokenizer that made them. """
+    tokens: Any
     starts: Any
     info: Any
     path: Any

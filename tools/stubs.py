@@ -134,7 +134,8 @@ def attributes(cls, public):
     stored = (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
     names = dict.fromkeys(n.attr for n in stored if getattr(n.value, "id", "") == "self")
     for name in names:
-        if is_shown(name) and name not in vars(cls):
+        is_member = hasattr(vars(cls).get(name), "__get__")  # a method or property, which stands below
+        if is_shown(name) and not is_member:
             yield f"    {name}: Any"
 
 

@@ -37,7 +37,8 @@ def add_lora(
         warnings.simplefilter("ignore")
         try: model.add_adapter(peft.LoraConfig(**settings))
         except (TypeError, ValueError) as e: raise ModelError(f"lora: {first_line(e)}") from e
-    for made in model.peft_config.values(): made.base_model_name_or_path = settings["base_model_name_or_path"]
+    where = settings["base_model_name_or_path"]  # else where transformers says that the model lies
+    for made in model.peft_config.values(): made.base_model_name_or_path = where or made.base_model_name_or_path
     return model
 
 # %% ../../nbs/models/31_adapter.ipynb #f1a0b004
