@@ -408,6 +408,7 @@ def test_the_command_exports(cli, model_folder, tmp_path):
     assert set(receipt["files"]) == names - {"export.json"} and "tokenizer.json" in names
 
 
+@pytest.mark.slow
 def test_a_full_disk(on_full_disk, model_folder, tmp_path):
     "One clear line, and nothing half-written."
     pytest.importorskip("gguf")
