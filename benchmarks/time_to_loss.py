@@ -183,7 +183,8 @@ def main():
         f"time a loss lower by {peer[-1][2] - long[1]:.2f}."
     )
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "time_to_loss.md").write_text(
+    path = RESULTS / ("time_to_loss.md" if "AVX512" in machine() else "time_to_loss_avx2.md")
+    path.write_text(
         f"# Time to a loss\n\nCharacters of tinyshakespeare, 4 layers, 4 heads, 128 wide, context 64; {machine()}\n\n"
         f"{table}\n\n{said}\n\n"
         f"textgen: `{', '.join(f'{k}={v}' for k, v in SHORT.items())}`, else its defaults (bf16 where the machine is "
