@@ -7,11 +7,12 @@ turned so that about one token in a hundred ends a text.
 """
 
 import statistics
+import sys
 import time
 
 BEGIN = 5  # what each text continues: the end of a text would ask for another one at once
-FULL = dict(config={}, new=200, repeat=3, many=4096, batches=(128, 256, 512))
-TINY = dict(config=dict(n_layer=2, n_head=2, n_embd=64, vocab_size=500), new=8, repeat=1, many=8, batches=(4,))
+FULL = dict(config={}, new=200, repeat=3, many=4096, peers=512, batches=(128, 256, 512))
+TINY = dict(config=dict(n_layer=2, n_head=2, n_embd=64, vocab_size=500), new=8, repeat=1, many=8, peers=8, batches=(4,))
 
 
 def sync():
@@ -75,26 +76,43 @@ def single(size):
     if device == "cpu": runs.popitem()
     return {k: new/seconds(f, size["repeat"]) for k, f in runs.items()}
 
-def many(size):
-    "Texts per second, where they end where they end."
+def rate(run, texts):
+    "Texts a second of `run(texts)`, after a few to warm up."
+    run(min(texts, 64))
+    sync()
+    start = time.perf_counter()
+    run(texts)
+    sync()
+    return texts / (time.perf_counter() - start)
+
+def static(m, end, new, n, b):
+    "`n` texts by `generate`, `b` at once; each batch lasts as long as its longest text."
     import torch
+    for i in range(0, n, b):
+        ids = torch.full((min(b, n-i), 1), BEGIN, device=m.device)
+        m.generate(ids, do_sample=True, max_new_tokens=new, attention_mask=torch.ones_like(ids), pad_token_id=end)
+
+def continuous(m, end, new, n):
+    "`n` texts by transformers' continuous batching."
     from transformers import GenerationConfig
+    how = GenerationConfig(do_sample=True, max_new_tokens=new, eos_token_id=end, pad_token_id=end)
+    m.generate_batch([[BEGIN]] * n, generation_config=how)
+
+def many(size):
+    "Texts per second, where they end where they end; transformers, which is slower, is asked for fewer."
     m, end, device = model(size)
-    n, new = size["many"], size["new"]
-    tg = ours(m, end)
-    def static(b):
-        for i in range(0, n, b):
-            ids = torch.full((min(b, n-i), 1), BEGIN, device=device)
-            m.generate(ids, do_sample=True, max_new_tokens=new, attention_mask=torch.ones_like(ids), pad_token_id=end)
-    runs = {"textgen": lambda: tg.generate(str(BEGIN), n=n, max_new_tokens=new, temperature=1., seed=1)}
-    runs |= {f"transformers, batches of {b}": lambda b=b: static(b) for b in size["batches"]}
-    if device == "cuda":
-        runs["transformers, continuous batching"] = lambda: m.generate_batch(
-            [[BEGIN]] * n,
-            generation_config=GenerationConfig(do_sample=True, max_new_tokens=new, eos_token_id=end, pad_token_id=end),
-        )
-    found = {k: n/seconds(f, 1) for k, f in runs.items()}
-    texts = tg.generate(str(BEGIN), n=256, max_new_tokens=new, temperature=1.0, seed=1)
+    new, tg = size["new"], ours(m, end)
+    write = lambda n: tg.generate(str(BEGIN), n=n, max_new_tokens=new, temperature=1.0, seed=1)
+    found = dict(textgen=rate(write, size["many"]))
+    for b in size["batches"]:
+        found[f"transformers, batches of {b}"] = rate(lambda n, b=b: static(m, end, new, n, b), size["peers"])
+        print(found, flush=True)
+    try:
+        if device == "cuda":
+            found["transformers, continuous batching"] = rate(lambda n: continuous(m, end, new, n), size["peers"])
+    except Exception as e:  # it is young; the others' rows are worth having without it
+        print(f"continuous batching failed: {e!r}", file=sys.stderr)
+    texts = write(min(256, size["many"]))
     return found, sum(len(s.tokens) for s in texts)/len(texts)
 
 def table(got, unit):
@@ -123,5 +141,4 @@ def generation(size):
 
 
 if __name__ == "__main__":
-    import sys
     print(generation(TINY if "--tiny" in sys.argv else FULL))
