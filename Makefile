@@ -6,6 +6,7 @@ else
 BIN := .venv/bin
 endif
 RUN := $(BIN)/python
+DATA ?= ../shared/data
 SETUP := constraints.txt settings.ini setup.py tools/venv.py $(wildcard csrc/*)
 
 .PHONY: help demo test test-all check lint style types notebooks pytest coverage lowest wheel native sanitize tutorials readme export docs bench model clean
@@ -22,7 +23,7 @@ help: ## this list
 	@$(PYTHON) tools/venv.py dev
 	@touch .venv/.run $@
 
-demo: .venv/.run ## train a small model on the bundled poems and print new ones (two minutes)
+demo: .venv/.run ## the bundled model learns the bundled poems and writes new ones (about a minute)
 	@$(BIN)/textgen demo
 
 test: .venv/.dev ## everything that CI checks; what runs on one core goes two at a time
@@ -66,8 +67,8 @@ readme: .venv/.dev ## the table of rooms, the sidebar, README.md
 docs: .venv/.dev ## the site, in _docs (needs Quarto)
 	@command -v quarto >/dev/null || { echo "textgen: the site is rendered by Quarto, which is not on this machine; see https://quarto.org" >&2; exit 1; }
 	$(BIN)/nbdev_docs
-model: .venv/.dev ## train the bundled model again
-	$(RUN) tools/model.py
+model: .venv/.dev ## train the bundled model again, on the texts in $(DATA) (an hour)
+	$(RUN) tools/model.py --data $(DATA)
 bench: .venv/.dev ## all benchmarks, against other libraries (hours)
 	for f in benchmarks/*.py; do $(RUN) $$f || exit 1; done
 clean: ## remove what make made

@@ -4,10 +4,14 @@
     python benchmarks/verse.py cost --data ../shared/data --nanogpt FOLDER
     python benchmarks/verse.py try NAME --data ../shared/data [--minutes 10] [--into FOLDER]
     python benchmarks/verse.py table [--into FOLDER]
+    python benchmarks/verse.py model FOLDER --data ../shared/data
+    python benchmarks/verse.py minute FOLDER [--minutes 1]
 
 `ngram` counts runs of up to five tokens of the poems and plays that are learned from, and predicts by interpolated
 Kneser-Ney. `try` trains one of `TRIES`, or nanoGPT, for as many steps as two cores do in so many minutes, by the
-costs of a step that `cost` has measured; it may do so on a GPU. Both print bits per character of the held-out poems:
+costs of a step that `cost` has measured; it may do so on a GPU. `model` measures a folder that `tools/model.py` made,
+and how much of what it writes stands in what it has read. `minute` fine-tunes it on the bundled poems for so long, and
+trains from scratch as long. All print bits per character of the held-out poems:
 the information of all their tokens, the end of each text included, over the number of their characters.
 """
 
@@ -267,6 +271,56 @@ def nanogpt(args, steps):
     return measured(tg, held_out, tok) | dict(seconds=seconds, cost=half[len(half) // 2] if half else None)
 
 
+# ---- what came of it
+def of_model(folder, args):
+    "Bits per character of the held-out poems, and how much is copied: by the model, and by the held-out poems."
+    from textgen import TextGen, TokenDataset
+    from textgen.sharing.card import copying
+
+    tg = TextGen(folder, device="cpu")
+    texts, held_out = _texts(args.data)
+    learned = TokenDataset.from_texts(texts, tg.tokenizer).tokens
+    written = tg.generate("", n=200, max_new_tokens=200, seed=0)
+    found = dict(bits=tg.evaluate(TokenDataset.from_texts(held_out, tg.tokenizer)).bits_per_character)
+    found["written"] = copying([s.tokens for s in written], learned)
+    found["held out"] = copying([tg.codec.encode(t)[:200] for t in held_out[:200]], learned)
+    found["ended"] = sum(s.finish_reason == "end" for s in written)
+    return found
+
+
+def minute(folder, minutes):
+    "The bundled poems, a tenth held out: bits per character after so long, from this model and from scratch."
+    from textgen import TextGen, TokenDataset, bundled, train_tokenizer
+    from textgen.training.callback import NoView
+
+    poem = dict(template="{title}\n\n{text}")
+    ask = dict(batch_size=8, validation=0.1, sample_every=0, seed=0, view=NoView())
+
+    def after(make, data, steps):
+        tg = make()
+        start = time.perf_counter()
+        run = tg.train(data, steps=steps, **ask)
+        return time.perf_counter() - start, tg.evaluate(data, validation=0.1).bits_per_character, run.steps
+
+    def best(make, tok):
+        "Of runs that last at most so long: the best number of steps, since a small text is soon known by heart."
+        data, rows = TokenDataset.from_files(bundled("poems"), tok, **poem), []
+        rows.append((0.0, make().evaluate(data, validation=0.1).bits_per_character, 0))
+        steps = 20
+        while rows[-1][0] * 1.5 < minutes * 60:
+            rows.append(after(make, data, steps))
+            print(rows[-1], flush=True)
+            steps = steps * 3 // 2
+        return rows
+
+    ours = TextGen(folder, device="cpu")
+    small = train_tokenizer(bundled("poems"), vocab_size=1000, **poem)
+    return dict(
+        fine_tuned=best(lambda: TextGen(folder, device="cpu"), ours.tokenizer),
+        scratch=best(lambda: TextGen.new("mini", small, seed=0), small),
+    )
+
+
 # ---- what is asked
 def tokens_of(name):
     "Tokens of a step."
@@ -292,7 +346,7 @@ def table(folder):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("what", choices=["ngram", "cost", "try", "table"])
+    a.add_argument("what", choices=["ngram", "cost", "try", "table", "model", "minute"])
     a.add_argument("name", nargs="?")
     a.add_argument("--data", default="../shared/data")
     a.add_argument("--vocabulary", type=int, nargs="*", default=[512, 1024, 2048, 4096])
@@ -304,6 +358,10 @@ def main():
     args = a.parse_args()
     if args.what == "table":
         return print(table(args.into))
+    if args.what == "model":
+        return print(json.dumps(of_model(args.name, args), indent=1))
+    if args.what == "minute":
+        return print(json.dumps(minute(args.name, args.minutes), indent=1))
     if args.what == "cost":
         found = {}
         for name in [args.name] if args.name else [*TRIES, *([NANOGPT] if args.nanogpt else [])]:

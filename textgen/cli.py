@@ -6,7 +6,7 @@
 __all__ = ['app', 'tokenizer', 'encode', 'train', 'tasks', 'generate', 'info', 'export', 'demo', 'main']
 
 # %% ../nbs/81_cli.ipynb #f00413cb
-import itertools,json,os,sys
+import itertools,json,os,sys,textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -410,42 +410,53 @@ def export(
 
 # %% ../nbs/81_cli.ipynb #027e721c
 _POEM = "{title}\n\n{text}"
+_HELD_OUT = .1 # of the poems
+_DEMO_STEPS = 30
 
-def _demo_tokenizer(poems):
-    "Step 1: a tokenizer, and ten of its tokens with a dot for the space before a word."
-    from textgen.text.tokenizer import train_tokenizer
-    say("1. A tokenizer, learned from the poems that come with textgen")
-    tok = train_tokenizer(poems, vocab_size=1000, template=_POEM)
-    pieces = tok.convert_ids_to_tokens([*range(600, 610)])
-    some = " ".join(repr(o)[1:-1] for o in pieces).replace("Ġ", "·")
-    say(f"   {len(tok):,} tokens: {some} …")
-    return tok
+def _demo_poem(tg):
+    "What a model writes, set in from the margin."
+    poem = tg.generate("", max_new_tokens=100, seed=42)
+    say(textwrap.indent(f"\n{poem}\n", "      "))
+
+def _demo_model():
+    "Step 1: the model that comes along."
+    from textgen.api import TextGen
+    tg = TextGen()
+    say(f"1. The model that comes with textgen, and what it writes\n   {tg}")
+    _demo_poem(tg)
+    return tg
 
 # %% ../nbs/81_cli.ipynb #4775b174
-def _demo_data(poems, tok):
-    "Step 2: the poems as tokens."
+def _demo_data(tg, poems):
+    "Step 2: poems that the model has not seen, as tokens."
     from textgen.text.dataset import TokenDataset
-    data = TokenDataset.from_files(poems, tok, template=_POEM)
-    say(f"\n2. The poems as tokens\n   {data}")
+    data = TokenDataset.from_files(poems, tg.tokenizer, template=_POEM)
+    say(f"2. Other poems, as tokens\n   {data}")
+    say(f"   a tenth is held out: {_demo_bits(tg, data):.3f} bits per character")
     return data
 
-def _demo_train(tok, data, steps, out, overwrite):
-    "Step 3: a model that learns them."
-    from textgen.api import TextGen
-    tg = TextGen.new("mini", tok)
-    say(f"\n3. A new model, trained\n   {tg}\n")
-    run = tg.train(data, steps=steps, sample_every=max(1, steps//3), save_to=out, overwrite=overwrite)
+def _demo_bits(tg, data):
+    "How well a model knows the poems that are held out."
+    return tg.evaluate(data, validation=_HELD_OUT).bits_per_character
+
+# %% ../nbs/81_cli.ipynb #db4bfa16
+def _demo_train(tg, data, steps, out, overwrite):
+    "Step 3: the model learns them."
+    say("\n3. It learns the others\n")
+    thrice = max(1, steps//3)
+    ask = dict(steps=steps, sample_every=thrice, validate_every=thrice, validation=_HELD_OUT)
+    run = tg.train(data, **ask, save_to=out, overwrite=overwrite)
     say(f"\n   {run}")
-    return tg
 
 # %% ../nbs/81_cli.ipynb #1efb92be
 _MORE = """
-The model is in {out}/. More poems:
+The model is in {out}/, a plain transformers folder. More poems, and your own text in their place:
 
-   textgen generate {out} -n 3 --max-new-tokens 150
-   textgen generate {out} --prompt 'The sea' --temperature 1.0"""
+   textgen generate {out} -n 3 --prompt 'The Sea' --max-new-tokens 150
+   textgen train my-text.txt --model {out} --out my-model
+   textgen generate my-model -n 3"""
 _Steps = Annotated[Optional[int], typer.Option(
-    help="updates of the weights; none given: about as many as the poems bear")]
+    help="updates of the weights; none given: as many as the poems bear")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace a model that is in --out")]
 
 # %% ../nbs/81_cli.ipynb #3bae2b05
@@ -455,16 +466,15 @@ def demo(
     steps: _Steps = None,
     overwrite: _Overwrite = False,
 ):
-    "The whole job on the bundled poems, in less than a minute."
+    "A model learns the bundled poems, in about a minute."
     from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
-    from textgen.training.report import good_steps
     check_no_other(check_folder(out), overwrite=overwrite)
-    tok = _demo_tokenizer(bundled("poems"))
-    data = _demo_data(bundled("poems"), tok)
-    tg = _demo_train(tok, data, steps or good_steps(len(data.tokens)), out, overwrite)
-    say("\n4. New poems\n")
-    say(str(tg.generate("", n=3, max_new_tokens=120, seed=42)))
+    tg = _demo_model()
+    data = _demo_data(tg, bundled("poems"))
+    _demo_train(tg, data, steps or _DEMO_STEPS, out, overwrite)
+    say(f"\n4. What it writes now: {_demo_bits(tg, data):.3f} bits per character of the poems held out")
+    _demo_poem(tg)
     say(_MORE.format(out=out))
 
 # %% ../nbs/81_cli.ipynb #fc2dbcd2

@@ -38,6 +38,7 @@ assert again[0].tokens == tg.generate("The", max_new_tokens=5, seed=1)[0].tokens
 from textgen.generation.engine import faster
 fast = faster(tg.wrapped)
 assert fast.engine.split()[0] == sys.argv[1], (fast.engine, fast.why_not_faster)
+assert str(TextGen().generate("", max_new_tokens=20, seed=1)).strip()
 print("fastcore", fastcore.__version__, faster(tg.wrapped).engine, run)
 """
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRANSPOSED', 'KNOWN_SETTINGS', 'distance', 'check_quantize', 'faster', 'Weights', 'Conv1D', 'unknown_settings',
-           'WeightsDecoder', 'NeedsModel', 'from_files', 'load_decoder']
+           'WeightsDecoder', 'SavedConfig', 'saved_config', 'NeedsModel', 'from_files', 'load_decoder']
 
 # %% ../../nbs/generation/45_engine.ipynb #bf4f7e60
 import json
@@ -286,6 +286,25 @@ class WeightsDecoder:
         raise ModelError("only the weights of this model were read; open its folder with TextGen for this")
     prefill = decode = score = losses = loss = _needs_model
 
+# %% ../../nbs/generation/45_engine.ipynb #ef747429
+_ASKED = """
+    hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act
+    max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings
+    """.split()
+
+class SavedConfig(SimpleNamespace):
+    "A configuration as its file has it."
+    is_encoder_decoder = False
+    def get_text_config(self, decoder=True): return self
+
+def saved_config(
+    folder, # of a model
+)->SavedConfig|None: # None where transformers must fill something in
+    "Llama's configuration from its file alone, where that says all that a plan asks and nothing that no plan knows."
+    said = json.loads((Path(folder)/"config.json").read_text(encoding="utf-8"))
+    whole = said.get("model_type")=="llama" and set(_ASKED)<=set(said)<=_KNOWN_LLAMA
+    return SavedConfig(**said) if whole else None
+
 # %% ../../nbs/generation/45_engine.ipynb #28e6ca0b
 class NeedsModel(ModelError): "The file of weights is not enough; the whole model has to be loaded."
 
@@ -299,6 +318,7 @@ def _why_whole(folder, lib):
 
 def _known_config(folder):
     "The configuration of a folder, every setting of which a plan knows."
+    if config := saved_config(folder): return config
     from transformers import AutoConfig
     config = AutoConfig.from_pretrained(folder)
     if config.model_type not in KNOWN_SETTINGS: raise NeedsModel(f"no table of settings for {config.model_type!r}")
