@@ -28,14 +28,16 @@ def test_it_is_small():
 
 
 def test_plain_transformers_writes_the_same(tg):
-    "Greedy tokens of the folder, which stores bfloat16, by transformers alone."
+    "Greedy tokens of the folder, which stores bfloat16, by transformers alone; and by the terminal, which reads files."
     model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
     tok = AutoTokenizer.from_pretrained(FOLDER)
     ids = torch.tensor([tok("The sea", add_special_tokens=False).input_ids])
     out = model.generate(ids, do_sample=False, max_new_tokens=40, attention_mask=torch.ones_like(ids))
     [sample] = tg.generate("The sea", temperature=0, max_new_tokens=40)
     assert sample.tokens == out[0, ids.shape[1] :].tolist()
-    assert next(model.parameters()).dtype == torch.float32
+    command = ["generate", "--prompt", "The sea", "--temperature", "0", "--max-new-tokens", "40", "--json"]
+    done = subprocess.run([sys.executable, "-m", "textgen", *command], capture_output=True, text=True)
+    assert json.loads(done.stdout)["text"].endswith(tok.decode(sample.tokens)), done.stdout + done.stderr
     assert json.loads((FOLDER / "config.json").read_text())["dtype"] == "bfloat16"
 
 

@@ -469,10 +469,11 @@ def demo(
     "A model learns the bundled poems, in about a minute."
     from textgen.models.folder import check_folder
     from textgen.text.corpus import bundled
+    asked = TrainSettings(steps=_DEMO_STEPS if steps is None else steps)
     check_no_other(check_folder(out), overwrite=overwrite)
     tg = _demo_model()
     data = _demo_data(tg, bundled("poems"))
-    _demo_train(tg, data, steps or _DEMO_STEPS, out, overwrite)
+    _demo_train(tg, data, asked.steps, out, overwrite)
     say(f"\n4. What it writes now: {_demo_bits(tg, data):.3f} bits per character of the poems held out")
     _demo_poem(tg)
     say(_MORE.format(out=out))

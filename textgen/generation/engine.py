@@ -291,6 +291,7 @@ _ASKED = """
     hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act
     max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings
     """.split()
+_MAY_BE_NONE = {"bos_token_id", "eos_token_id", "pad_token_id"} # where a file leaves one out, Llama has one of its own
 
 class SavedConfig(SimpleNamespace):
     "A configuration as its file has it."
@@ -302,7 +303,8 @@ def saved_config(
 )->SavedConfig|None: # None where transformers must fill something in
     "Llama's configuration from its file alone, where that says all that a plan asks and nothing that no plan knows."
     said = json.loads((Path(folder)/"config.json").read_text(encoding="utf-8"))
-    whole = said.get("model_type")=="llama" and set(_ASKED)<=set(said)<=_KNOWN_LLAMA
+    asked = all(said.get(name) is not None for name in _ASKED)
+    whole = said.get("model_type")=="llama" and asked and _MAY_BE_NONE<=set(said)<=_KNOWN_LLAMA
     return SavedConfig(**said) if whole else None
 
 # %% ../../nbs/generation/45_engine.ipynb #28e6ca0b
