@@ -298,6 +298,7 @@ class SavedConfig(SimpleNamespace):
     is_encoder_decoder = False
     def get_text_config(self, decoder=True): return self
 
+# %% ../../nbs/generation/45_engine.ipynb #bc54d676
 def saved_config(
     folder, # of a model
 )->SavedConfig|None: # None where transformers must fill something in
