@@ -367,7 +367,7 @@ def token_bytes(
     codec, # a `Codec`
 )->list[bytes]: # one for each id; b"" for control tokens
     "What each token of a vocabulary adds to a text, in the tokenizer's own spelling."
-    control = set(codec.tokenizer.all_special_ids)
+    control = set(codec.plain.all_special_ids)
     names = ["" if i in control else codec.fast.id_to_token(i) or "" for i in range(len(codec))]
     spell = _bytes_of if _is_byte_level(codec) else _bytes_of_piece
     return [spell(name) for name in names]
