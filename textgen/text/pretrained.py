@@ -378,8 +378,8 @@ def _plain_settings(folder):
 
 def _special_names(settings):
     "The names of special tokens in settings, by their roles; the role of an extra one is its name."
-    names = {role: settings[role] for role in ROLES if settings.get(role) is not None}
-    return names | {name: name for name in settings.get("extra_special_tokens") or []}
+    names = {role: str(settings[role]) for role in ROLES if settings.get(role) is not None}
+    return names | {str(name): str(name) for name in settings.get("extra_special_tokens") or []}
 
 # %% ../../nbs/text/14_pretrained.ipynb #2ca47c95
 class SavedTokenizer:
@@ -413,9 +413,11 @@ def _special_ids(fast, names):
     "The ids of special tokens by their roles; None where one of them is not a special token of the file."
     added = fast.get_added_tokens_decoder().items()
     special = {token.content: i for i,token in added if token.special}
-    names = {role: str(name) for role,name in names.items()}
-    if not all(name in special for name in names.values()): return None
-    return {role: special[name] for role,name in names.items()}
+    ids = {}
+    for role,name in names.items():
+        if name not in special: return None
+        ids[role] = special[name]
+    return ids
 
 def saved_tokenizer(
     source, # anything `load_tokenizer` takes
