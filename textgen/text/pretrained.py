@@ -378,9 +378,11 @@ def _plain_settings(folder):
 
 def _special_names(settings):
     "The names of special tokens in settings, by their roles; the role of an extra one is its name."
-    named = [role for role in ROLES if settings.get(role) is not None]
-    extra = [str(name) for name in settings.get("extra_special_tokens") or []]
-    return {role: str(settings[role]) for role in named} | {name: name for name in extra}
+    names = {}
+    for role in ROLES:
+        if settings.get(role) is not None: names[role] = str(settings[role])
+    for name in settings.get("extra_special_tokens") or []: names[str(name)] = str(name)
+    return names
 
 # %% ../../nbs/text/14_pretrained.ipynb #2ca47c95
 class SavedTokenizer:
