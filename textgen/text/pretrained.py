@@ -376,6 +376,7 @@ def _plain_settings(folder):
     if settings.get("tokenizer_class") not in _NO_CLASS: return None
     return None if set(settings)-{*_ROLES_OF_IDS, *_NO_MATTER} else settings
 
+# %% ../../nbs/text/14_pretrained.ipynb #02a40384
 def _special_names(settings):
     "The names of special tokens in settings, by their roles; the role of an extra one is its name."
     names = {}
