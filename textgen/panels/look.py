@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'css', 'style_tag', 'box', 'show', 'folded', 'message', 'title', 'text_box', 'figures', 'bar', 'code_box',
            'set_tip', 'field', 'button', 'row', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
 
-# %% ../../nbs/panels/82_look.ipynb #44e3e87b
+# %% ../../nbs/panels/82_look.ipynb #84ec5a4e
 import math
 from functools import cache
 from importlib.resources import files
@@ -14,8 +14,8 @@ import ipywidgets as w
 from ..core import escape_html, unknown
 from ..training.callback import RunningAverage
 
-# %% ../../nbs/panels/82_look.ipynb #8a3b248b
-@lru_cache(maxsize=None)
+# %% ../../nbs/panels/82_look.ipynb #b3552c1d
+@cache
 def css()->str:
     "The stylesheet of all panels."
     return files("textgen").joinpath("bundled", "panel.css").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def style_tag(
     "The stylesheet as a tag that stands in HTML."
     return f"<style>{css()}{more}</style>"
 
-# %% ../../nbs/panels/82_look.ipynb #8ef7f724
+# %% ../../nbs/panels/82_look.ipynb #fe79b154
 def box(
     html="", # what stands in it
 )->w.HTML:
@@ -43,7 +43,7 @@ def show(
     place.layout.display = "" if html else "none"
     place.value = html
 
-# %% ../../nbs/panels/82_look.ipynb #89248330
+# %% ../../nbs/panels/82_look.ipynb #05848ed6
 KINDS = dict(note="", good="", warning="Warning: ", error="Error: ") # of messages, with what stands before them
 
 def folded(
@@ -55,7 +55,7 @@ def folded(
     mark = " open" if is_open else ""
     return f"<details{mark}><summary>{escape_html(title)}</summary>{inside}</details>"
 
-# %% ../../nbs/panels/82_look.ipynb #8bdf5837
+# %% ../../nbs/panels/82_look.ipynb #b42888d4
 def message(
     kind:str, # "note", "good", "warning" or "error"
     text, # what is said
@@ -68,7 +68,7 @@ def message(
     said = KINDS[kind]+escape_html(text)
     return f'<div class="tg-message tg-{kind}" role="{role}">{said}{more}</div>'
 
-# %% ../../nbs/panels/82_look.ipynb #8a4ea002
+# %% ../../nbs/panels/82_look.ipynb #5d8346b8
 def title(
     text, # of what follows
 )->str:
@@ -82,7 +82,7 @@ def text_box(
     "A text in a frame."
     return f'<div class="tg-text"><b>{escape_html(prompt)}</b>{escape_html(text)}</div>'
 
-# %% ../../nbs/panels/82_look.ipynb #2ea34dc0
+# %% ../../nbs/panels/82_look.ipynb #323c3f13
 def figures(
     values:dict, # name → value
 )->str:
@@ -99,7 +99,7 @@ def bar(
     facts = f'role="progressbar" aria-valuemin="0" aria-valuemax="{total:g}" aria-valuenow="{done:g}"'
     return f'<div class="tg-bar" {facts}><div style="width:{part:.1%}"></div></div>'
 
-# %% ../../nbs/panels/82_look.ipynb #7433b0f3
+# %% ../../nbs/panels/82_look.ipynb #85797ffc
 _COPY = ("const s=getSelection(),r=document.createRange();r.selectNodeContents(this.nextElementSibling);"
          "s.removeAllRanges();s.addRange(r);this.textContent=document.execCommand('copy')?'Copied':'Press Ctrl-C'")
 
@@ -110,7 +110,7 @@ def code_box(
     button = f'<button type="button" onclick="{escape_html(_COPY)}">Copy</button>'
     return f'<div class="tg-code">{button}<pre>{escape_html(code)}</pre></div>'
 
-# %% ../../nbs/panels/82_look.ipynb #16ebdbbc
+# %% ../../nbs/panels/82_look.ipynb #fbaecc2d
 def set_tip(
     widget:w.DOMWidget, # any
     tip:str, # what is said on hover
@@ -120,7 +120,7 @@ def set_tip(
     name = next(o for o in names if widget.has_trait(o))
     widget.set_trait(name, tip)
 
-# %% ../../nbs/panels/82_look.ipynb #dadae27e
+# %% ../../nbs/panels/82_look.ipynb #49be63e5
 def field(
     widget:w.DOMWidget, # what is filled in
     label:str, # its name
@@ -135,7 +135,7 @@ def field(
     if tip: set_tip(widget, tip)
     return widget
 
-# %% ../../nbs/panels/82_look.ipynb #589f7fea
+# %% ../../nbs/panels/82_look.ipynb #225f396c
 def button(
     label:str, # what it does
     on_click, # a function without arguments
@@ -148,7 +148,7 @@ def button(
     made.on_click(lambda _: on_click())
     return made
 
-# %% ../../nbs/panels/82_look.ipynb #9df4ce56
+# %% ../../nbs/panels/82_look.ipynb #049610fa
 def row(
     *widgets, # fields and buttons
 )->w.Box:
@@ -157,7 +157,7 @@ def row(
     made.add_class("tg-row")
     return made
 
-# %% ../../nbs/panels/82_look.ipynb #62eb7ae1
+# %% ../../nbs/panels/82_look.ipynb #c504e7fc
 _POINTS = 240 # of a line, at most
 
 def thinned(
@@ -175,7 +175,7 @@ def thinned(
         kept += sorted(ends)
     return kept
 
-# %% ../../nbs/panels/82_look.ipynb #81f71427
+# %% ../../nbs/panels/82_look.ipynb #d143ffe8
 def round_marks(
     low:float, # the smallest value
     high:float, # the largest
@@ -189,7 +189,7 @@ def round_marks(
     last = max(math.ceil(high/step), first+1)
     return [round(k*step, 10) for k in range(first, last+1)]
 
-# %% ../../nbs/panels/82_look.ipynb #d41b067d
+# %% ../../nbs/panels/82_look.ipynb #817d98a1
 class Plot:
     "From steps and losses to places in a drawing of 100 by 100."
     def __init__(self, steps, marks):
@@ -210,7 +210,7 @@ class Plot:
         "Points: lines of no length with round ends, since a circle would be stretched."
         return "".join(self.path([p, p], name) for p in points)
 
-# %% ../../nbs/panels/82_look.ipynb #d24cb978
+# %% ../../nbs/panels/82_look.ipynb #5d7d96aa
 def _averages(losses):
     "The running average at every step."
     average = RunningAverage()
@@ -227,7 +227,7 @@ def _drawing(plot, marks, losses, held_out):
     inside = "".join([*grid, *lines])
     return f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{inside}</svg>'
 
-# %% ../../nbs/panels/82_look.ipynb #cb5c0567
+# %% ../../nbs/panels/82_look.ipynb #86e5215f
 def _legend(losses, held_out):
     "What the lines are, with their last values."
     train = f'<span class="tg-key-train">training loss {losses[-1]:.2f}</span>'
@@ -239,7 +239,7 @@ def _marks(losses, held_out):
     values = [*losses, *(loss for _,loss in held_out)]
     return round_marks(min(values), max(values))
 
-# %% ../../nbs/panels/82_look.ipynb #f5a0960b
+# %% ../../nbs/panels/82_look.ipynb #471f4312
 def curve(
     losses, # of every step, from the first
     steps=0, # of the whole run; the axis is at least this wide
@@ -258,13 +258,13 @@ def curve(
         legend=_legend(losses, held_out),
         label=f"Loss after {len(losses)} steps: {losses[-1]:.2f}")
 
-# %% ../../nbs/panels/82_look.ipynb #33d06711
+# %% ../../nbs/panels/82_look.ipynb #a3e65faa
 _CURVE = """<div class="tg-curve" role="img" aria-label="{label}">
 <div class="tg-legend" style="order:-1">{legend}<span>nats per token</span></div>
 <div class="tg-y">{marks}</div>{drawing}
 <div class="tg-x"><span>step 1</span><span>step {steps}</span></div></div>"""
 
-# %% ../../nbs/panels/82_look.ipynb #535a3130
+# %% ../../nbs/panels/82_look.ipynb #2236bf6d
 def page(
     *parts, # pieces of HTML
     key="", # a class by which a live panel finds its static copy
