@@ -364,12 +364,19 @@ class Receipt:
         """ """
         ...
 
-    def get(self, key, default=None):
-        """The field `key`, or `default` where there is none. """
+    def get(self, key: str, default=None):
+        """The field `key`, or `default` where there is none.
+
+        key: name of the field
+        default: what there is in its place
+        """
         ...
 
     def check(self, where='receipt'):
-        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt. """
+        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt.
+
+        where: what the error calls it, such as its path
+        """
         ...
 
     def to_json(self) -> str:
@@ -377,7 +384,11 @@ class Receipt:
         ...
 
     def save(self, path, error=...) -> Path:
-        """Write the receipt to `path`, whole or not at all. """
+        """Write the receipt to `path`, whole or not at all.
+
+        path: of the file
+        error: where it cannot be written
+        """
         ...
 
     @classmethod
@@ -525,12 +536,18 @@ class TokenDataset:
         """The id that ends a document; None where the tokenizer has none. """
         ...
 
-    def encode(self, text) -> list:
-        """The ids of a text, by the tokenizer of this dataset. """
+    def encode(self, text: str) -> list:
+        """The ids of a text, by the tokenizer of this dataset.
+
+        text: any, of which nothing is taken for a special token
+        """
         ...
 
     def decode(self, ids) -> str:
-        """The text of ids, by the tokenizer of this dataset. """
+        """The text of ids, by the tokenizer of this dataset.
+
+        ids: token ids
+        """
         ...
 
     def __getitem__(self, i: int) -> np.ndarray:
@@ -877,15 +894,24 @@ class Run:
     validation: list = ...
     tasks: dict = ...
     def plot(self, ax=None):
-        """The loss curve: every step faint, the running average strong. """
+        """The loss curve: every step faint, the running average strong.
+
+        ax: matplotlib's axes; None: new ones
+        """
         ...
 
-    def to_csv(self, path):
-        """Write the losses as a table: step, loss. """
+    def to_csv(self, path) -> Path:
+        """Write the losses as a table: step, loss.
+
+        path: of the file
+        """
         ...
 
-    def to_png(self, path):
-        """Write the loss curve as a picture. """
+    def to_png(self, path) -> Path:
+        """Write the loss curve as a picture.
+
+        path: of the file
+        """
         ...
 
 
