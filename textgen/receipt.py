@@ -19,7 +19,8 @@ SCHEMA = dict(
                   losses=list, versions=dict),
     generation=dict(model=dict, tokenizer=dict, prompt=str, prompt_tokens=list, settings=dict, seed=int, samples=list,
                     versions=dict),
-    export=dict(model=dict, tokenizer=dict, to=str, text=dict, files=dict, settings=dict, versions=dict))
+    export=dict(model=dict, tokenizer=dict, to=str, text=dict, files=dict, settings=dict, versions=dict),
+    selection=dict(calls=list, samples=list, versions=dict))
 RECEIPT_FORMAT = "textgen receipt"
 RECEIPT_VERSION = 1
 
@@ -27,7 +28,7 @@ RECEIPT_VERSION = 1
 @dataclass
 class Receipt:
     "What happened, as plain data."
-    kind:str # "training", "generation" or "export"
+    kind:str # "training", "generation", "export" or "selection"
     content:dict = field(default_factory=dict) # the fields that `SCHEMA` lists for this kind
     def __contains__(self, key): return key in self.content
     def __getitem__(self, key): return self.content[key]
