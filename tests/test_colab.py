@@ -150,7 +150,7 @@ def steps_saved(folder):
 
 RUNS = {
     "colab_from_scratch": (dict(START=False, IN_CODE=True, STEPS=60, SAVE_EVERY=10), "in-code"),
-    "colab_gpu": (dict(MODEL="@gpt2", METHOD="lora", STEPS=60, SAVE_EVERY=10, WINDOW=64, BATCH=4), "my-gpt2"),
+    "colab_gpu": (dict(MODEL="@gpt2", METHOD="lora", EPOCHS=0.4, SAVE_EVERY=10, WINDOW=64, BATCH=4), "my-gpt2"),
     "colab_t5": (dict(STEPS=60, SAVE_EVERY=10, WINDOW=64), "poems-and-news"),
 }
 
@@ -173,10 +173,10 @@ def test_a_disconnect_changes_nothing(name, tmp_path):
         seen.append(True)
     threading.Thread(target=disconnect, daemon=True).start()
     with pytest.raises(DeadKernelError): machine.run()
-    assert seen and 20<=steps_saved(drive/"textgen"/model)<60
+    assert seen and 20<=steps_saved(drive/"textgen"/model)<steps_saved(calm/"textgen"/model)
     assert "resumed after step" in Machine(path, values, drive).run()
     files = sorted((calm/"textgen"/model).glob("*.safetensors"))
-    assert files and steps_saved(drive/"textgen"/model)==60
+    assert files and steps_saved(drive/"textgen"/model)==steps_saved(calm/"textgen"/model)
     for o in files: assert o.read_bytes()==(drive/"textgen"/model/o.name).read_bytes(), o.name
 
 

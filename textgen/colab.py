@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['in_colab', 'colab_link', 'badge', 'work_folder', 'choose_text', 'when_trained', 'pack', 'download']
 
-# %% ../nbs/92_colab.ipynb #a3e27241
+# %% ../nbs/92_colab.ipynb #873d8b8a
 import sys,threading,time,zipfile
 from pathlib import Path
 from .core import CorpusError, ExportError, TextGenError, atomic_path, first_line, say
 from .remote import is_remote
 from .text.corpus import BUNDLED, bundled
 
-# %% ../nbs/92_colab.ipynb #646f1acd
+# %% ../nbs/92_colab.ipynb #e90df245
 def in_colab()->bool:
     "Whether this kernel is one of Colab's."
     return "google.colab" in sys.modules
 
-# %% ../nbs/92_colab.ipynb #1ecd7054
+# %% ../nbs/92_colab.ipynb #40bb11dc
 _REPOSITORY = "textgen-nb/textgen"
 _PICTURE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -36,7 +36,7 @@ def badge(
     "The badge \"Open In Colab\"."
     return f"[![Open In Colab]({_PICTURE})]({colab_link(notebook)})"
 
-# %% ../nbs/92_colab.ipynb #cb67d821
+# %% ../nbs/92_colab.ipynb #cd4d4a39
 _DRIVE = "/content/drive" # where Colab's own examples put it
 
 def _mounted():
@@ -48,21 +48,21 @@ def _mounted():
         raise TextGenError(f"{what}; run the cell again and allow it, or go without: drive=False") from e
     return Path(_DRIVE)/"MyDrive"
 
-# %% ../nbs/92_colab.ipynb #9930436c
+# %% ../nbs/92_colab.ipynb #a5985ded
 def work_folder(
     name:str="textgen", # of the folder
     drive:bool=True, # in Colab: on the person's Drive; elsewhere there is none
 )->Path:
     "A folder for what a notebook makes: on one's Drive in Colab, elsewhere beside the notebook."
     asked = in_colab() and drive
-    top = _mounted() if asked else Path.cwd()
+    top = _mounted() if asked else Path()
     folder = top/name
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise TextGenError(f"cannot make the folder {folder}: {first_line(e)}; give another name") from e
     return folder
 
-# %% ../nbs/92_colab.ipynb #6a261f01
+# %% ../nbs/92_colab.ipynb #090c21ea
 def _uploaded():
     "The files that a person chooses in the browser now."
     if not in_colab(): raise CorpusError("only Colab has a dialog for uploads; give the path of a file")
@@ -71,7 +71,7 @@ def _uploaded():
     if not paths: raise CorpusError("nothing was uploaded; run the cell again and choose a file")
     return paths
 
-# %% ../nbs/92_colab.ipynb #4b50c30f
+# %% ../nbs/92_colab.ipynb #b8c12cb4
 def choose_text(
     name:str, # "poems" or "news", "upload", or a path or address
 ): # what `TokenDataset.from_files` reads
@@ -85,7 +85,7 @@ def choose_text(
     place = f"there is no file or folder {name!r} on this machine" if name else "no text is named"
     raise CorpusError(f"{place}; write {' or '.join(BUNDLED)}, upload, or a path (Colab shows its files on the left)")
 
-# %% ../nbs/92_colab.ipynb #90bdad91
+# %% ../nbs/92_colab.ipynb #ecb2548b
 _NOT_YET = "not trained yet: press Train in the panel above; this cell fills itself in afterwards"
 
 class _Line(str):
@@ -97,7 +97,7 @@ def _shown_by(show, textgen):
     try: return show(textgen)
     except Exception as e: return _Line(f"{type(e).__name__}: {first_line(e)}")
 
-# %% ../nbs/92_colab.ipynb #db2fc35c
+# %% ../nbs/92_colab.ipynb #8969a2f4
 def _follow(panel, show, handle, every):
     "Wait for the panel's model, and replace the line by what `show` gives."
     while panel.textgen is None: time.sleep(every)
@@ -115,7 +115,7 @@ def when_trained(
     what = (panel, show, handle, every)
     threading.Thread(target=_follow, args=what, name="textgen-waits", daemon=True).start()
 
-# %% ../nbs/92_colab.ipynb #0c6e0d09
+# %% ../nbs/92_colab.ipynb #7a8dd686
 _NOT_PACKED = ("resume", ".ipynb_checkpoints") # folders that are of use on this machine only
 
 def _packed(folder):
@@ -136,7 +136,7 @@ def pack(
         for path in _packed(folder): file.write(folder/path, Path(folder.name)/path)
     return to
 
-# %% ../nbs/92_colab.ipynb #5552a492
+# %% ../nbs/92_colab.ipynb #fc4c3d61
 def download(
     path, # a file or a folder
 )->Path: # of the file

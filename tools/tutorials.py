@@ -21,9 +21,17 @@ FIELD = re.compile(r"^(\w+) = (.*?)( *#@param.*)$", re.M)
 # Fields of forms: small runs. A value that begins with @ is a folder with a model, see `models`.
 SMALL = {
     "colab_from_scratch": dict(STEPS=6, START=True, IN_CODE=True, DOWNLOAD=True, PANEL_STEPS=4, N=4),
-    "colab_gpu": dict(MODEL="@gpt2", STEPS=6, WINDOW=64, BATCH=2, METHOD="lora", DOWNLOAD=True),
+    "colab_gpu": dict(MODEL="@gpt2", EPOCHS=0.02, WINDOW=64, BATCH=2, METHOD="lora", DOWNLOAD=True),
     "colab_t5": dict(MODEL="@t5", STEPS=6, WINDOW=64, BATCH=2, DOWNLOAD=True),
     "colab_tpu": dict(SIZE="mini", STEPS=6, WINDOW=64, BATCH=2, DOWNLOAD=True),
+}
+
+# The same for the outputs that are stored: real runs, on a computer without GPU and network.
+BUNDLED = str(ROOT / "textgen" / "bundled" / "model")
+STORED = {
+    "colab_from_scratch": dict(IN_CODE=True),
+    "colab_gpu": dict(MODEL=BUNDLED),
+    "colab_tpu": dict(SIZE="mini", BATCH=8),
 }
 
 # The last cell of every run: what a notebook began in the background is waited for, and its error is one of the run.
@@ -66,6 +74,11 @@ def small(name, folder):
         return values
     made = models(folder)
     return {k: made.get(v, v) if isinstance(v, str) else v for k, v in values.items()}
+
+
+def stored(name):
+    "The values for a run whose outputs are stored."
+    return STORED.get(name, {})
 
 
 def parsed(text):
