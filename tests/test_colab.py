@@ -103,7 +103,7 @@ def test_the_install_cell_keeps_what_colab_ships(path, tmp_path, monkeypatch):
     assert ran==[] and not Path("keep.txt").exists()
     exec(source.replace('find_spec("textgen")', 'find_spec("no_textgen")'), dict(ran=ran))
     assert Path("keep.txt").read_text().splitlines()==[f"{name}=={version(name)}" for name in KEPT]
-    assert len(ran)==1 and ran[0].startswith("install -q -c keep.txt ") and "-U" not in ran[0] and '"textgen-nb' in ran[0]
+    assert len(ran)==1 and re.fullmatch(r'install -q -c keep.txt "textgen-nb(\[lora\])? @ git\+https://[^ ]*"', ran[0])
 
 
 # ---- what a notebook shows
@@ -111,7 +111,7 @@ def test_the_install_cell_keeps_what_colab_ships(path, tmp_path, monkeypatch):
 def test_a_notebook_can_be_opened_and_filled(path):
     from textgen.colab import badge
     nb = notebook(path)
-    assert badge(path.relative_to(ROOT)) in nb.cells[0].source
+    assert badge(path.relative_to(ROOT)) in nb.cells[1].source
     for text in ("find_hardware()", "work_folder(", "download(save_to)", "push_to_hub(HUB_NAME", "resume=True"):
         cell_with(nb, text)
     code = "\n".join(c.source for c in nb.cells if c.cell_type=="code")
@@ -121,12 +121,8 @@ def test_a_notebook_can_be_opened_and_filled(path):
     assert path.stat().st_size < 60_000
 
 def test_a_field_that_is_not_there():
-    with pytest.raises(SystemExit, match="no such field: STEP; there are: "): tutorials.fill(notebook(NOTEBOOKS[0]), dict(STEP=1))
-
-def test_every_tutorial_has_its_badge():
-    from textgen.colab import badge
-    for path in sorted((ROOT/"nbs/tutorials").glob("*.ipynb")):
-        assert badge(path.relative_to(ROOT)) in path.read_text(encoding="utf-8"), path.name
+    with pytest.raises(SystemExit, match="no such field: STEP; there are: "):
+        tutorials.fill(notebook(NOTEBOOKS[0]), dict(STEP=1))
 
 
 # ---- a disconnect
@@ -214,7 +210,7 @@ assert len(xla_model.steps)==6, xla_model.steps
 """
 
 def test_the_way_to_a_tpu(tmp_path, python):
-    "Through Lightning's strategy for a TPU, whose driver is played by the processor, a run has the losses of any other."
+    "Through Lightning's strategy for a TPU, its driver played by the processor, a run has the losses of any other."
     for name, text in STAND_IN.items():
         (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path/name).write_text(text)

@@ -364,12 +364,19 @@ class Receipt:
         """ """
         ...
 
-    def get(self, key, default=None):
-        """The field `key`, or `default` where there is none. """
+    def get(self, key: str, default=None):
+        """The field `key`, or `default` where there is none.
+
+        key: name of the field
+        default: what there is in its place
+        """
         ...
 
     def check(self, where='receipt'):
-        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt. """
+        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt.
+
+        where: what the error calls it, such as its path
+        """
         ...
 
     def to_json(self) -> str:
@@ -377,7 +384,11 @@ class Receipt:
         ...
 
     def save(self, path, error=...) -> Path:
-        """Write the receipt to `path`, whole or not at all. """
+        """Write the receipt to `path`, whole or not at all.
+
+        path: of the file
+        error: where it cannot be written
+        """
         ...
 
     @classmethod
@@ -525,12 +536,18 @@ class TokenDataset:
         """The id that ends a document; None where the tokenizer has none. """
         ...
 
-    def encode(self, text) -> list:
-        """The ids of a text, by the tokenizer of this dataset. """
+    def encode(self, text: str) -> list:
+        """The ids of a text, by the tokenizer of this dataset.
+
+        text: any, of which nothing is taken for a special token
+        """
         ...
 
     def decode(self, ids) -> str:
-        """The text of ids, by the tokenizer of this dataset. """
+        """The text of ids, by the tokenizer of this dataset.
+
+        ids: token ids
+        """
         ...
 
     def __getitem__(self, i: int) -> np.ndarray:
@@ -744,13 +761,14 @@ class Samples:
     prompt: Any
     prompt_tokens: Any
     folder: Any
-    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None):
+    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None, record=None):
         """samples: each a `Sample`
         settings: the `GenerateSettings` they were asked for with
         prompt: what they continue; of several prompts a list
         prompt_tokens: its ids; of several prompts a list of lists
         origin: a function that gives the hashes of model and tokenizer
         folder: what the model's folder says of tokens, as `folder_rules` gives it
+        record: the receipt they were read with; None: they were just written
         """
         ...
 
@@ -758,8 +776,9 @@ class Samples:
         """ """
         ...
 
-    def __getitem__(self, i):
-        """ """
+    def __getitem__(self, i) -> Any:
+        """i: a `Sample`; of a slice, `Samples`
+        """
         ...
 
     def __iter__(self):
@@ -771,6 +790,10 @@ class Samples:
         """The seed that gives the same texts again. """
         ...
 
+    def among(self, samples) -> Samples:
+        """Some of these, in any order, with all that is known of the call. """
+        ...
+
     def __str__(self):
         """ """
         ...
@@ -778,6 +801,53 @@ class Samples:
     @property
     def receipt(self) -> Receipt:
         """What is needed to check every token: model, prompt, settings, seed, ids. """
+        ...
+
+    @property
+    def kept(self) -> Samples:
+        """The texts that were marked to be kept. """
+        ...
+
+    @property
+    def discarded(self) -> Samples:
+        """The texts that were marked to be left out. """
+        ...
+
+    def filter(self, test) -> Samples:
+        """The texts for which `test` is true.
+
+        test: a function of a `Sample`
+        """
+        ...
+
+    def sort(self, by: str = 'likelihood', *, reverse: bool = False) -> Samples:
+        """The texts in another order.
+
+        by: "likelihood" (likeliest first), "novelty" (least copied first), "length" (longest first)
+        reverse: the other way round
+        """
+        ...
+
+    def save(self, path) -> Path:
+        """Write the texts with their marks and notes, and their receipt beside them.
+
+        path: a file that ends in .jsonl
+        """
+        ...
+
+    @classmethod
+    def load(cls, path) -> Samples:
+        """Read texts with their marks, notes and receipt.
+
+        path: a file that `save` or `generate_to_file` has written
+        """
+        ...
+
+    def documents(self, prompt: bool = True) -> list:
+        """The texts as training data, without those that were discarded.
+
+        prompt: whether the prompt is part of a text
+        """
         ...
 
 
@@ -791,8 +861,24 @@ class Sample:
     finish_reason: str
     index: int
     attempt: int = ...
+    mark: str = ...
+    note: str = ...
+    copied: Any = ...
     def __str__(self):
         """ """
+        ...
+
+    def keep(self, note: str = ''):
+        """Mark the text to be kept; returns it. """
+        ...
+
+    def discard(self, note: str = ''):
+        """Mark the text to be left out; returns it. """
+        ...
+
+    @property
+    def likelihood(self) -> float:
+        """The mean log-probability of its tokens. """
         ...
 
 
@@ -808,15 +894,24 @@ class Run:
     validation: list = ...
     tasks: dict = ...
     def plot(self, ax=None):
-        """The loss curve: every step faint, the running average strong. """
+        """The loss curve: every step faint, the running average strong.
+
+        ax: matplotlib's axes; None: new ones
+        """
         ...
 
-    def to_csv(self, path):
-        """Write the losses as a table: step, loss. """
+    def to_csv(self, path) -> Path:
+        """Write the losses as a table: step, loss.
+
+        path: of the file
+        """
         ...
 
-    def to_png(self, path):
-        """Write the loss curve as a picture. """
+    def to_png(self, path) -> Path:
+        """Write the loss curve as a picture.
+
+        path: of the file
+        """
         ...
 
 

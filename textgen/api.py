@@ -18,7 +18,6 @@ from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyE
 from .core import check_local, printable, unknown
 from .generation.files import generate_file
 from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
-from .generation.samples import Samples
 from .lossy import adapted, encoded_already
 from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
@@ -27,6 +26,7 @@ from .models.seq2seq import wrap
 from .models.weights import model_hash, weights_version
 from .receipt import Receipt
 from .remote import check_no_other, is_remote
+from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
 from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source

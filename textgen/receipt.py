@@ -33,7 +33,10 @@ class Receipt:
     def __getitem__(self, key): return self.content[key]
 
 @patch
-def get(self:Receipt, key, default=None):
+def get(self:Receipt,
+    key:str, # name of the field
+    default=None, # what there is in its place
+):
     "The field `key`, or `default` where there is none."
     return self.content.get(key, default)
 
@@ -59,8 +62,11 @@ def _check_field(name, value, expected, where):
     found = type(value).__name__
     raise VerifyError(f"{where}: {name!r} should be of type {expected.__name__}, it is {found}")
 
+# %% ../nbs/01_receipt.ipynb #1d8ceddf
 @patch
-def check(self:Receipt, where:str|Path="receipt"):
+def check(self:Receipt,
+    where:str|Path="receipt", # what the error calls it, such as its path
+):
     "Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt."
     if self.kind not in SCHEMA: raise unknown("kind of receipt", self.kind, SCHEMA, VerifyError)
     fields = SCHEMA[self.kind]
@@ -82,8 +88,12 @@ def to_json(self:Receipt)->str:
     lines = [_json_line(k, v) for k,v in body.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
+# %% ../nbs/01_receipt.ipynb #61c5bd85
 @patch
-def save(self:Receipt, path, error:type[TextGenError]=VerifyError)->Path:
+def save(self:Receipt,
+    path, # of the file
+    error:type[TextGenError]=VerifyError, # where it cannot be written
+)->Path:
     "Write the receipt to `path`, whole or not at all."
     with atomic_path(path, error) as tmp: tmp.write_text(self.to_json(), encoding="utf-8")
     return Path(path)

@@ -26,9 +26,7 @@ def run(path):
     for c in nb.cells:
         if c.id in skipped:
             c.source = ""
-    tutorials.fill(nb, tutorials.stored(path.stem))
-    if tutorials.fields(nb):
-        nb.cells.append(nbformat.v4.new_code_cell(tutorials.FINISH))
+    tutorials.fill(nb, tutorials.STORED.get(path.stem, {}))
     with (
         tempfile.TemporaryDirectory() as d
     ):  # tutorials write files; the library's own notebooks export, and do that from their place
