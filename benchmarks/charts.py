@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import textwrap
 
 from record import RESULTS
 
@@ -60,10 +61,15 @@ def bars(ax, what, rows):
             ax.plot([row["limit"]] * 2, [y - 0.4, y + 0.4], color="black", linestyle=":", linewidth=1.5)
         if "wanted" in row:
             ax.plot([row["wanted"]] * 2, [y - 0.4, y + 0.4], color=WANTED, linewidth=2)
-        ax.text(median(row), y, f" {median(row):,.4g}" if median(row) < 100 else f" {median(row):,.0f}", va="center")
+        box = dict(facecolor="white", edgecolor="none", alpha=0.8, pad=0.5)
+        ax.annotate(
+            figure(row), (median(row), y), (3, 0), textcoords="offset points", va="center", fontsize=8, bbox=box
+        )
     ax.set_yticks(range(len(rows)), [o["by"] for o in rows])
     better = "more" if rows[0]["better"] == "more" else "less"
-    ax.set_title(f"{what}: {rows[0]['unit']} ({better} is better)", loc="left", fontsize=9)
+    title = f"{what}: {rows[0]['unit']} ({better} is better)"
+    ax.set_title(textwrap.fill(title, 60), loc="left", fontsize=9)
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:,g}")
     ax.margins(x=0.18)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -75,7 +81,7 @@ def draw(content, words="", but=""):
     found = {w: rows for w, rows in works(content, words).items() if not but or but not in w}
     heights = [len(rows) + 1.2 for rows in found.values()]
     figure, axes = plt.subplots(
-        len(found), 1, figsize=(7, 0.3 * sum(heights)), height_ratios=heights, squeeze=False, dpi=80
+        len(found), 1, figsize=(7, 0.3 * sum(heights)), height_ratios=heights, squeeze=False, dpi=60
     )
     for ax, (what, rows) in zip(axes[:, 0], found.items()):
         bars(ax, what, rows)
@@ -100,6 +106,16 @@ def compared(what, rows):
     return what, a, b, ratio
 
 
+def ratios(content):
+    "What became of each kind of work, as a Markdown table; the last column above 1 is better."
+    lines = ["| work | before | now | ratio |", "|---|---|---|---|"]
+    for what, rows in works(content).items():
+        _, a, b, ratio = compared(what, rows)
+        shown = f"{ratio:.2f}" if ratio >= 1 else f"**{ratio:.2f}**"
+        lines.append(f"| {what}, {a['unit']} | {figure(b)} | {figure(a)} | {shown} |")
+    return "\n".join(lines)
+
+
 def misses(folder=RESULTS):
     "Where somebody else is better, or what was asked for was not reached, as a Markdown table."
     lines = ["| work | ours | the better one, or what was asked for |", "|---|---|---|"]
@@ -117,7 +133,12 @@ def misses(folder=RESULTS):
     return "\n".join(lines)
 
 
+def figure(row):
+    "The middle of the repetitions as text."
+    value = median(row)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
+
+
 def said(row):
     "A figure in words."
-    value = median(row)
-    return f"{row['by']}: {value:,.0f} {row['unit']}" if value >= 100 else f"{row['by']}: {value:.4g} {row['unit']}"
+    return f"{row['by']}: {figure(row)} {row['unit']}"
