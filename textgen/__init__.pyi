@@ -208,10 +208,11 @@ class TextGen:
         """
         ...
 
-    def stream(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def stream(self, prompt: str = '', *, index: int = 0, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
         """Write one text and give it away piece by piece, never with half a character.
 
         prompt: what to go on from
+        index: number of the sample, as `generate` counts them
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
@@ -231,11 +232,12 @@ class TextGen:
         """
         ...
 
-    def next_tokens(self, prompt: str = '', k: int = 10):
-        """The `k` likeliest tokens after `prompt`, with their probabilities.
+    def next_tokens(self, prompt: str = '', k: int = 10, after=()):
+        """The `k` likeliest tokens after `prompt` and what was written, with their probabilities.
 
         prompt: what to go on from
         k: how many
+        after: ids that were written after the prompt, such as `sample.tokens[:5]`
         """
         ...
 
