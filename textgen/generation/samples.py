@@ -46,12 +46,14 @@ class Samples:
         prompt_tokens=(), # its ids; of several prompts a list of lists
         origin=None, # a function that gives the hashes of model and tokenizer
         folder=None, # what the model's folder says of tokens, as `folder_rules` gives it
+        engine=None, # what wrote them: its name, and the type of the weights
     ):
         self._samples = list(samples)
         self.settings = settings
         self.prompt = prompt
         self.prompt_tokens = list(prompt_tokens)
         self.folder = folder or {}
+        self.engine = engine
         self._origin = origin
 
 # %% ../../nbs/generation/46_samples.ipynb #be03f4ea
@@ -116,6 +118,7 @@ def receipt(self:Samples)->Receipt:
     content |= _prompt_record(self)
     content |= dict(settings=asdict(self.settings), seed=self.seed)
     if self.folder: content["generation_config"] = self.folder
+    if self.engine: content["engine"] = self.engine
     content |= dict(samples=[_sample_record(s) for s in self], versions=versions())
     return Receipt("generation", content).check()
 
