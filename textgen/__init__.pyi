@@ -763,7 +763,8 @@ class Samples:
     prompt: Any
     prompt_tokens: Any
     folder: Any
-    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None, record=None):
+    engine: Any
+    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None, record=None, engine=None):
         """samples: each a `Sample`
         settings: the `GenerateSettings` they were asked for with
         prompt: what they continue; of several prompts a list
@@ -771,6 +772,7 @@ class Samples:
         origin: a function that gives the hashes of model and tokenizer
         folder: what the model's folder says of tokens, as `folder_rules` gives it
         record: the receipt they were read with; None: they were just written
+        engine: what wrote them: its name, and the type of the weights
         """
         ...
 
@@ -917,4 +919,40 @@ class Run:
         ...
 
 
-__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer']
+def verify(path, model=None) -> Verdict:
+    """Is this text what its receipt says?
+
+    path: a file of texts with its receipt beside it, the receipt, or an address
+    model: a `TextGen`, a folder or its address, or a Hub id; None: it is looked for
+    """
+    ...
+
+class Verdict:
+    """Is a text what its receipt says? """
+    # fields
+    status: str
+    reason: str
+    samples: list = ...
+    file: str = ...
+    @property
+    def ok(self) -> bool:
+        """ """
+        ...
+
+    @property
+    def bound(self) -> float:
+        """The chance that a text had passed with a token changed: of all texts the largest. """
+        ...
+
+    @property
+    def bits(self) -> float:
+        """How much of the seed a text agrees with: of all texts the least. """
+        ...
+
+    @property
+    def exit_code(self) -> int:
+        """ """
+        ...
+
+
+__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'Verdict', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer', 'verify']
