@@ -322,7 +322,7 @@ def measure(self:Session, step)->float|None:
     if not self.validation or self.validation[-1][0]!=step:
         loss = self._held_out_loss()
         self.validation.append((step, round(loss, 4)))
-        self.view.note(f"step {step}: held-out loss {loss:.3f}")
+        self.view.held_out(step, loss)
     return self.validation[-1][1]
 
 # %% ../../nbs/training/60_trainer.ipynb #399935a3
