@@ -118,7 +118,7 @@ def test_a_notebook_can_be_opened_and_filled(path):
     assert "wait()" not in code
     tutorials.fill(nb, {name: "x" for name in tutorials.SMALL[path.stem]})
     assert {*tutorials.fields(nb).values()} >= {"'x'"}
-    assert path.stat().st_size < 60_000
+    assert path.stat().st_size<100_000
 
 def test_a_field_that_is_not_there():
     with pytest.raises(SystemExit, match="no such field: STEP; there are: "):
