@@ -41,7 +41,7 @@ def as_samples(
     tokens = writer.prompt_ids[0] if is_one else writer.prompt_ids
     asked = prompt if is_one else writer.prompts
     engine = _engine_of(writer.decoder)
-    return Samples(ordered, writer.settings, asked, tokens, origin, writer.rules.folder, engine)
+    return Samples(ordered, writer.settings, asked, tokens, origin, writer.rules.folder, engine=engine)
 
 # %% ../../nbs/generation/49_generate.ipynb #37fb91cd
 def _drawn(writer, progress):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TrainForm', 'TrainPanel']
 
-# %% ../../nbs/panels/88_session.ipynb #16b7111a
+# %% ../../nbs/panels/88_session.ipynb #62a5acc4
 from collections.abc import Callable
 from typing import Any
 import ipywidgets as w
@@ -20,7 +20,7 @@ from ..remote import check_no_other
 from ..settings import ReadSettings, TrainSettings, make_settings, split_reading, takes
 from ..training.callback import Control
 
-# %% ../../nbs/panels/88_session.ipynb #de56e851
+# %% ../../nbs/panels/88_session.ipynb #df7d535b
 _SAVE = "folder for the model; in Colab one below /content/drive/MyDrive outlives the runtime"
 
 def _check_given(settings, save_to):
@@ -28,7 +28,7 @@ def _check_given(settings, save_to):
     known = {name: value for name,value in settings.items() if name!="device"}
     make_settings(TrainSettings, TrainError, **known, save_to=save_to or None)
 
-# %% ../../nbs/panels/88_session.ipynb #38a237ab
+# %% ../../nbs/panels/88_session.ipynb #b5e83207
 class TrainForm(Panel):
     "What a person chooses for a training."
     def __init__(self, start:Start, steps:int, save_to, settings:dict):
@@ -39,12 +39,13 @@ class TrainForm(Panel):
         self.start = StartFields(start, steps, start.vocab_size)
         self.start.batch.value = self.given.pop("batch_size", 8)
         self.start.held.value = self.given.pop("validation", 0.)
+        if "lr" in self.given: self.start.lr.value = self.given.pop("lr") or 0.
         self.save_to = field(w.Text(value=str(save_to), continuous_update=False), "Save to", _SAVE, grow=True)
         self.replace = w.Checkbox(value=False, description="Replace a model that is there", indent=False)
         self.handed:Text|None = None # a text that another panel handed on
         self.handed_view = box()
 
-# %% ../../nbs/panels/88_session.ipynb #d047ebab
+# %% ../../nbs/panels/88_session.ipynb #14b4d00e
 @patch
 def draft(self:TrainForm)->Text:
     "The text as far as it is chosen."
@@ -69,7 +70,7 @@ def take(self:TrainForm,
     self.source.box.layout.display = "none"
     self.follow()
 
-# %% ../../nbs/panels/88_session.ipynb #812a62c4
+# %% ../../nbs/panels/88_session.ipynb #7185e16b
 @patch
 def settings(self:TrainForm)->dict:
     "What is said about training, as keywords of `TextGen.train`."
@@ -84,7 +85,7 @@ data = TokenDataset.from_files({text}, tg.tokenizer{reading})
 tg.train(data{settings})
 tg.generate(n=3)"""
 
-# %% ../../nbs/panels/88_session.ipynb #ec4b8485
+# %% ../../nbs/panels/88_session.ipynb #ef2658e3
 @patch
 def code(self:TrainForm):
     "The lines of Python that train the same model."
@@ -99,7 +100,7 @@ def code(self:TrainForm):
         reading=keywords(text.reading),
         settings=keywords(self.settings()))
 
-# %% ../../nbs/panels/88_session.ipynb #c3f787df
+# %% ../../nbs/panels/88_session.ipynb #16f5eb72
 class TrainPanel(TrainForm):
     "Train a model on a text: choose, press the button, watch."
     name = "TrainPanel"
@@ -124,7 +125,7 @@ class TrainPanel(TrainForm):
         self._lay_out()
         self._connect()
 
-# %% ../../nbs/panels/88_session.ipynb #d71ceba1
+# %% ../../nbs/panels/88_session.ipynb #b5880ef0
 @patch
 def _make_buttons(self:TrainPanel):
     "The buttons, each with what it does on hover."
@@ -145,7 +146,7 @@ def _lay_out(self:TrainPanel):
     chosen = (self.handed_view, self.source.box, self.start.box, where)
     self.lay_out(*chosen, self.offer, buttons, self.messages, self.view.all)
 
-# %% ../../nbs/panels/88_session.ipynb #cc652dcf
+# %% ../../nbs/panels/88_session.ipynb #2e2a4dc8
 @patch
 def _connect(self:TrainPanel):
     "Let the numbers and the code follow what is chosen."
@@ -165,7 +166,7 @@ def look_for_run(self:TrainPanel, *_):
     self.offer.layout.display = "" if self.unfinished else "none"
     show(self.found, message("note", f"{folder} holds a run that got to {self.unfinished}") if self.unfinished else "")
 
-# %% ../../nbs/panels/88_session.ipynb #69a71506
+# %% ../../nbs/panels/88_session.ipynb #4216f5da
 @patch
 def working(self:TrainPanel, on):
     "Let the buttons say whether a run goes on."
@@ -192,7 +193,7 @@ def textgen(self:TrainPanel):
     raise TrainError("not trained yet: press Train in the panel above, and `await panel` waits for the end "
                      "without holding the notebook")
 
-# %% ../../nbs/panels/88_session.ipynb #13c957a3
+# %% ../../nbs/panels/88_session.ipynb #1ac5ebcb
 @patch
 def _job(self:TrainPanel, start, settings, resume):
     "The whole job."
@@ -208,7 +209,7 @@ def _job(self:TrainPanel, start, settings, resume):
     self.run = tg.train(data, view=self.view, control=self.control, resume=resume, overwrite=True, **settings)
     self._finish(tg)
 
-# %% ../../nbs/panels/88_session.ipynb #f6c320b4
+# %% ../../nbs/panels/88_session.ipynb #13971e5d
 @patch
 def _chosen_text(self:TrainPanel):
     "The text to train on; what a guess filled in is said."
@@ -224,7 +225,7 @@ def _read(self:TrainPanel, text, tg):
     self.view.say("reading the text")
     return TokenDataset.from_files(text.source, tg.tokenizer, **text.reading)
 
-# %% ../../nbs/panels/88_session.ipynb #e98ae45f
+# %% ../../nbs/panels/88_session.ipynb #d74a9384
 def _row_tokens(settings, tg):
     "How many tokens a row has."
     return settings.get("window") or min(tg.context, 1024)
@@ -240,7 +241,7 @@ def _settled(self:TrainPanel, start, settings, data, tg):
     often = max(1, min(500, steps//5))
     return dict(save_every=often, sample_every=often)|settings|dict(steps=steps)
 
-# %% ../../nbs/panels/88_session.ipynb #f28d28d1
+# %% ../../nbs/panels/88_session.ipynb #a9726251
 @patch
 def _say_time(self:TrainPanel, tg, settings):
     "Say about how long the run will take."
@@ -258,7 +259,7 @@ def _finish(self:TrainPanel, tg):
     self.view.show_texts("new texts", tg.generate(n=3, max_new_tokens=length, seed=0))
     for tell in self.then: tell(tg)
 
-# %% ../../nbs/panels/88_session.ipynb #06338fb1
+# %% ../../nbs/panels/88_session.ipynb #da8df791
 @patch
 def _check(self:TrainPanel):
     "Raise `TextGenError` for what can be refused before anything is read."
@@ -276,7 +277,7 @@ def _begin(self:TrainPanel):
     self.view.clear()
     self.control = Control()
 
-# %% ../../nbs/panels/88_session.ipynb #3cc03bc0
+# %% ../../nbs/panels/88_session.ipynb #c0c88d31
 @patch
 def train(self:TrainPanel):
     "What the button does: begin training in the background."
@@ -295,7 +296,7 @@ def stop(self:TrainPanel):
     self.control.stop()
     if self.busy: self.view.say("stopping after this step")
 
-# %% ../../nbs/panels/88_session.ipynb #a0b5898b
+# %% ../../nbs/panels/88_session.ipynb #34db6ea4
 @patch
 def pause(self:TrainPanel):
     "Wait after this step; the machine is free meanwhile."
@@ -315,7 +316,7 @@ def pause_or_go_on(self:TrainPanel):
     "What the middle button does."
     return self.go_on() if self.control.paused else self.pause()
 
-# %% ../../nbs/panels/88_session.ipynb #638a2d4a
+# %% ../../nbs/panels/88_session.ipynb #c24715f4
 @patch
 def resume(self:TrainPanel):
     "Take up the run in the folder, with the choices it began with."

@@ -6,7 +6,7 @@
 __all__ = ['TEMPLATES', 'OWN', 'UPLOAD', 'in_code', 'keywords', 'Text', 'bundled_text', 'write_new', 'upload_name', 'uploads',
            'guess_column', 'guess_unit', 'guess_reading', 'ReadFields', 'SourceFields']
 
-# %% ../../nbs/panels/84_source.ipynb #4f1a83e1
+# %% ../../nbs/panels/84_source.ipynb #c305ab5c
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field as own_field
@@ -24,7 +24,7 @@ from ..text.encoding import guess_encoding
 from ..text.source import TABLE_TYPES, TEXT_TYPES, file_type, find_files, is_address, read_text
 from ..text.table import rows
 
-# %% ../../nbs/panels/84_source.ipynb #a96b5695
+# %% ../../nbs/panels/84_source.ipynb #03128415
 TEMPLATES = dict(poems="{title}\n\n{text}", news="{headline}\n\n{body}") # of the bundled tables
 
 def in_code(value)->str:
@@ -39,7 +39,7 @@ def keywords(
     "Keywords that follow another argument."
     return "".join(f", {name}={in_code(value)}" for name,value in values.items())
 
-# %% ../../nbs/panels/84_source.ipynb #fe5dc94c
+# %% ../../nbs/panels/84_source.ipynb #dda0fea4
 @dataclass
 class Text:
     "A text that was chosen, and how it is read."
@@ -59,7 +59,7 @@ def bundled_text(
     "A bundled text, titles and all."
     return Text(bundled(name), dict(template=TEMPLATES[name])|reading, name)
 
-# %% ../../nbs/panels/84_source.ipynb #eebad6d0
+# %% ../../nbs/panels/84_source.ipynb #c0335e10
 def _numbered(path):
     "Names for a new file: `a.txt`, `a-2.txt`, `a-3.txt` and so on."
     yield path
@@ -80,7 +80,7 @@ def write_new(
         except FileExistsError: continue
     return path
 
-# %% ../../nbs/panels/84_source.ipynb #0db39749
+# %% ../../nbs/panels/84_source.ipynb #9f4a6a2a
 def _create(path, content):
     "Write a file that is not there yet; one that cannot be written whole is removed."
     with path.open("xb") as f:
@@ -105,7 +105,7 @@ def uploads(
     each:Iterable = value.values() if isinstance(value, dict) else value
     return [(upload_name(o), bytes(o["content"])) for o in each]
 
-# %% ../../nbs/panels/84_source.ipynb #c3a5e900
+# %% ../../nbs/panels/84_source.ipynb #a2abbe0d
 def _text_columns(records):
     "The columns whose values are text, with their mean length."
     names = {k: None for r in records for k in r}
@@ -115,14 +115,15 @@ def _text_columns(records):
 def guess_column(
     source, # a table
     encoding="utf-8",
+    quoting=None, # as of `TokenDataset.from_files`
 )->dict: # column=; empty where none has to be named
     "The column that holds the text, by the length of what is in it."
-    found = [r for _,r in itertools.islice(rows(source, encoding), 200)]
+    found = [r for _,r in itertools.islice(rows(source, encoding, quoting=quoting), 200)]
     lengths = _text_columns(found)
     if "text" in lengths or len(found[0] if found else ())<2 or not lengths: return {}
     return dict(column=max(lengths, key=lengths.__getitem__))
 
-# %% ../../nbs/panels/84_source.ipynb #e60d0cd3
+# %% ../../nbs/panels/84_source.ipynb #c43aa95f
 _SHORT = 400 # characters of a line that may be a document
 
 def guess_unit(
@@ -135,7 +136,7 @@ def guess_unit(
     is_list = len(lines)>=10 and all(o.strip() for o in lines)
     return dict(by="line") if is_list and median(map(len, lines))<=_SHORT else {}
 
-# %% ../../nbs/panels/84_source.ipynb #6c746417
+# %% ../../nbs/panels/84_source.ipynb #60b88889
 _READ = 1<<16 # bytes that are looked at
 
 def _start(file, encoding):
@@ -150,16 +151,17 @@ def _guess_encoding(file):
 
 def guess_reading(
     source, # a path, or a list of them
+    quoting=None, # as of `TokenDataset.from_files`
 )->dict: # keywords of `TokenDataset.from_files`
     "How a text is read, as far as it must be said; of an address nothing is guessed."
     if any(is_address(o) for o in (source if isinstance(source, list) else [source])): return {}
     files = [Path(f) for f in find_files(source)]
     found = _guess_encoding(files[0])
     encoding = found.get("encoding", "utf-8")
-    if file_type(files[0]) in TABLE_TYPES: return found|guess_column(files[0], encoding)
+    if file_type(files[0]) in TABLE_TYPES: return found|guess_column(files[0], encoding, quoting)
     return found|(guess_unit(_start(files[0], encoding)) if len(files)==1 else {})
 
-# %% ../../nbs/panels/84_source.ipynb #215dba7e
+# %% ../../nbs/panels/84_source.ipynb #6f4949ee
 _USUAL = dict(
     by=("file", "line", "paragraph", "row"),
     encoding=("utf-8", "detect", "latin-1", "cp1252", "utf-16", "gb18030", "shift_jis"),
@@ -175,7 +177,7 @@ def _reading_field(name, default, help):
     made = w.Combobox(options=_USUAL.get(name, ()), placeholder=_PLACEHOLDERS.get(name, ""), ensure_option=False)
     return field(made, label, help, grow=name=="template")
 
-# %% ../../nbs/panels/84_source.ipynb #a3d5709a
+# %% ../../nbs/panels/84_source.ipynb #48eedd04
 class ReadFields:
     "Fields for how a text is read."
     def __init__(self,
@@ -191,7 +193,7 @@ class ReadFields:
         more.set_title(0, "More about reading")
         self.box = w.VBox([row(*often), more])
 
-# %% ../../nbs/panels/84_source.ipynb #de11a7c6
+# %% ../../nbs/panels/84_source.ipynb #ddbc5780
 def _idle_fields(kind):
     "The fields that say nothing about a kind of file."
     if kind in TEXT_TYPES: return ("column", "template", "quoting")
@@ -206,7 +208,7 @@ def show_for(self:ReadFields,
     idle = _idle_fields(file_type(file))
     for name,widget in self.fields.items(): widget.layout.display = "none" if name in idle else ""
 
-# %% ../../nbs/panels/84_source.ipynb #ad0b2d26
+# %% ../../nbs/panels/84_source.ipynb #934509ae
 _ESCAPED = ("by", "template") # where \n is typed for a newline
 
 @patch
@@ -222,7 +224,7 @@ def said(self:ReadFields)->dict:
     "What is said about reading, as keywords of `TokenDataset.from_files`."
     return split_reading(self.given|dict(self._typed()))[0]
 
-# %% ../../nbs/panels/84_source.ipynb #84e2f613
+# %% ../../nbs/panels/84_source.ipynb #16befa4e
 OWN = "a file, folder or address"
 UPLOAD = "uploads from this computer"
 _PATH = "a path such as poems.txt, a folder, https://…, or a file of your Drive below /content/drive/MyDrive"
@@ -243,7 +245,7 @@ class SourceFields:
         for widget in (self.menu, self.path, self.upload): widget.observe(self.show_fields, "value")
         self.show_fields()
 
-# %% ../../nbs/panels/84_source.ipynb #248f2f64
+# %% ../../nbs/panels/84_source.ipynb #dd822792
 @patch
 def show_fields(self:SourceFields, *_):
     "Show the fields that belong to the chosen source."
@@ -255,7 +257,7 @@ def show_fields(self:SourceFields, *_):
         elif widget is not self.names: widget.layout.display = ""
     self.reading.show_for(chosen[0][0] if chosen and self.menu.value==UPLOAD else self.path.value.strip())
 
-# %% ../../nbs/panels/84_source.ipynb #2ec6fbae
+# %% ../../nbs/panels/84_source.ipynb #ea5ed990
 _DRIVE = "/content/drive"
 
 def _check_drive(path):
@@ -274,7 +276,7 @@ def _uploaded(self:SourceFields):
     paths = [str(path) for _,path in written]
     return paths[0] if len(paths)==1 else paths, notes
 
-# %% ../../nbs/panels/84_source.ipynb #7d764b0b
+# %% ../../nbs/panels/84_source.ipynb #211c63d4
 @patch
 def _source(self:SourceFields):
     "The path, or paths, that are meant, and what to say of them."
@@ -289,12 +291,17 @@ def _guess(self:SourceFields, source):
     "Fill in what must be said of a new source; returns what to say of it."
     if source==self.guessed: return []
     self.guessed = source
-    empty = {k: v for k,v in guess_reading(source).items() if self.reading.fields[k].value in ("", "utf-8")}
+    fields = self.reading.fields
+    done = [k for k,widget in fields.items() if widget.value not in ("", "utf-8")]
+    if "template" in done: done.append("column")  # the template says which
+    try: found = guess_reading(source, self.reading.said().get("quoting"))
+    except CorpusError: return []  # reading says what is wrong, and where
+    empty = {k: v for k,v in found.items() if k not in done}
     for name,value in empty.items(): self.reading.fields[name].value = value
     return [f"{_NAMES.get(k, k.capitalize())}: {v!r} is a guess; change it and read again where it is wrong"
             for k,v in empty.items()]
 
-# %% ../../nbs/panels/84_source.ipynb #419a5062
+# %% ../../nbs/panels/84_source.ipynb #0518499a
 @patch
 def text(self:SourceFields)->tuple: # a `Text`, and notes
     "The text that is meant, with a guess at how it is read; uploads become files here."
