@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['in_colab', 'colab_link', 'badge', 'work_folder', 'choose_text', 'when_trained', 'pack', 'download']
 
-# %% ../nbs/92_colab.ipynb #81e1c899
+# %% ../nbs/92_colab.ipynb #d34a34bb
 import sys,threading,time,zipfile
 from pathlib import Path
-from .core import CorpusError, ExportError, TextGenError, atomic_path, first_line, say
+from .core import CorpusError, ExportError, TextGenError, TrainError, atomic_path, first_line, say
 from .remote import is_remote
 from .text.corpus import BUNDLED, bundled
 
-# %% ../nbs/92_colab.ipynb #fc210aed
+# %% ../nbs/92_colab.ipynb #da852696
 def in_colab()->bool:
     "Whether this kernel is one of Colab's."
     return "google.colab" in sys.modules
 
-# %% ../nbs/92_colab.ipynb #1377816f
+# %% ../nbs/92_colab.ipynb #b6bfbaa5
 _REPOSITORY = "textgen-nb/textgen"
 _PICTURE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -36,7 +36,7 @@ def badge(
     "The badge \"Open In Colab\"."
     return f"[![Open In Colab]({_PICTURE})]({colab_link(notebook)})"
 
-# %% ../nbs/92_colab.ipynb #f6c6857e
+# %% ../nbs/92_colab.ipynb #fc0045bc
 _DRIVE = "/content/drive" # where Colab's own examples put it
 
 def _mounted():
@@ -48,7 +48,7 @@ def _mounted():
         raise TextGenError(f"{what}; run the cell again and allow it, or go without: drive=False") from e
     return Path(_DRIVE)/"MyDrive"
 
-# %% ../nbs/92_colab.ipynb #2f72d30c
+# %% ../nbs/92_colab.ipynb #b0cb6f4b
 def work_folder(
     name:str="textgen", # of the folder
     drive:bool=True, # in Colab: on the person's Drive; elsewhere there is none
@@ -62,7 +62,7 @@ def work_folder(
         raise TextGenError(f"cannot make the folder {folder}: {first_line(e)}; give another name") from e
     return folder
 
-# %% ../nbs/92_colab.ipynb #a05c40ad
+# %% ../nbs/92_colab.ipynb #08290699
 def _uploaded():
     "The files that a person chooses in the browser now."
     if not in_colab(): raise CorpusError("only Colab has a dialog for uploads; give the path of a file")
@@ -71,7 +71,7 @@ def _uploaded():
     if not paths: raise CorpusError("nothing was uploaded; run the cell again and choose a file")
     return paths
 
-# %% ../nbs/92_colab.ipynb #99dab6c5
+# %% ../nbs/92_colab.ipynb #23782bca
 def choose_text(
     name:str, # "poems" or "news", "upload", or a path or address
 ): # what `TokenDataset.from_files` reads
@@ -85,7 +85,7 @@ def choose_text(
     place = f"there is no file or folder {name!r} on this machine" if name else "no text is named"
     raise CorpusError(f"{place}; write {' or '.join(BUNDLED)}, upload, or a path (Colab shows its files on the left)")
 
-# %% ../nbs/92_colab.ipynb #06c13a77
+# %% ../nbs/92_colab.ipynb #5a8d71e1
 _NOT_YET = "not trained yet: press Train in the panel above; this cell fills itself in afterwards"
 
 class _Line(str):
@@ -97,12 +97,18 @@ def _shown_by(show, textgen):
     try: return show(textgen)
     except Exception as e: return _Line(f"{type(e).__name__}: {first_line(e)}")
 
-# %% ../nbs/92_colab.ipynb #2e79117f
+# %% ../nbs/92_colab.ipynb #82a1ae92
+def _model_of(panel):
+    "The panel's trained model; None while there is none."
+    try: return panel.textgen
+    except TrainError: return None
+
 def _follow(panel, show, handle, every):
     "Wait for the panel's model, and replace the line by what `show` gives."
-    while panel.textgen is None: time.sleep(every)
+    while _model_of(panel) is None: time.sleep(every)
     handle.update(_shown_by(show, panel.textgen))
 
+# %% ../nbs/92_colab.ipynb #19bc807b
 def when_trained(
     panel, # a `TrainPanel`, or anything that has a `textgen` some day
     show, # a function of the trained `TextGen`; what it returns is shown
@@ -110,13 +116,13 @@ def when_trained(
 )->None:
     "Show something about a panel's model as soon as there is one; the kernel stays free."
     from IPython.display import display
-    is_here = panel.textgen is not None
-    handle = display(show(panel.textgen) if is_here else _Line(_NOT_YET), display_id=True)
-    if is_here: return
+    textgen = _model_of(panel)
+    handle = display(_Line(_NOT_YET) if textgen is None else show(textgen), display_id=True)
+    if textgen is not None: return
     what = (panel, show, handle, every)
     threading.Thread(target=_follow, args=what, name="textgen-waits", daemon=True).start()
 
-# %% ../nbs/92_colab.ipynb #2ae975a7
+# %% ../nbs/92_colab.ipynb #a2d7c986
 _NOT_PACKED = ("resume", ".ipynb_checkpoints") # folders that are of use on this machine only
 
 def _packed(folder):
@@ -137,7 +143,7 @@ def pack(
         for path in _packed(folder): file.write(folder/path, Path(folder.name)/path)
     return to
 
-# %% ../nbs/92_colab.ipynb #d7bc5c22
+# %% ../nbs/92_colab.ipynb #264b153b
 def download(
     path, # a file or a folder
 )->Path: # of the file

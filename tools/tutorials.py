@@ -44,7 +44,10 @@ STORED = {
 # The last cell of a notebook with a form: what was begun in the background is waited for, and its error is the run's.
 FINISH = """
 import threading
-for _panel in [o for o in list(globals().values()) if hasattr(o, "wait") and hasattr(o, "textgen")]: _panel.wait()
+for _panel in list(globals().values()):
+    if type(_panel).__name__ != "TrainPanel": continue
+    if _panel.thread: _panel.thread.join()
+    if _panel.error: raise _panel.error
 for _thread in threading.enumerate():
     if _thread.name == "textgen-waits": _thread.join(60)
 """
