@@ -17,8 +17,8 @@ from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
 from .core import check_local, printable, unknown
 from .generation.files import generate_file
-from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
-from .generation.samples import Samples
+from .generation.generate import Begun, Comparison, NextTokens, Stream, check_stream, compare, generate, next_tokens
+from .generation.loop import Writer
 from .lossy import adapted, encoded_already
 from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
@@ -27,6 +27,7 @@ from .models.seq2seq import wrap
 from .models.weights import model_hash, weights_version
 from .receipt import Receipt
 from .remote import check_no_other, is_remote
+from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
 from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source
@@ -399,31 +400,40 @@ def generate_one(self:TextGen,
 @takes(GenerateSettings, but=["n"])
 def stream(self:TextGen,
     prompt:str="", # what to go on from
-    **kwargs): # yields str
+    *,
+    index:int=0, # number of the sample, as `generate` counts them
+    **kwargs)->Stream:
     "Write one text and give it away piece by piece, never with half a character."
-    settings, guide = self._ask(**kwargs)
-    return self._pieces(prompt, settings, guide)
+    check_stream(prompt, index)
+    settings, guide = self._ask(n=index+1, **kwargs)
+    return Stream(lambda: self._begun(prompt, settings, guide, index), settings)
 
 # %% ../nbs/80_api.ipynb #c62500ba
 @patch
-def _pieces(self:TextGen, prompt, settings, guide):
-    "The pieces of `stream`: of the model as it is when the first is asked for."
-    version = weights_version(self.model)
+def _watch(self:TextGen, version):
+    "A function that raises `GenerateError` where the model is another one than at the beginning."
     changes = self._changes
-    writer = self._writer(settings, version)
-    for piece in stream(writer, self.codec, prompt, settings, guide):
-        yield piece
-        if self._changes!=changes: break
-    if weights_version(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+    def watch(at_end):
+        if self._changes==changes and not at_end: return
+        if weights_version(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+    return watch
+
+@patch
+def _begun(self:TextGen, prompt, settings, guide, index):
+    "What a stream begins with: the model as it is now."
+    version = weights_version(self.model)
+    writer = Writer(self._writer(settings, version), self.codec, prompt, settings, guide)
+    return Begun(writer, self._origin(version), self._watch(version), index)
 
 # %% ../nbs/80_api.ipynb #27756991
 @patch
 def next_tokens(self:TextGen,
     prompt:str="", # what to go on from
     k:int=10, # how many
+    after=(), # ids that were written after the prompt, such as `sample.tokens[:5]`
 )->NextTokens:
-    "The `k` likeliest tokens after `prompt`, with their probabilities."
-    return next_tokens(self.wrapped, self.codec, prompt, k)
+    "The `k` likeliest tokens after `prompt` and what was written, with their probabilities."
+    return next_tokens(self.wrapped, self.codec, prompt, k, after)
 
 # %% ../nbs/80_api.ipynb #439b4792
 @patch

@@ -139,7 +139,7 @@ class _Vocabulary:
         self.tokens = tokens
         self.eos_token_id = codec.end
         self.bos_token_id = None
-        self.special_token_ids = sorted({*codec.ends, *codec.tokenizer.all_special_ids})
+        self.special_token_ids = sorted({*codec.ends, *codec.plain.all_special_ids})
         self.id_of = {b: i for i,b in reversed([*enumerate(tokens)]) if b}
         self.longest = max(map(len, tokens))
 
