@@ -83,7 +83,9 @@ def _contents(self:Mixture):
     "The tasks and their rates, in words."
     names = ", ".join(t.name or repr(t) for t in self.tasks)
     by = f" by {self.by}" if self.by!="example" else ""
-    return f"{names}; rates {self.rates}{by}"
+    cap = f", cap {self.cap:g}" if self.cap else ""
+    even = f", temperature {self.temperature:g}" if self.temperature!=1 else ""
+    return f"{names}; rates {self.rates}{by}{cap}{even}"
 
 # %% ../../nbs/tasks/25_mixture.ipynb #0a44d142
 def as_task(
