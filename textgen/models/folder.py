@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from ..core import ModelError, check_place, first_line, recover, unknown
 from ..hub import hub_folder
-from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter
+from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter, name_base
 from .build import auto_class, making_models, quiet
 from ..receipt import Receipt
 from ..remote import check_remote_folder, here, is_remote, new_folder
@@ -59,6 +59,7 @@ def _write(model, codec, folder):
     except RuntimeError as e:
         if not has_adapter(model): raise
         raise ModelError(f"this adapter cannot be saved by itself ({first_line(e)}); merge it first: tg.merge()") from e
+    if has_adapter(model): name_base(folder)
     codec.tokenizer.save_pretrained(folder)
     mode = next(folder.glob("*config.json")).stat().st_mode
     for path in folder.glob("*.safetensors"): path.chmod(mode)

@@ -16,12 +16,12 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from ..core import NONE, ModelError, TextGenError, TrainError
 from ..generation.generate import generate
-from ..models.adapter import add_lora, has_adapter
+from ..models.adapter import far_from_base, add_lora, has_adapter
 from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
 from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
-from ..receipt import Receipt, versions
+from ..receipt import Receipt, place_name, versions
 from ..remote import here, is_remote
 from ..settings import GenerateSettings, TrainSettings
 from ..tasks.batch import WindowSource, eval_batches, make_source
@@ -122,7 +122,7 @@ class Session:
         self.setup = open_job(job, self.start)
         self.settings = self.setup.settings
         self.view = _view(job)
-        self.base = job.base
+        self.base = job.base and dict(job.base, found=place_name(job.base.get("found")))
         self.data = self.setup.source.describe()
         self.before, self.seen = 0., 0 # seconds and tokens before a resumption
         self.validation = [] # (step, loss on held-out text)
@@ -168,12 +168,14 @@ def adapt(self:Session):
     s, model = self.settings, self.job.decoder.model
     if not s.lora: return
     if not has_adapter(model): self._add_adapter(model, s)
+    note = far_from_base(model, s.save_to) if s.save_to else None
+    if note: self.view.note(note)
     for name,p in model.named_parameters(): p.requires_grad_("lora_" in name)
 
 @patch
 def _add_adapter(self:Session, model, s):
     "Give a model a new adapter."
-    found = (self.base or {}).get("found")
+    found = (self.job.base or {}).get("found")
     if s.save_to and not found:
         raise TrainError("an adapter needs a model that lies somewhere: save this one first, tg.save('folder')")
     add_lora(model, s.lora, base=found, seed=s.seed)
