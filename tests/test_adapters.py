@@ -78,7 +78,8 @@ def test_as_peft_loads_it(kind, folder, tmp_path):
         tg.save(tmp_path/"again")
         with pytest.raises(ModelError, match="is neither beside it nor in the working directory"):
             load_model(tmp_path/"again", device="cpu")
-        shutil.copytree(path.parents[1]/("tied" if "tied" in kind else "base"), tmp_path/("tied" if "tied" in kind else "base"))
+        name = "tied" if "tied" in kind else "base"
+        shutil.copytree(path.parents[1]/name, tmp_path/name)
         same(load_model(tmp_path/"again", device="cpu"))
     tg.merge()
     same(tg.model)

@@ -212,6 +212,7 @@ def test_a_first_push_that_is_refused(private, server, tg):
     assert "the Hub does not take these files" in said and "storage" in said and not server.repos
     server.refuses = None
     tg.push_to_hub("me/m", private=private)
+    server.repos["me/m"].commit({"config.json": (b"{}", False)})
     before = dict(server.repos["me/m"].files)
     server.refuses = 413
     assert "was made" not in _timed(tg.push_to_hub, "me/m") and server.repos["me/m"].files == before

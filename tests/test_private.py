@@ -1,7 +1,7 @@
 """What leaves a machine tells nobody how its folders are named: every byte of every file that is written is searched.
 
-A training is saved, carried on, exported, generated from and pushed, and the names of the folders in which text, tokenizer, model and
-library lie are looked for in the files, in what archives and compressed caches hold, and in what the Hub was sent.
+A training is saved, carried on, exported, generated from and pushed. Then the names of the folders in which text,
+tokenizer, model and library lie are looked for in the files, in what archives and caches hold, and in what the Hub got.
 """
 
 import gzip

@@ -89,8 +89,8 @@ def _base_place(name, folder):
     "Where a base lies that an adapter names: beside the adapter, in the working directory, or where the name says."
     place = find_place(name, folder.parent)
     if not _is_lost(place): return place
-    raise ModelError(f"{folder}: the folder of its base, {name[2:]!r}, is neither beside it nor in the working directory; "
-                     f"move it there, or write its place into {ADAPTER}")
+    what = f"the folder of its base, {name[2:]!r}, is neither beside it nor in the working directory"
+    raise ModelError(f"{folder}: {what}; move it there, or write its place into {ADAPTER}")
 
 # %% ../../nbs/models/31_adapter.ipynb #f2666106
 def adapter_base(

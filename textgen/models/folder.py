@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from ..core import ModelError, check_place, first_line, recover, unknown
 from ..hub import hub_folder
 from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter, name_base
-from .build import auto_class, making_models, quiet
+from .build import auto_class, check_config, making_models, quiet
 from ..receipt import Receipt
 from ..remote import check_remote_folder, here, is_remote, new_folder
 from ..text.tokenizer import TOKENIZER_FILES
@@ -189,6 +189,7 @@ def _read(name, dtype, **options):
     from transformers import AutoConfig
     config = AutoConfig.from_pretrained(name, **options)
     _check_dtype(config, dtype)
+    check_config(config)
     options |= dict(config=config, dtype=dtype, weights_only=True, output_loading_info=True)
     both:Any = auto_class(config).from_pretrained(name, **options)
     return both

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
-from ..core import check_place, check_seed, escape_html, printable, unknown
+from ..core import check_ordered, check_place, check_seed, escape_html, printable, unknown
 from ..receipt import find_place, named_sources, place_name
 from ..remote import check_remote_file, is_remote, named, new_file
 from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info
@@ -107,20 +107,19 @@ def __getitem__(self:TokenDataset, i:int)->np.ndarray:
 # %% ../../nbs/text/19_dataset.ipynb #c4981ae6
 EMBED = 400
 
-def _is_here(found):
-    "Whether a tokenizer was found nowhere, or in a folder that only this machine has."
-    return not found or found.startswith("./")
+def _found(codec): return place_name(codec.tokenizer.name_or_path) or "./"
 
-def _carried(codec, found, n_bytes):
+def _carried(codec, n_bytes):
     "The tokenizer as bytes; none where others can find it and it would be large beside the tokens."
-    if not _is_here(found) and n_bytes<EMBED*len(codec): return b""
+    is_elsewhere = not _found(codec).startswith("./")
+    if is_elsewhere and n_bytes<EMBED*len(codec): return b""
     return tokenizer_to_json(codec.tokenizer).encode()
 
 # %% ../../nbs/text/19_dataset.ipynb #0a19e2d1
-def _header(codec, found, tokens, starts):
+def _header(codec, tokens, starts):
     "What a reader has to know before anything else."
     return dict(
-        found=found,
+        found=_found(codec),
         dtype=tokens.dtype.name,
         n_tokens=tokens.n,
         n_documents=starts.n-1,
@@ -134,15 +133,14 @@ def _header(codec, found, tokens, starts):
 def _write(path, compress, codec, info, tokens, starts):
     "Write a cache, whole or not at all."
     if compress not in COMPRESSION:
-        raise unknown("compression", compress, [c or "None" for c in COMPRESSION], CacheError)
-    found = place_name(codec.tokenizer.name_or_path or None) or ""
-    spec = _carried(codec, found, tokens.nbytes)
+        raise unknown("compression", compress, COMPRESSION, CacheError)
+    spec = _carried(codec, tokens.nbytes)
     with new_file(path, CacheError) as tmp, tmp.open("wb") as f:
         writer = CacheWriter(f, compress)
         writer.part("tokens", tokens.nbytes, tokens.chunks)
         writer.part("documents", starts.nbytes, starts.chunks)
         if spec: writer.part("tokenizer", len(spec), [spec])
-        writer.finish(named_sources(info), **_header(codec, found, tokens, starts))
+        writer.finish(named_sources(info), **_header(codec, tokens, starts))
     return path
 
 # %% ../../nbs/text/19_dataset.ipynb #2f3afa03
@@ -335,6 +333,7 @@ def open_data(
     codec, # the `Codec` to encode text with
 )->TokenDataset:
     "A dataset for this tokenizer from whatever was handed over."
+    check_ordered(data, "data", CacheError)
     if isinstance(data, (list, tuple)): found = _open_list(data, codec)
     elif _is_encoded(data): found = _load(data)
     else: found = TokenDataset.from_files(data, codec)
@@ -350,6 +349,7 @@ def _opened(data):
 
 def _to_merge(datasets):
     "Datasets of one tokenizer, opened where they are paths."
+    check_ordered(datasets, "datasets", CacheError)
     if isinstance(datasets, (TokenDataset, str, os.PathLike)):
         raise CacheError("merge takes a list of datasets: TokenDataset.merge([a, b])")
     found = [_opened(data) for data in datasets]

@@ -53,12 +53,21 @@ class Job:
     base:dict|None=None # for the receipt: where a model that is not from scratch came from
     scratch:bool=False # the weights are random
 
+# %% ../../nbs/training/60_trainer.ipynb #5aa726ab
+def _check_keep(folder, keep):
+    "Raise `TrainError` where several saves are asked for at an address, which holds one."
+    if keep==1 or not is_remote(folder): return
+    what = f"keep={keep} keeps earlier saves beside a folder of this machine, and {folder} is an address"
+    raise TrainError(f"{what}; leave out keep=, or train into a folder here and send the result: tg.save('{folder}')")
+
+def _named_base(base):
+    "The model a training starts from, as its receipt names it; None for random weights."
+    return base and dict(base, found=place_name(base.get("found")))
+
 # %% ../../nbs/training/60_trainer.ipynb #0c5fc0e8
 def _device(job):
     "Where to train: where the model is, unless something else is asked for."
     return torch.device(job.device or job.decoder.device)
-
-_ONE = "an address has the newest only, with keep=1"
 
 def _checked(job):
     "The job with its device and its folder settled, or why it cannot be done."
@@ -68,7 +77,7 @@ def _checked(job):
     check_callbacks(s)
     check_control(s.control)
     folder = check_folder(s.save_to) if s.save_to else None
-    if is_remote(folder) and s.keep>1: raise TrainError(f"keep={s.keep} keeps saves beside a folder here; {_ONE}")
+    _check_keep(folder, s.keep)
     return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
 # %% ../../nbs/training/60_trainer.ipynb #4be6e16c
@@ -122,7 +131,7 @@ class Session:
         self.setup = open_job(job, self.start)
         self.settings = self.setup.settings
         self.view = _view(job)
-        self.base = job.base and dict(job.base, found=place_name(job.base.get("found")))
+        self.base = _named_base(job.base)
         self.data = self.setup.source.describe()
         self.before, self.seen = 0., 0 # seconds and tokens before a resumption
         self.validation = [] # (step, loss on held-out text)
@@ -172,6 +181,7 @@ def adapt(self:Session):
     if note: self.view.note(note)
     for name,p in model.named_parameters(): p.requires_grad_("lora_" in name)
 
+# %% ../../nbs/training/60_trainer.ipynb #db3cced3
 @patch
 def _add_adapter(self:Session, model, s):
     "Give a model a new adapter."
