@@ -1,10 +1,13 @@
 "The API reference is complete: every public name says what it is, and what each of its parameters means."
 import inspect
+import json
 from dataclasses import is_dataclass
+from pathlib import Path
 
 import pytest
 import textgen
 from fastcore.docments import docments
+from textgen.settings import ReadSettings, helps
 
 NAMES = [(n, getattr(textgen, n)) for n in textgen.__all__]
 GIVEN = {"self", "cls"}  # by Python
@@ -65,3 +68,16 @@ def test_what_is_silent_is_found():
     assert silent(said) == ["b"]
     def unsaid(a): pass
     assert wrong("unsaid", unsaid) == ["unsaid: no docstring", "unsaid(a): not explained"]
+
+
+@pytest.mark.parametrize("settings", [textgen.TrainSettings, textgen.GenerateSettings, ReadSettings])
+def test_the_page_of_settings_is_in_step(settings):
+    "What the page has stored is what the class says today."
+    page = Path(__file__).parents[1]/"nbs/explanations/every_setting.ipynb"
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    (cell,) = [c for c in cells if "".join(c["source"])==f"table({settings.__name__})"]
+    (output,) = cell["outputs"]
+    table = "".join(output["data"]["text/markdown"])
+    for name,(_, default, meaning) in helps(settings).items():
+        value = "" if default is None else f"`{default!r}`"
+        assert f"| `{name}` | {value} | {meaning.replace('|', '&#124;')} |" in table

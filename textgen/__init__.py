@@ -15,6 +15,7 @@ _homes = {  # the module in which each public name lives
     "tasks.mixture": "Mixture",
     "sharing.keep": "Samples Sample",
     "training.trainer": "Run",
+    "trust.verify": "verify Verdict",
 }
 _names = {name: home for home, names in _homes.items() for name in names.split()}
 __all__ = [*_names]

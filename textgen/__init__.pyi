@@ -208,10 +208,11 @@ class TextGen:
         """
         ...
 
-    def stream(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def stream(self, prompt: str = '', *, index: int = 0, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
         """Write one text and give it away piece by piece, never with half a character.
 
         prompt: what to go on from
+        index: number of the sample, as `generate` counts them
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
@@ -231,11 +232,12 @@ class TextGen:
         """
         ...
 
-    def next_tokens(self, prompt: str = '', k: int = 10):
-        """The `k` likeliest tokens after `prompt`, with their probabilities.
+    def next_tokens(self, prompt: str = '', k: int = 10, after=()):
+        """The `k` likeliest tokens after `prompt` and what was written, with their probabilities.
 
         prompt: what to go on from
         k: how many
+        after: ids that were written after the prompt, such as `sample.tokens[:5]`
         """
         ...
 
@@ -761,7 +763,8 @@ class Samples:
     prompt: Any
     prompt_tokens: Any
     folder: Any
-    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None, record=None):
+    engine: Any
+    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None, record=None, engine=None):
         """samples: each a `Sample`
         settings: the `GenerateSettings` they were asked for with
         prompt: what they continue; of several prompts a list
@@ -769,6 +772,7 @@ class Samples:
         origin: a function that gives the hashes of model and tokenizer
         folder: what the model's folder says of tokens, as `folder_rules` gives it
         record: the receipt they were read with; None: they were just written
+        engine: what wrote them: its name, and the type of the weights
         """
         ...
 
@@ -791,7 +795,10 @@ class Samples:
         ...
 
     def among(self, samples) -> Samples:
-        """Some of these, in any order, with all that is known of the call. """
+        """Some of these, in any order, with all that is known of the call.
+
+        samples: some of its samples
+        """
         ...
 
     def __str__(self):
@@ -869,11 +876,17 @@ class Sample:
         ...
 
     def keep(self, note: str = ''):
-        """Mark the text to be kept; returns it. """
+        """Mark the text to be kept; returns it.
+
+        note: why, for whoever reads the list later
+        """
         ...
 
     def discard(self, note: str = ''):
-        """Mark the text to be left out; returns it. """
+        """Mark the text to be left out; returns it.
+
+        note: why, for whoever reads the list later
+        """
         ...
 
     @property
@@ -915,4 +928,40 @@ class Run:
         ...
 
 
-__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer']
+def verify(path, model=None) -> Verdict:
+    """Is this text what its receipt says?
+
+    path: a file of texts with its receipt beside it, the receipt, or an address
+    model: a `TextGen`, a folder or its address, or a Hub id; None: it is looked for
+    """
+    ...
+
+class Verdict:
+    """Is a text what its receipt says? """
+    # fields
+    status: str
+    reason: str
+    samples: list = ...
+    file: str = ...
+    @property
+    def ok(self) -> bool:
+        """Whether every text is what the receipt says. """
+        ...
+
+    @property
+    def bound(self) -> float:
+        """The chance that a text had passed with a token changed: of all texts the largest. """
+        ...
+
+    @property
+    def bits(self) -> float:
+        """How much of the seed a text agrees with: of all texts the least. """
+        ...
+
+    @property
+    def exit_code(self) -> int:
+        """What the command `textgen verify` ends with. """
+        ...
+
+
+__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'Verdict', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer', 'verify']

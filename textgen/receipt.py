@@ -22,7 +22,7 @@ SCHEMA = dict(
     export=dict(model=dict, tokenizer=dict, to=str, text=dict, files=dict, settings=dict, versions=dict),
     selection=dict(calls=list, samples=list, versions=dict))
 RECEIPT_FORMAT = "textgen receipt"
-RECEIPT_VERSION = 1
+RECEIPT_VERSION = 2
 
 # %% ../nbs/01_receipt.ipynb #481e18e6
 @dataclass
@@ -126,13 +126,19 @@ def settle(
     else: waits.unlink()
 
 # %% ../nbs/01_receipt.ipynb #62526f27
+def _refuse(name):
+    "Refuse what JSON has no numbers for."
+    raise ValueError(f"{name} is no number of JSON")
+
 def _read_json(path):
     "What a JSON file holds, or an error that says why it cannot be read."
-    try: return json.loads(path.read_text(encoding="utf-8"))
+    try: return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError: raise VerifyError(f"{path}: there is no such receipt") from None
-    except (ValueError, OSError) as e: raise VerifyError(f"{path}: not a receipt that can be read ({e})") from e
+    except (ValueError, OSError, RecursionError) as e: raise VerifyError(f"{path}: not a receipt that can be read ({e})") from e
 
 # %% ../nbs/01_receipt.ipynb #1adfc6bc
+_READ = range(1, RECEIPT_VERSION+1) # versions; each only adds fields to the one before
+
 @patch(cls_method=True)
 def load(cls:Receipt,
     path, # the receipt's file
@@ -144,8 +150,8 @@ def load(cls:Receipt,
     is_receipt = isinstance(body, dict) and body.pop("format", None)==RECEIPT_FORMAT
     if not is_receipt: raise VerifyError(f"{path}: not a textgen receipt")
     found = body.pop("version", None)
-    if found==RECEIPT_VERSION: return cls(str(body.pop("kind", None)), body).check(path)
-    raise VerifyError(f"{path}: receipt of version {found}, this textgen reads {RECEIPT_VERSION}; update textgen")
+    if found in _READ: return cls(str(body.pop("kind", None)), body).check(path)
+    raise VerifyError(f"{path}: receipt of version {found}, this textgen reads up to {RECEIPT_VERSION}; update textgen")
 
 # %% ../nbs/01_receipt.ipynb #13367970
 _MODEL_FILES = ("config.json", "adapter_config.json")

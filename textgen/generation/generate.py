@@ -24,6 +24,11 @@ from .samples import Row, Sample, Samples, continuation, stop_place
 from .sampling import logprob, probabilities
 
 # %% ../../nbs/generation/49_generate.ipynb #5da98257
+def _engine_of(decoder):
+    "What a receipt says of the engine."
+    dtype = str(decoder.model.dtype).removeprefix("torch.")
+    return dict(name=decoder.engine, dtype=dtype)
+
 def as_samples(
     writer:Writer,
     prompt, # as it was given: a text, or a list
@@ -35,7 +40,8 @@ def as_samples(
     is_one = isinstance(prompt, str)
     tokens = writer.prompt_ids[0] if is_one else writer.prompt_ids
     asked = prompt if is_one else writer.prompts
-    return Samples(ordered, writer.settings, asked, tokens, origin, writer.rules.folder)
+    engine = _engine_of(writer.decoder)
+    return Samples(ordered, writer.settings, asked, tokens, origin, writer.rules.folder, engine=engine)
 
 # %% ../../nbs/generation/49_generate.ipynb #37fb91cd
 def _drawn(writer, progress):

@@ -51,12 +51,14 @@ class Samples:
         origin=None, # a function that gives the hashes of model and tokenizer
         folder=None, # what the model's folder says of tokens, as `folder_rules` gives it
         record:Receipt|None=None, # the receipt they were read with; None: they were just written
+        engine=None, # what wrote them: its name, and the type of the weights
     ):
         self._samples = list(samples)
         self.settings = settings
         self.prompt = prompt
         self.prompt_tokens = list(prompt_tokens)
         self.folder = folder or {}
+        self.engine = engine
         self._origin = origin
         self._record = record
 
@@ -78,7 +80,9 @@ def seed(self:Samples)->int:
     return self.settings.seed
 
 @patch
-def among(self:Samples, samples)->Samples:
+def among(self:Samples,
+    samples, # some of its samples
+)->Samples:
     "Some of these, in any order, with all that is known of the call."
     some = copy(self)
     some._samples = list(samples)
@@ -138,6 +142,7 @@ def _content(self:Samples):
     content |= _prompt_record(self)
     content |= dict(settings=asdict(self.settings), seed=self.seed)
     if self.folder: content["generation_config"] = self.folder
+    if self.engine: content["engine"] = self.engine
     return content | dict(samples=[_sample_record(s) for s in self], versions=versions())
 
 @patch

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AskFields', 'KeepRow', 'GeneratePanel']
 
-# %% ../../nbs/panels/91_generate.ipynb #6894bec7
+# %% ../../nbs/panels/91_generate.ipynb #321c753e
 import time
 from collections.abc import Callable
 from importlib.resources import files
@@ -23,7 +23,7 @@ from .panel import Panel
 from .results import Selection, places
 from ..settings import GenerateSettings, make_settings
 
-# %% ../../nbs/panels/91_generate.ipynb #52631aa7
+# %% ../../nbs/panels/91_generate.ipynb #436f10c9
 _TIPS = dict(
     temperature="0 takes the likeliest token each time; 0.7 is careful, 1 is the model itself, above it gets wild",
     top_p="draw from the likeliest tokens that together have this probability; 1 leaves none out",
@@ -32,7 +32,7 @@ _TIPS = dict(
     n="how many texts, one after the other",
     seed="the same seed writes the same texts again")
 
-# %% ../../nbs/panels/91_generate.ipynb #fe1e90b8
+# %% ../../nbs/panels/91_generate.ipynb #205e89a2
 def _setting_fields():
     "The fields of the settings, by their names in `tg.generate`."
     usual = GenerateSettings(seed=0)
@@ -43,7 +43,7 @@ def _setting_fields():
         max_new_tokens=field(w.IntText(usual.max_new_tokens), "Length", _TIPS["max_new_tokens"]),
         n=field(w.IntText(usual.n), "Texts", _TIPS["n"]))
 
-# %% ../../nbs/panels/91_generate.ipynb #711d90fb
+# %% ../../nbs/panels/91_generate.ipynb #941c4efb
 class AskFields:
     "The fields in which a person says what is to be written."
     def __init__(self):
@@ -57,7 +57,7 @@ class AskFields:
         self.watched = [self.prompt, *settings] # the widgets on which the call depends
         self.rows = [row(self.prompt), row(*settings, self.new_seed)]
 
-# %% ../../nbs/panels/91_generate.ipynb #bd26c3f6
+# %% ../../nbs/panels/91_generate.ipynb #692978a2
 _SEED = "the seed must be a whole number from 0 to 2**64-1, got {!r}; tick 'a new seed each time' to draw one"
 
 def _as_seed(text):
@@ -65,7 +65,7 @@ def _as_seed(text):
     try: return check_seed(int(text))
     except ValueError: raise GenerateError(_SEED.format(text)) from None
 
-# %% ../../nbs/panels/91_generate.ipynb #9796bae1
+# %% ../../nbs/panels/91_generate.ipynb #3d26c52e
 @patch
 def options(self:AskFields)->dict:
     "What is not as usual, as `tg.generate` takes it; raises `GenerateError` for what it would not take."
@@ -76,7 +76,7 @@ def options(self:AskFields)->dict:
     seed = self.seed.value.strip()
     return changed|(dict(seed=_as_seed(seed)) if seed else {})
 
-# %% ../../nbs/panels/91_generate.ipynb #16f636bc
+# %% ../../nbs/panels/91_generate.ipynb #204a82d2
 @patch
 def asks(self:AskFields)->list[Ask]:
     "The texts that are asked for now, with a seed, which is shown."
@@ -85,7 +85,7 @@ def asks(self:AskFields)->list[Ask]:
     n = options.pop("n", 1)
     return [Ask(self.prompt.value, options, i) for i in range(n)]
 
-# %% ../../nbs/panels/91_generate.ipynb #09baea41
+# %% ../../nbs/panels/91_generate.ipynb #7778e7f0
 class KeepRow:
     "Where the kept texts go, and the buttons that send them."
     def __init__(self, on_save, on_train):
@@ -101,7 +101,7 @@ class KeepRow:
         "The file that is named."
         return Path(self.path.value.strip() or "kept.jsonl").expanduser()
 
-# %% ../../nbs/panels/91_generate.ipynb #8da41030
+# %% ../../nbs/panels/91_generate.ipynb #c7400f63
 @patch
 def write(self:KeepRow,
     selection:Selection, # the kept texts
@@ -119,7 +119,7 @@ def write_documents(self:KeepRow,
     name = f"{self.wanted.stem}-documents.jsonl"
     return selection.save_documents(self.wanted.with_name(name))
 
-# %% ../../nbs/panels/91_generate.ipynb #4e0a0463
+# %% ../../nbs/panels/91_generate.ipynb #f2c3d68b
 class GeneratePanel(Panel):
     "Write with a model: texts that grow, and what one does with them."
     name = "GeneratePanel"
@@ -137,7 +137,7 @@ class GeneratePanel(Panel):
         self.then:list[Callable] = [] # functions that are given the path of texts for training
         self._build()
 
-# %% ../../nbs/panels/91_generate.ipynb #4c8c3aa9
+# %% ../../nbs/panels/91_generate.ipynb #1d6ba076
 @patch
 def _build(self:GeneratePanel):
     "Lay the panel out, and let it do something."
@@ -149,7 +149,7 @@ def _build(self:GeneratePanel):
     for widget in (*self.fields.watched, self.keeping.path): widget.observe(self.show_code, "value")
     self.lay_out(*self.fields.rows, buttons, self.messages, self.list, self.count, self.keeping.row)
 
-# %% ../../nbs/panels/91_generate.ipynb #e59505aa
+# %% ../../nbs/panels/91_generate.ipynb #20df3f44
 @patch
 def _buttons(self:GeneratePanel):
     "The row of buttons below the fields."
@@ -158,7 +158,7 @@ def _buttons(self:GeneratePanel):
     self.tidy = button("Clear", lambda: self.tidy_up(), "take away all texts that are not kept", icon="trash")
     return row(self.go, self.halt, self.tidy)
 
-# %% ../../nbs/panels/91_generate.ipynb #b5c4cc83
+# %% ../../nbs/panels/91_generate.ipynb #2c254c81
 @patch
 def textgen(self:GeneratePanel)->TextGen:
     "The model, loaded."
@@ -173,7 +173,7 @@ def use(self:GeneratePanel,
     self.model = model
     self.show_code()
 
-# %% ../../nbs/panels/91_generate.ipynb #f1e94f00
+# %% ../../nbs/panels/91_generate.ipynb #b4ab87dc
 @patch
 def working(self:GeneratePanel, on):
     for widget in (self.go, self.tidy, self.keeping.save, self.keeping.train):
@@ -186,7 +186,7 @@ def kept_cards(self:GeneratePanel)->list[Card]:
     "The cards whose texts are kept."
     return [card for card in self.cards if card.written.mark=="keep"]
 
-# %% ../../nbs/panels/91_generate.ipynb #3000e04b
+# %% ../../nbs/panels/91_generate.ipynb #9fe0ef45
 @patch
 def changed(self:GeneratePanel, *_):
     "Something was kept, discarded, edited, added or taken away."
@@ -207,7 +207,7 @@ def tidy_up(self:GeneratePanel):
     "Take away the texts that are not kept."
     if not self.busy: self._show_cards(self.kept_cards)
 
-# %% ../../nbs/panels/91_generate.ipynb #d6ff88b4
+# %% ../../nbs/panels/91_generate.ipynb #e8c2278f
 _EVERY = .1 # seconds between two looks at a text that grows
 
 @patch
@@ -222,7 +222,7 @@ def _follow(self:GeneratePanel, card, stream):
         card.grow(text)
         self.keep(every=2)
 
-# %% ../../nbs/panels/91_generate.ipynb #0fb8fb3e
+# %% ../../nbs/panels/91_generate.ipynb #8fdb0064
 @patch
 def _ended(self:GeneratePanel, card, stream):
     "A text has ended, perhaps before it began."
@@ -239,7 +239,7 @@ def _write_one(self:GeneratePanel, card):
         try: self._follow(card, stream)
         finally: self._ended(card, stream)
 
-# %% ../../nbs/panels/91_generate.ipynb #fc266e00
+# %% ../../nbs/panels/91_generate.ipynb #6abfc21c
 @patch
 def _actions(self:GeneratePanel):
     "What the cards ask for."
@@ -260,7 +260,7 @@ def _write(self:GeneratePanel, asks, place):
         self._show_cards([*self.cards[:at], card, *self.cards[at:]])
         self._write_one(card)
 
-# %% ../../nbs/panels/91_generate.ipynb #3d9a0217
+# %% ../../nbs/panels/91_generate.ipynb #f57a87e1
 _BLANK = "the prompt ends in a blank, which the model would have written with the next word; leave it out"
 
 @patch
@@ -277,7 +277,7 @@ def _begin(self:GeneratePanel, asks, place=0):
     self.stopping = False
     self.work(self._job, asks, place)
 
-# %% ../../nbs/panels/91_generate.ipynb #188bc6ed
+# %% ../../nbs/panels/91_generate.ipynb #189fa56f
 @patch
 def write(self:GeneratePanel):
     "What the button does: write what the fields ask for, above the texts that are there."
@@ -294,7 +294,7 @@ def stop(self:GeneratePanel):
     self.stopping = True
     if self.stream: self.stream.close()
 
-# %% ../../nbs/panels/91_generate.ipynb #6d48abf1
+# %% ../../nbs/panels/91_generate.ipynb #1984333d
 @patch
 def again(self:GeneratePanel,
     card:Card, # whose button was pressed
@@ -314,7 +314,7 @@ def go_on(self:GeneratePanel,
     further = written.ask.further(written.text, self.textgen().kind, length)
     self._begin([further], self.cards.index(card)+1)
 
-# %% ../../nbs/panels/91_generate.ipynb #abbc0d2e
+# %% ../../nbs/panels/91_generate.ipynb #72a7e73f
 @patch
 def _find_places(self:GeneratePanel, card):
     "What else might have stood in the text of a card."
@@ -331,7 +331,7 @@ def toggle_places(self:GeneratePanel,
     card.written.places = []
     card.refresh()
 
-# %% ../../nbs/panels/91_generate.ipynb #712ca685
+# %% ../../nbs/panels/91_generate.ipynb #b036169e
 @patch
 def selection(self:GeneratePanel)->Selection:
     "The kept texts."
@@ -339,13 +339,19 @@ def selection(self:GeneratePanel)->Selection:
     found.chosen = [card.written.chosen() for card in self.kept_cards]
     return found
 
+# %% ../../nbs/panels/91_generate.ipynb #45da6eba
+def _count(things, singular):
+    "A number of things in words."
+    n = len(things)
+    return f"{n} {singular}" if n==1 else f"{n} {singular}s"
+
 @patch
 def _save(self:GeneratePanel):
     "Write the kept texts to a file."
     place = self.keeping.write(self.selection())
-    self.note(f"{len(self.kept_cards)} texts are in {place}, and their receipt is beside it", "good")
+    self.note(f"in {place}: {_count(self.kept_cards, 'text')}, with a receipt beside the file", "good")
 
-# %% ../../nbs/panels/91_generate.ipynb #37fd5b9c
+# %% ../../nbs/panels/91_generate.ipynb #abd5e265
 @patch
 def save_kept(self:GeneratePanel):
     "What the button does: write the kept texts to a file."
@@ -353,12 +359,12 @@ def save_kept(self:GeneratePanel):
     self.clear()
     self.work(self._save)
 
-# %% ../../nbs/panels/91_generate.ipynb #efedb0de
+# %% ../../nbs/panels/91_generate.ipynb #1d10870d
 @patch
 def _to_training(self:GeneratePanel):
     "Write the kept texts as training data, and tell whoever waits for them."
     place = self.keeping.write_documents(self.selection())
-    self.note(f"{len(self.kept_cards)} documents are in {place}: give this file to training", "good")
+    self.note(f"in {place}: {_count(self.kept_cards, 'document')}; give this file to training", "good")
     for tell in self.then: tell(place)
 
 @patch
@@ -368,7 +374,7 @@ def to_training(self:GeneratePanel):
     self.clear()
     self.work(self._to_training)
 
-# %% ../../nbs/panels/91_generate.ipynb #d27dbb11
+# %% ../../nbs/panels/91_generate.ipynb #b7cef517
 _BUNDLED = str(files("textgen").joinpath("bundled", "model"))
 
 def _model_code(model):
@@ -378,7 +384,7 @@ def _model_code(model):
     if isinstance(found, (str, Path)): return f"tg = TextGen({str(found)!r})"
     return "# tg is the TextGen that the panel was given"
 
-# %% ../../nbs/panels/91_generate.ipynb #bab956c5
+# %% ../../nbs/panels/91_generate.ipynb #2f0abcc9
 def _kept_line(card):
     "The line that chooses the text of a card."
     written = card.written
@@ -388,7 +394,7 @@ def _kept_line(card):
     text = f", text={written.text!r}" if written.edited else ""
     return f"kept.add({call}{text})"
 
-# %% ../../nbs/panels/91_generate.ipynb #b24e2c53
+# %% ../../nbs/panels/91_generate.ipynb #0e550445
 @patch
 def _kept_code(self:GeneratePanel):
     "The lines that choose the kept texts and save them."
@@ -406,7 +412,7 @@ def code(self:GeneratePanel)->str:
     lines = [*imports, "", _model_code(self.model), f"out = {call}", "out", *kept]
     return "\n".join(lines)
 
-# %% ../../nbs/panels/91_generate.ipynb #954dd107
+# %% ../../nbs/panels/91_generate.ipynb #76d87195
 @patch
 def parts(self:GeneratePanel):
     fields = self.fields

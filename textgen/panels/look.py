@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'css', 'style_tag', 'box', 'show', 'folded', 'message', 'title', 'text_box', 'figures', 'bar', 'code_box',
            'set_tip', 'field', 'button', 'row', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
 
-# %% ../../nbs/panels/82_look.ipynb #84ec5a4e
+# %% ../../nbs/panels/82_look.ipynb #98a8f1f3
 import math
 from functools import cache
 from importlib.resources import files
@@ -14,7 +14,7 @@ import ipywidgets as w
 from ..core import escape_html, unknown
 from ..training.callback import RunningAverage
 
-# %% ../../nbs/panels/82_look.ipynb #b3552c1d
+# %% ../../nbs/panels/82_look.ipynb #7d9cb72e
 @cache
 def css()->str:
     "The stylesheet of all panels."
@@ -26,7 +26,7 @@ def style_tag(
     "The stylesheet as a tag that stands in HTML."
     return f"<style>{css()}{more}</style>"
 
-# %% ../../nbs/panels/82_look.ipynb #fe79b154
+# %% ../../nbs/panels/82_look.ipynb #d675bf0d
 def box(
     html="", # what stands in it
 )->w.HTML:
@@ -43,7 +43,7 @@ def show(
     place.layout.display = "" if html else "none"
     place.value = html
 
-# %% ../../nbs/panels/82_look.ipynb #05848ed6
+# %% ../../nbs/panels/82_look.ipynb #09b98714
 KINDS = dict(note="", good="", warning="Warning: ", error="Error: ") # of messages, with what stands before them
 
 def folded(
@@ -55,7 +55,7 @@ def folded(
     mark = " open" if is_open else ""
     return f"<details{mark}><summary>{escape_html(title)}</summary>{inside}</details>"
 
-# %% ../../nbs/panels/82_look.ipynb #b42888d4
+# %% ../../nbs/panels/82_look.ipynb #3ac80f32
 def message(
     kind:str, # "note", "good", "warning" or "error"
     text, # what is said
@@ -68,7 +68,7 @@ def message(
     said = KINDS[kind]+escape_html(text)
     return f'<div class="tg-message tg-{kind}" role="{role}">{said}{more}</div>'
 
-# %% ../../nbs/panels/82_look.ipynb #5d8346b8
+# %% ../../nbs/panels/82_look.ipynb #c7ee0eed
 def title(
     text, # of what follows
 )->str:
@@ -82,7 +82,7 @@ def text_box(
     "A text in a frame."
     return f'<div class="tg-text"><b>{escape_html(prompt)}</b>{escape_html(text)}</div>'
 
-# %% ../../nbs/panels/82_look.ipynb #323c3f13
+# %% ../../nbs/panels/82_look.ipynb #897f077f
 def figures(
     values:dict, # name → value
 )->str:
@@ -99,7 +99,7 @@ def bar(
     facts = f'role="progressbar" aria-valuemin="0" aria-valuemax="{total:g}" aria-valuenow="{done:g}"'
     return f'<div class="tg-bar" {facts}><div style="width:{part:.1%}"></div></div>'
 
-# %% ../../nbs/panels/82_look.ipynb #85797ffc
+# %% ../../nbs/panels/82_look.ipynb #de9d5ec5
 _COPY = ("const s=getSelection(),r=document.createRange();r.selectNodeContents(this.nextElementSibling);"
          "s.removeAllRanges();s.addRange(r);this.textContent=document.execCommand('copy')?'Copied':'Press Ctrl-C'")
 
@@ -110,7 +110,7 @@ def code_box(
     button = f'<button type="button" onclick="{escape_html(_COPY)}">Copy</button>'
     return f'<div class="tg-code">{button}<pre>{escape_html(code)}</pre></div>'
 
-# %% ../../nbs/panels/82_look.ipynb #fbaecc2d
+# %% ../../nbs/panels/82_look.ipynb #ad69ace8
 def set_tip(
     widget:w.DOMWidget, # any
     tip:str, # what is said on hover
@@ -120,7 +120,7 @@ def set_tip(
     name = next(o for o in names if widget.has_trait(o))
     widget.set_trait(name, tip)
 
-# %% ../../nbs/panels/82_look.ipynb #49be63e5
+# %% ../../nbs/panels/82_look.ipynb #875abe89
 def field(
     widget:w.DOMWidget, # what is filled in
     label:str, # its name
@@ -135,7 +135,7 @@ def field(
     if tip: set_tip(widget, tip)
     return widget
 
-# %% ../../nbs/panels/82_look.ipynb #225f396c
+# %% ../../nbs/panels/82_look.ipynb #2960349d
 def button(
     label:str, # what it does
     on_click, # a function without arguments
@@ -148,7 +148,7 @@ def button(
     made.on_click(lambda _: on_click())
     return made
 
-# %% ../../nbs/panels/82_look.ipynb #049610fa
+# %% ../../nbs/panels/82_look.ipynb #50af9ac4
 def row(
     *widgets, # fields and buttons
 )->w.Box:
@@ -157,7 +157,7 @@ def row(
     made.add_class("tg-row")
     return made
 
-# %% ../../nbs/panels/82_look.ipynb #c504e7fc
+# %% ../../nbs/panels/82_look.ipynb #bf9ea0e9
 _POINTS = 240 # of a line, at most
 
 def thinned(
@@ -175,7 +175,7 @@ def thinned(
         kept += sorted(ends)
     return kept
 
-# %% ../../nbs/panels/82_look.ipynb #d143ffe8
+# %% ../../nbs/panels/82_look.ipynb #6a3ecca2
 def round_marks(
     low:float, # the smallest value
     high:float, # the largest
@@ -189,7 +189,7 @@ def round_marks(
     last = max(math.ceil(high/step), first+1)
     return [round(k*step, 10) for k in range(first, last+1)]
 
-# %% ../../nbs/panels/82_look.ipynb #817d98a1
+# %% ../../nbs/panels/82_look.ipynb #398ae569
 class Plot:
     "From steps and losses to places in a drawing of 100 by 100."
     def __init__(self, steps, marks):
@@ -210,7 +210,7 @@ class Plot:
         "Points: lines of no length with round ends, since a circle would be stretched."
         return "".join(self.path([p, p], name) for p in points)
 
-# %% ../../nbs/panels/82_look.ipynb #5d7d96aa
+# %% ../../nbs/panels/82_look.ipynb #73710b14
 def _averages(losses):
     "The running average at every step."
     average = RunningAverage()
@@ -227,7 +227,7 @@ def _drawing(plot, marks, losses, held_out):
     inside = "".join([*grid, *lines])
     return f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{inside}</svg>'
 
-# %% ../../nbs/panels/82_look.ipynb #86e5215f
+# %% ../../nbs/panels/82_look.ipynb #74b0d2a2
 def _legend(losses, held_out):
     "What the lines are, with their last values."
     train = f'<span class="tg-key-train">training loss {losses[-1]:.2f}</span>'
@@ -239,32 +239,35 @@ def _marks(losses, held_out):
     values = [*losses, *(loss for _,loss in held_out)]
     return round_marks(min(values), max(values))
 
-# %% ../../nbs/panels/82_look.ipynb #471f4312
+# %% ../../nbs/panels/82_look.ipynb #5cd70c03
 def curve(
     losses, # of every step, from the first
     steps=0, # of the whole run; the axis is at least this wide
     held_out=(), # (step, loss) of text that is not trained on
+    first=0, # steps before these losses, in a run that was resumed
 )->str: # nothing before the second loss
     "The losses of a run as a drawing in the colours of the page."
     losses = [loss for loss in losses if math.isfinite(loss)]
     held_out = [point for point in held_out if math.isfinite(point[1])]
     if len(losses)<2: return ""
     marks = _marks(losses, held_out)
-    plot = Plot(max(steps, len(losses)), marks)
+    plot = Plot(max(steps-first, len(losses)), marks)
+    held_out = [(step-first, loss) for step,loss in held_out if step>first]
     return _CURVE.format(
         marks="".join(f"<span>{m:g}</span>" for m in reversed(marks)),
         drawing=_drawing(plot, marks, losses, held_out),
-        steps=f"{plot.steps:,}",
+        first=f"{first+1:,}",
+        steps=f"{first+plot.steps:,}",
         legend=_legend(losses, held_out),
         label=f"Loss after {len(losses)} steps: {losses[-1]:.2f}")
 
-# %% ../../nbs/panels/82_look.ipynb #a3e65faa
+# %% ../../nbs/panels/82_look.ipynb #79b9d550
 _CURVE = """<div class="tg-curve" role="img" aria-label="{label}">
 <div class="tg-legend" style="order:-1">{legend}<span>nats per token</span></div>
 <div class="tg-y">{marks}</div>{drawing}
-<div class="tg-x"><span>step 1</span><span>step {steps}</span></div></div>"""
+<div class="tg-x"><span>step {first}</span><span>step {steps}</span></div></div>"""
 
-# %% ../../nbs/panels/82_look.ipynb #2236bf6d
+# %% ../../nbs/panels/82_look.ipynb #d1cf5c9c
 def page(
     *parts, # pieces of HTML
     key="", # a class by which a live panel finds its static copy
