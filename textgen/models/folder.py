@@ -6,7 +6,7 @@
 __all__ = ['RECEIPT', 'MODEL_FILES', 'check_folder', 'save_model', 'pick_device', 'pick_dtype', 'model_folder', 'load_model']
 
 # %% ../../nbs/models/33_folder.ipynb #33b00002
-import re
+import importlib.util,re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,9 +83,13 @@ def save_model(
     return folder
 
 # %% ../../nbs/models/33_folder.ipynb #249d981e
+def _has_xla():
+    "Whether the driver of a TPU is installed."
+    return importlib.util.find_spec("torch_xla") is not None
+
 def _is_available(kind):
     "Whether this machine has such a device; of kinds that we do not know torch will say."
-    checks = dict(cuda=torch.cuda.is_available, mps=torch.backends.mps.is_available)
+    checks = dict(cuda=torch.cuda.is_available, mps=torch.backends.mps.is_available, xla=_has_xla)
     return kind not in checks or checks[kind]()
 
 def pick_device(

@@ -233,7 +233,7 @@ def _picture(self:NotebookView):
     import base64
     if len(self.losses)<2: return ""
     png = base64.b64encode(curve_png(self.losses, self.steps-self.first)).decode()
-    return f'<br><img style="max-width:640px" src="data:image/png;base64,{png}">'
+    return f'<br><img alt="The loss so far" style="max-width:640px" src="data:image/png;base64,{png}">'
 
 # %% ../../nbs/training/56_callback.ipynb #1d02a4c3
 @patch
