@@ -795,7 +795,10 @@ class Samples:
         ...
 
     def among(self, samples) -> Samples:
-        """Some of these, in any order, with all that is known of the call. """
+        """Some of these, in any order, with all that is known of the call.
+
+        samples: some of its samples
+        """
         ...
 
     def __str__(self):
@@ -873,11 +876,17 @@ class Sample:
         ...
 
     def keep(self, note: str = ''):
-        """Mark the text to be kept; returns it. """
+        """Mark the text to be kept; returns it.
+
+        note: why, for whoever reads the list later
+        """
         ...
 
     def discard(self, note: str = ''):
-        """Mark the text to be left out; returns it. """
+        """Mark the text to be left out; returns it.
+
+        note: why, for whoever reads the list later
+        """
         ...
 
     @property
@@ -936,7 +945,7 @@ class Verdict:
     file: str = ...
     @property
     def ok(self) -> bool:
-        """ """
+        """Whether every text is what the receipt says. """
         ...
 
     @property
@@ -951,7 +960,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """ """
+        """What the command `textgen verify` ends with. """
         ...
 
 

@@ -24,7 +24,7 @@ from .models.adapter import adapter_layers, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
-from .models.weights import model_hash, weights_version
+from .models.weights import model_hash
 from .receipt import Receipt
 from .remote import check_no_other, is_remote
 from .sharing.keep import Samples
@@ -37,7 +37,7 @@ from .text.codec import Codec
 from .text.dataset import open_data
 from .text.lossless import added_pieces, lossless
 from .text.source import note as note_once
-from .writer import Engine, choose_writer
+from .writer import Engine, choose_writer, version_of
 
 # %% ../nbs/80_api.ipynb #eb97e85b
 def _bundled():
@@ -193,10 +193,10 @@ def _hashes(self:TextGen, version):
 _CHANGED = "the model has changed since these texts were begun (it was trained since, or its weights were written to); "
 
 @patch
-def _origin(self:TextGen, version): # `weights_version` of the model as it is now
+def _origin(self:TextGen, version): # `version_of` of the model as it is now
     "A function that gives the hashes of the model as it is now."
     def origin():
-        if weights_version(self.model)==version: return self._hashes(version)
+        if version_of(self.model)==version: return self._hashes(version)
         raise GenerateError(f"{_CHANGED}take the receipt before, or generate again")
     return origin
 
@@ -270,7 +270,7 @@ def _base(self:TextGen):
     "What the receipt says of the model a training starts from; None for random weights."
     if self.scratch: return None
     steps = self.receipt.get("steps") if self.receipt else None
-    version = weights_version(self.model)
+    version = version_of(self.model)
     return dict(self._hashes(version)["model"], steps=steps)
 
 @patch
@@ -338,12 +338,12 @@ def export(self:TextGen,
 )->Path:
     "Write the model for another engine, with its tokenizer and a receipt."
     from textgen.sharing.export import export_model
-    names = self._hashes(weights_version(self.model))
+    names = self._hashes(version_of(self.model))
     return export_model(self.model, self.codec, folder, to, precision=precision, names=names, receipt=self.receipt)
 
 # %% ../nbs/80_api.ipynb #ace84f49
 @patch
-def _writer(self:TextGen, settings, version=None): # `weights_version` of the model as it is now
+def _writer(self:TextGen, settings, version=None): # `version_of` of the model as it is now
     "The model behind the four methods, with faster steps where there are some."
     return choose_writer(self.wrapped, settings, self.quantize, version)
 
@@ -381,7 +381,7 @@ def generate(self:TextGen,
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
     settings, guide = self._ask(**kwargs)
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = self._writer(settings, version)
     origin = self._origin(version)
     return generate(writer, self.codec, prompt, settings, origin, guide=guide)
@@ -415,13 +415,13 @@ def _watch(self:TextGen, version):
     changes = self._changes
     def watch(at_end):
         if self._changes==changes and not at_end: return
-        if weights_version(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+        if version_of(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
     return watch
 
 @patch
 def _begun(self:TextGen, prompt, settings, guide, index):
     "What a stream begins with: the model as it is now."
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = Writer(self._writer(settings, version), self.codec, prompt, settings, guide)
     return Begun(writer, self._origin(version), self._watch(version), index)
 
@@ -444,7 +444,7 @@ def generate_samples(self:TextGen,
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
     settings, guide = self._ask(**kwargs)
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = self._writer(settings, version)
     origin = self._origin(version)
     return compare(writer, self.codec, prompt, settings, temperatures, origin, guide)
@@ -460,7 +460,7 @@ def generate_to_file(self:TextGen,
     **kwargs): # the path, or the address
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
     settings, guide = self._ask(n=n, **kwargs)
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = self._writer(replace(settings, batch_invariant=settings.num_beams==1), version)
     origin = self._origin(version)
     seeded = kwargs.get("seed") is not None

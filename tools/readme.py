@@ -22,6 +22,8 @@ def readme(root=ROOT):
     body, _ = MarkdownExporter().from_notebook_node(nb)
     body = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", ROOMS, body, flags=re.S)
     body = re.sub(r"\]\((?!https?:|#)([^)]+\.ipynb)\)", r"](nbs/\1)", body)  # on the site these are beside the page
+    body = body.replace("](images/", "](nbs/images/")
+    body = re.sub(r"\n{3,}", "\n\n", body)
     return "<!-- made from nbs/index.ipynb by `make readme`; edit that -->\n\n" + body.strip() + "\n"
 
 

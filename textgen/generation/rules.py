@@ -74,7 +74,8 @@ _BLANKS = r"( |\n {0,8})?" # between the parts of JSON: one, or a new line that 
 
 def _json_grammar(schema):
     "The grammar of a JSON schema, which may bring options of llguidance's own."
-    options = {"whitespace_pattern": _BLANKS, **schema.get("x-guidance", {})}
+    own = schema.get("x-guidance", {})
+    options = own if "whitespace_flexible" in own else {"whitespace_pattern": _BLANKS, **own}
     bounded = {**schema, "x-guidance": options}
     return f"start: %json {json.dumps(bounded)}"
 

@@ -80,7 +80,9 @@ def seed(self:Samples)->int:
     return self.settings.seed
 
 @patch
-def among(self:Samples, samples)->Samples:
+def among(self:Samples,
+    samples, # some of its samples
+)->Samples:
     "Some of these, in any order, with all that is known of the call."
     some = copy(self)
     some._samples = list(samples)

@@ -19,14 +19,18 @@ from ..settings import GenerateSettings
 
 # %% ../../nbs/sharing/69_keep.ipynb #0071c27a
 @patch
-def keep(self:Sample, note:str=""):
+def keep(self:Sample,
+    note:str="", # why, for whoever reads the list later
+):
     "Mark the text to be kept; returns it."
     self.mark = "keep"
     self.note = note
     return self
 
 @patch
-def discard(self:Sample, note:str=""):
+def discard(self:Sample,
+    note:str="", # why, for whoever reads the list later
+):
     "Mark the text to be left out; returns it."
     self.mark = "discard"
     self.note = note

@@ -261,7 +261,9 @@ class Verdict:
     file:str="" # the file with the texts, or the receipt
 
     @property
-    def ok(self)->bool: return self.status=="verified"
+    def ok(self)->bool:
+        "Whether every text is what the receipt says."
+        return self.status=="verified"
     @property
     def bound(self)->float:
         "The chance that a text had passed with a token changed: of all texts the largest."
@@ -271,7 +273,9 @@ class Verdict:
         "How much of the seed a text agrees with: of all texts the least."
         return min((s.bits for s in self.samples), default=0.) if self.ok else 0.
     @property
-    def exit_code(self)->int: return STATUS[self.status]
+    def exit_code(self)->int:
+        "What the command `textgen verify` ends with."
+        return STATUS[self.status]
 
 @patch
 def __repr__(self:Verdict):
