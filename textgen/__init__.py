@@ -13,7 +13,7 @@ _homes = {  # the module in which each public name lives
     "text.dataset": "TokenDataset",
     "tasks.task": "Task",
     "tasks.mixture": "Mixture",
-    "generation.samples": "Samples Sample",
+    "sharing.keep": "Samples Sample",
     "training.trainer": "Run",
     "trust.verify": "verify Verdict",
 }

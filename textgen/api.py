@@ -17,16 +17,17 @@ from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
 from .core import check_local, printable, unknown
 from .generation.files import generate_file
-from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
-from .generation.samples import Samples
+from .generation.generate import Begun, Comparison, NextTokens, Stream, check_stream, compare, generate, next_tokens
+from .generation.loop import Writer
 from .lossy import adapted, encoded_already
-from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.adapter import adapter_layers, far_from_base, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
-from .models.weights import model_hash, weights_version
-from .receipt import Receipt
+from .models.weights import model_hash
+from .receipt import Receipt, place_name
 from .remote import check_no_other, is_remote
+from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
 from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source
@@ -36,7 +37,7 @@ from .text.codec import Codec
 from .text.dataset import open_data
 from .text.lossless import added_pieces, lossless
 from .text.source import note as note_once
-from .writer import Engine, choose_writer
+from .writer import Engine, choose_writer, version_of
 
 # %% ../nbs/80_api.ipynb #eb97e85b
 def _bundled():
@@ -185,17 +186,17 @@ def _hashes(self:TextGen, version):
     if any(m.disable_adapters for m in adapter_layers(self.model)):
         why = "the model's adapter is switched off, and no hash names the rest"
         raise GenerateError(f"{why}; switch it on for a receipt: tg.model.enable_adapters()")
-    model = dict(sha256=self._hash(version), found=self.found)
+    model = dict(sha256=self._hash(version), found=place_name(self.found))
     return dict(model=model, tokenizer=dict(sha256=self.codec.fingerprint))
 
 # %% ../nbs/80_api.ipynb #cd8f3871
 _CHANGED = "the model has changed since these texts were begun (it was trained since, or its weights were written to); "
 
 @patch
-def _origin(self:TextGen, version): # `weights_version` of the model as it is now
+def _origin(self:TextGen, version): # `version_of` of the model as it is now
     "A function that gives the hashes of the model as it is now."
     def origin():
-        if weights_version(self.model)==version: return self._hashes(version)
+        if version_of(self.model)==version: return self._hashes(version)
         raise GenerateError(f"{_CHANGED}take the receipt before, or generate again")
     return origin
 
@@ -266,11 +267,11 @@ def _read(self:TextGen, data, options, say):
 # %% ../nbs/80_api.ipynb #1e34b3f1
 @patch
 def _base(self:TextGen):
-    "What the receipt says of the model a training starts from; None for random weights."
+    "The model a training starts from, for its receipt; None for random weights."
     if self.scratch: return None
     steps = self.receipt.get("steps") if self.receipt else None
-    version = weights_version(self.model)
-    return dict(self._hashes(version)["model"], steps=steps)
+    version = version_of(self.model)
+    return dict(self._hashes(version)["model"], found=self.found, steps=steps)
 
 @patch
 def _train_device(self:TextGen, device):
@@ -317,6 +318,8 @@ def save(self:TextGen,
     "Write model, tokenizer and receipt as a plain transformers folder."
     folder = save_model(self.model, self.codec, folder, self.receipt)
     self.found = str(folder)
+    note = far_from_base(self.model, folder)
+    if note: note_once(note)
     return folder
 
 # %% ../nbs/80_api.ipynb #9f457054
@@ -337,12 +340,12 @@ def export(self:TextGen,
 )->Path:
     "Write the model for another engine, with its tokenizer and a receipt."
     from textgen.sharing.export import export_model
-    names = self._hashes(weights_version(self.model))
+    names = self._hashes(version_of(self.model))
     return export_model(self.model, self.codec, folder, to, precision=precision, names=names, receipt=self.receipt)
 
 # %% ../nbs/80_api.ipynb #ace84f49
 @patch
-def _writer(self:TextGen, settings, version=None): # `weights_version` of the model as it is now
+def _writer(self:TextGen, settings, version=None): # `version_of` of the model as it is now
     "The model behind the four methods, with faster steps where there are some."
     return choose_writer(self.wrapped, settings, self.quantize, version)
 
@@ -380,7 +383,7 @@ def generate(self:TextGen,
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
     settings, guide = self._ask(**kwargs)
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = self._writer(settings, version)
     origin = self._origin(version)
     return generate(writer, self.codec, prompt, settings, origin, guide=guide)
@@ -399,31 +402,40 @@ def generate_one(self:TextGen,
 @takes(GenerateSettings, but=["n"])
 def stream(self:TextGen,
     prompt:str="", # what to go on from
-    **kwargs): # yields str
+    *,
+    index:int=0, # number of the sample, as `generate` counts them
+    **kwargs)->Stream:
     "Write one text and give it away piece by piece, never with half a character."
-    settings, guide = self._ask(**kwargs)
-    return self._pieces(prompt, settings, guide)
+    check_stream(prompt, index)
+    settings, guide = self._ask(n=index+1, **kwargs)
+    return Stream(lambda: self._begun(prompt, settings, guide, index), settings)
 
 # %% ../nbs/80_api.ipynb #c62500ba
 @patch
-def _pieces(self:TextGen, prompt, settings, guide):
-    "The pieces of `stream`: of the model as it is when the first is asked for."
-    version = weights_version(self.model)
+def _watch(self:TextGen, version):
+    "A function that raises `GenerateError` where the model is another one than at the beginning."
     changes = self._changes
-    writer = self._writer(settings, version)
-    for piece in stream(writer, self.codec, prompt, settings, guide):
-        yield piece
-        if self._changes!=changes: break
-    if weights_version(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+    def watch(at_end):
+        if self._changes==changes and not at_end: return
+        if version_of(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+    return watch
+
+@patch
+def _begun(self:TextGen, prompt, settings, guide, index):
+    "What a stream begins with: the model as it is now."
+    version = version_of(self.model)
+    writer = Writer(self._writer(settings, version), self.codec, prompt, settings, guide)
+    return Begun(writer, self._origin(version), self._watch(version), index)
 
 # %% ../nbs/80_api.ipynb #27756991
 @patch
 def next_tokens(self:TextGen,
     prompt:str="", # what to go on from
     k:int=10, # how many
+    after=(), # ids that were written after the prompt, such as `sample.tokens[:5]`
 )->NextTokens:
-    "The `k` likeliest tokens after `prompt`, with their probabilities."
-    return next_tokens(self.wrapped, self.codec, prompt, k)
+    "The `k` likeliest tokens after `prompt` and what was written, with their probabilities."
+    return next_tokens(self.wrapped, self.codec, prompt, k, after)
 
 # %% ../nbs/80_api.ipynb #439b4792
 @patch
@@ -434,7 +446,7 @@ def generate_samples(self:TextGen,
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
     settings, guide = self._ask(**kwargs)
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = self._writer(settings, version)
     origin = self._origin(version)
     return compare(writer, self.codec, prompt, settings, temperatures, origin, guide)
@@ -450,7 +462,7 @@ def generate_to_file(self:TextGen,
     **kwargs): # the path, or the address
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
     settings, guide = self._ask(n=n, **kwargs)
-    version = weights_version(self.model)
+    version = version_of(self.model)
     writer = self._writer(replace(settings, batch_invariant=settings.num_beams==1), version)
     origin = self._origin(version)
     seeded = kwargs.get("seed") is not None

@@ -38,8 +38,10 @@ def _rule_for(texts):
     return rule
 
 def _as_line(sample):
-    "A sample as a line of JSON."
-    row = dict(index=sample.index, prompt=sample.prompt, text=sample.text, finish_reason=sample.finish_reason)
+    "A sample as a line of JSON; its tokens are in the receipt."
+    row = {name: value for name,value in vars(sample).items() if name not in ("tokens", "attempt")}
+    remarks = [name for name in ("mark", "note", "copied") if row[name] in ("", None)]
+    for name in remarks: del row[name]
     return json.dumps(row, ensure_ascii=False)+"\n"
 
 def _layout(samples, path):

@@ -7,7 +7,7 @@ __all__ = ['RECEIPT', 'MODEL_FILES', 'DTYPES', 'check_folder', 'save_model', 'pi
            'load_model', 'models_near', 'load_by_hash', 'find_model']
 
 # %% ../../nbs/models/33_folder.ipynb #33b00002
-import re
+import importlib.util,re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PureWindowsPath
@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError
 from ..core import ModelError, TextGenError, check_place, first_line, recover, unknown
 from ..hub import hub_folder
-from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter
-from .build import auto_class, making_models, quiet
+from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter, name_base
+from .build import auto_class, check_config, making_models, quiet
 from ..receipt import Receipt
 from ..remote import check_remote_folder, here, is_remote, new_folder
 from ..text.tokenizer import TOKENIZER_FILES
@@ -63,6 +63,7 @@ def _write(model, codec, folder):
     except RuntimeError as e:
         if not has_adapter(model): raise
         raise ModelError(f"this adapter cannot be saved by itself ({first_line(e)}); merge it first: tg.merge()") from e
+    if has_adapter(model): name_base(folder)
     codec.tokenizer.save_pretrained(folder)
     mode = next(folder.glob("*config.json")).stat().st_mode
     for path in folder.glob("*.safetensors"): path.chmod(mode)
@@ -87,9 +88,13 @@ def save_model(
     return folder
 
 # %% ../../nbs/models/33_folder.ipynb #249d981e
+def _has_xla():
+    "Whether the driver of a TPU is installed."
+    return importlib.util.find_spec("torch_xla") is not None
+
 def _is_available(kind):
     "Whether this machine has such a device; of kinds that we do not know torch will say."
-    checks = dict(cuda=torch.cuda.is_available, mps=torch.backends.mps.is_available)
+    checks = dict(cuda=torch.cuda.is_available, mps=torch.backends.mps.is_available, xla=_has_xla)
     return kind not in checks or checks[kind]()
 
 def pick_device(
@@ -192,6 +197,7 @@ def _read(name, dtype, **options):
     from transformers import AutoConfig
     config = AutoConfig.from_pretrained(name, **options)
     _check_dtype(config, dtype)
+    check_config(config)
     options |= dict(config=config, dtype=dtype, weights_only=True, output_loading_info=True)
     both:Any = auto_class(config).from_pretrained(name, **options)
     return both

@@ -127,9 +127,13 @@ class Verdict:
     file:str="" # the file with the texts, or the receipt
 
     @property
-    def ok(self)->bool: return self.status=="verified"
+    def ok(self)->bool:
+        "Whether every text is what the receipt says."
+        return self.status=="verified"
     @property
-    def exit_code(self)->int: return STATUS[self.status]
+    def exit_code(self)->int:
+        "What the command `textgen verify` ends with."
+        return STATUS[self.status]
     @property
     def bound(self)->float:
         "The chance that a text had passed with a token changed: of all texts the largest."
