@@ -161,6 +161,13 @@ def _held_out(about, receipt):
     return "\n\n".join(["## Held-out text", *filter(None, lines or [])]+["Not measured."]*(not any(lines)))
 
 # %% ../../nbs/sharing/67_card.ipynb #2fa04aa7
+def _real_text(facts):
+    "The same figures of real text, where they are known."
+    real = facts.get("held_out")
+    if not real: return ""
+    return (f" Of as much real text ({facts['compared']}) the longest run has {real['longest']} tokens, "
+            f"and {real['share']:.1%} stand in such runs.")
+
 def _copying(about):
     "How much the model copies."
     facts = about.copying
@@ -168,7 +175,7 @@ def _copying(about):
     what = f"{facts['texts']} texts with {facts['tokens']:,} tokens were compared with the training text."
     longest = f"The longest run that stands there as it is has {facts['longest']} tokens."
     share = f"{facts['share']:.1%} of the tokens stand in runs of {_RUN} or more."
-    return f"## Copying\n\n{what} {longest} {share}"
+    return f"## Copying\n\n{what} {longest} {share}{_real_text(facts)}"
 
 # %% ../../nbs/sharing/67_card.ipynb #79f7512c
 _OURS = '''```python
