@@ -17,7 +17,8 @@ from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
 from .core import check_local, printable, unknown
 from .generation.files import generate_file
-from .generation.generate import Begun, Comparison, NextTokens, Stream, check_stream, compare, generate, next_tokens
+from .generation.generate import Begun, Comparison, NextTokens, Stream, TokenProbabilities
+from .generation.generate import check_stream, compare, generate, next_tokens, token_probabilities
 from .generation.loop import Writer
 from .lossy import adapted, encoded_already
 from .models.adapter import adapter_layers, far_from_base, has_adapter, merge_lora
@@ -190,13 +191,17 @@ def _hashes(self:TextGen, version):
     return dict(model=model, tokenizer=dict(sha256=self.codec.fingerprint))
 
 # %% ../nbs/80_api.ipynb #cd8f3871
+def _novelty_of(novel):
+    "What a receipt says of the data that texts were compared with."
+    return dict(novelty=novel.facts()) if novel else {}
+
 _CHANGED = "the model has changed since these texts were begun (it was trained since, or its weights were written to); "
 
 @patch
-def _origin(self:TextGen, version): # `version_of` of the model as it is now
-    "A function that gives the hashes of the model as it is now."
+def _origin(self:TextGen, version, novel=None): # `version_of` of the model as it is now
+    "A function that gives the hashes of the model as it is now, and of what texts are compared with."
     def origin():
-        if version_of(self.model)==version: return self._hashes(version)
+        if version_of(self.model)==version: return self._hashes(version)|_novelty_of(novel)
         raise GenerateError(f"{_CHANGED}take the receipt before, or generate again")
     return origin
 
@@ -369,24 +374,34 @@ def _guide_for(self:TextGen, schema):
 
 # %% ../nbs/80_api.ipynb #ef6998be
 @patch
-def _ask(self:TextGen, **kwargs):
-    "The settings, and what keeps their schema."
+def _novel(self:TextGen, settings, data):
+    "What keeps texts new, where that is asked for: an object of `65_copying`."
+    if settings.novel_only is None: return None
+    from textgen.trust.copying import Novelty
+    if data is not None: return Novelty(open_data(data, self.codec), settings.novel_only)
+    raise GenerateError("novel_only compares with the training data, and a model does not carry it along; give it as data=")
+
+# %% ../nbs/80_api.ipynb #b62e2f17
+@patch
+def _ask(self:TextGen, data=None, **kwargs):
+    "The settings, what keeps their schema, and what keeps texts new."
     settings = make_settings(GenerateSettings, GenerateError, **kwargs)
     guide = self._guide_for(settings.schema) if settings.schema else None
-    return settings, guide
+    return settings, guide, self._novel(settings, data)
 
 # %% ../nbs/80_api.ipynb #12ca3f70
 @patch
 @takes(GenerateSettings)
 def generate(self:TextGen,
     prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
+    data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
-    settings, guide = self._ask(**kwargs)
+    settings, guide, novel = self._ask(data, **kwargs)
     version = version_of(self.model)
     writer = self._writer(settings, version)
-    origin = self._origin(version)
-    return generate(writer, self.codec, prompt, settings, origin, guide=guide)
+    origin = self._origin(version, novel)
+    return generate(writer, self.codec, prompt, settings, origin, guide=guide, allowed=novel)
 
 # %% ../nbs/80_api.ipynb #1711eb57
 @patch
@@ -404,10 +419,11 @@ def stream(self:TextGen,
     prompt:str="", # what to go on from
     *,
     index:int=0, # number of the sample, as `generate` counts them
+    data=None, # with `novel_only` a stream is refused, since nothing can be taken back
     **kwargs)->Stream:
     "Write one text and give it away piece by piece, never with half a character."
     check_stream(prompt, index)
-    settings, guide = self._ask(n=index+1, **kwargs)
+    settings, guide, _ = self._ask(data, n=index+1, **kwargs)
     return Stream(lambda: self._begun(prompt, settings, guide, index), settings)
 
 # %% ../nbs/80_api.ipynb #c62500ba
@@ -443,13 +459,14 @@ def next_tokens(self:TextGen,
 def generate_samples(self:TextGen,
     prompt:str="", # what to go on from
     temperatures=(0.7, 1.0, 1.2), # what to try
+    data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
-    settings, guide = self._ask(**kwargs)
+    settings, guide, novel = self._ask(data, **kwargs)
     version = version_of(self.model)
     writer = self._writer(settings, version)
-    origin = self._origin(version)
-    return compare(writer, self.codec, prompt, settings, temperatures, origin, guide)
+    origin = self._origin(version, novel)
+    return compare(writer, self.codec, prompt, settings, temperatures, origin, guide, novel)
 
 # %% ../nbs/80_api.ipynb #f33c1a7f
 @patch
@@ -459,14 +476,14 @@ def generate_to_file(self:TextGen,
     prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
+    data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs): # the path, or the address
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
-    settings, guide = self._ask(n=n, **kwargs)
+    settings, guide, novel = self._ask(data, n=n, **kwargs)
     version = version_of(self.model)
     writer = self._writer(replace(settings, batch_invariant=settings.num_beams==1), version)
-    origin = self._origin(version)
-    seeded = kwargs.get("seed") is not None
-    return generate_file(writer, self.codec, path, prompt, settings, origin, guide, seeded=seeded)
+    origin = self._origin(version, novel)
+    return generate_file(writer, self.codec, path, prompt, settings, origin, guide, novel)
 
 # %% ../nbs/80_api.ipynb #6be49ee7
 @patch
@@ -517,6 +534,28 @@ def evaluate(self:TextGen,
     for t in tasks: result.metrics |= self._metrics(t.task, reading, answers)
     return result
 
+# %% ../nbs/80_api.ipynb #13cb80cf
+@patch
+def memorization(self:TextGen,
+    samples, # what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
+    data, # what the model has learned from: a `TokenDataset`, a token cache, or files of text
+    *,
+    held_out=None, # text that it has not learned from, to compare with; None: the data is compared with itself
+): # a `Report`
+    "How much of some texts is copied from the training data, from where, and how much of real text would be."
+    from textgen.trust.copying import memorization
+    real = None if held_out is None else open_data(held_out, self.codec)
+    return memorization(samples, open_data(data, self.codec), self.codec, real)
+
+# %% ../nbs/80_api.ipynb #382dc2aa
+@patch
+def probabilities(self:TextGen,
+    text:str, # read from its beginning; a seq2seq model reads it as an output
+    k:int=5, # alternatives for each token
+)->TokenProbabilities:
+    "How likely each token of a text is under the model, and what else might have stood there."
+    return token_probabilities(self.wrapped, self.codec, text, k)
+
 # %% ../nbs/80_api.ipynb #21b55a64
 @patch
 def _prompts(self:TextGen, prompts):
@@ -529,9 +568,8 @@ def _prompts(self:TextGen, prompts):
 def _copying(self:TextGen, data, prompts):
     "How much some texts copy from the data they were learned from; None where that is not given."
     if data is None: return None
-    from textgen.sharing.card import copying
     texts = self.generate(prompts or "", n=max(1, 20//max(1, len(prompts))), seed=0)
-    return copying([s.tokens for s in texts], open_data(data, self.codec).tokens)
+    return self.memorization(texts, data).facts()
 
 # %% ../nbs/80_api.ipynb #3867c194
 @patch

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
@@ -368,14 +369,14 @@ def generate_file(
     settings:GenerateSettings, # how
     origin=None, # a function that gives the hashes for the receipt
     guide:Guide|None=None, # what keeps the schema of the settings
-    seeded:bool=True, # whether the seed was given; else a file that was begun keeps the one it began with
+    allowed:Callable|None=None, # ids -> how many of them may stay, for `novel_only`
 ): # the path, or the address
     "Write texts to a file, so that it can be stopped and continued."
-    _check_shared(seeded, path, share()[1])
+    _check_shared(settings.seeded, path, share()[1])
     local = _made_here(path)
     s = replace(settings, batch_invariant=settings.num_beams==1)
-    journal = _begin(local, as_prompts(prompt), s, origin, seeded, folder_rules(decoder.model))
-    writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
+    journal = _begin(local, as_prompts(prompt), s, origin, settings.seeded, folder_rules(decoder.model))
+    writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide, allowed)
     _write_share(writer, journal)
     return _sent(_file_of(writer, journal, prompt, local, origin), path)
 

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['as_samples', 'generate', 'beams_of', 'beam_search', 'Begun', 'Stream', 'check_stream', 'stream', 'NextToken',
-           'NextTokens', 'likeliest', 'next_tokens', 'Comparison', 'compare']
+           'NextTokens', 'likeliest', 'next_tokens', 'TokenProbability', 'TokenProbabilities', 'token_probabilities',
+           'Comparison', 'compare']
 
 # %% ../../nbs/generation/49_generate.ipynb #9c02110f
-import threading
+import math,threading
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -61,9 +62,10 @@ def generate(
     origin=None, # a function that gives the hashes for the receipt
     progress=None, # called with the number of texts that are done
     guide:Guide|None=None, # what keeps the schema of the settings
+    allowed:Callable|None=None, # ids -> how many of them may stay, for `novel_only`
 )->Samples:
     "Write `settings.n` texts that continue `prompt`."
-    writer = Writer(decoder, codec, prompt, settings or GenerateSettings(), guide)
+    writer = Writer(decoder, codec, prompt, settings or GenerateSettings(), guide, allowed)
     is_search = writer.settings.num_beams>1
     found = beam_search(writer) if is_search else _drawn(writer, progress)
     return as_samples(writer, prompt, found, origin)
@@ -246,6 +248,8 @@ class Stream:
     ):
         if settings.num_beams>1:
             raise GenerateError("beam search has no text before the end; leave out num_beams, or use generate")
+        if settings.novel_only:
+            raise GenerateError("what was given away cannot be written again; leave out novel_only, or use generate")
         self.seed = settings.seed
         self._progress = _Progress()
         self._pieces = _pieces(begin, self._progress)
@@ -369,6 +373,113 @@ def next_tokens(
     state = writer.prefill(writer.prompt_ids[0], ids)
     return likeliest(codec, state.logits, [*writer.before(0), *ids], k)
 
+# %% ../../nbs/generation/49_generate.ipynb #ff91dc5e
+@dataclass
+class TokenProbability:
+    "A token of a text, and what the model thinks of it."
+    text:str
+    probability:float # under the model itself, at temperature 1
+    rank:int # 1: nothing was likelier
+    alternatives:list # each a `NextToken`: the likeliest that might have stood there
+    id:int
+
+@dataclass(repr=False)
+class TokenProbabilities:
+    "What a model thinks of the tokens of a text."
+    text:str
+    tokens:list # each a `TokenProbability`
+    unmeasured:str="" # what stands before the first token that can be measured
+
+# %% ../../nbs/generation/49_generate.ipynb #f5302b30
+@patch(as_prop=True)
+def _nats(self:TokenProbabilities):
+    "The information of all tokens."
+    return -sum(math.log(max(t.probability, 1e-300)) for t in self.tokens)
+
+@patch(as_prop=True)
+def perplexity(self:TokenProbabilities)->float:
+    "Among how many equally likely tokens the model would have had to choose."
+    return math.exp(self._nats/max(len(self.tokens), 1))
+
+@patch(as_prop=True)
+def bits_per_character(self:TokenProbabilities)->float:
+    "The information of a character of the measured text."
+    return self._nats/math.log(2)/max(len(self.text)-len(self.unmeasured), 1)
+
+# %% ../../nbs/generation/49_generate.ipynb #86fd5819
+def _read_and_measured(decoder, codec, text):
+    "The ids that are read first, and those that are measured."
+    ids = codec.encode(text)
+    if not decoder.extends_prompt: return Writer(decoder, codec, "", GenerateSettings(seed=0)).prompt_ids[0], ids
+    start = [*codec.prefix] or [*codec.begin_ids]
+    return (start, ids) if start else (ids[:1], ids[1:])
+
+def _check_text(decoder, before, ids):
+    "Refuse a text without tokens, and one that the model cannot look at as a whole."
+    if not ids: raise GenerateError("there is no token to measure; give a longer text")
+    n = len(before)+len(ids) if decoder.extends_prompt else len(ids)
+    if decoder.limit is None or n<=decoder.limit: return
+    raise GenerateError(f"the text has {n:,} tokens, and this model looks at {decoder.limit:,}; measure it in parts")
+
+# %% ../../nbs/generation/49_generate.ipynb #4a3f84be
+def _measured(codec, before, ids, place, p, k):
+    "What the model thinks of the token at a place."
+    token, known = ids[place], [*before, *ids[:place]]
+    likelier = int((p>p[token]).sum())
+    best = p.topk(min(k, len(p)))
+    pairs = zip(best.values.tolist(), best.indices.tolist())
+    others = [NextToken(_token_text(codec, known[-8:], i), q, i) for q,i in pairs]
+    text = _token_text(codec, known[-8:], token)
+    return TokenProbability(text, float(p[token]), likelier+1, others, token)
+
+@torch.inference_mode()
+def token_probabilities(
+    decoder:Decoder,
+    codec, # its `Codec`
+    text:str,
+    k:int=5, # alternatives for each token
+)->TokenProbabilities:
+    "How likely each token of a text is under the model."
+    _check_k(k)
+    before, ids = _read_and_measured(decoder, codec, text)
+    _check_text(decoder, before, ids)
+    prompts, targets = (torch.tensor([o], device=decoder.device) for o in (before, ids))
+    p = probabilities(decoder.score(prompts, targets)[0])[:,:len(codec)]
+    tokens = [_measured(codec, before, ids, place, p[place], k) for place in range(len(ids))]
+    first = codec.decode(before, partial=True) if decoder.extends_prompt else ""
+    return TokenProbabilities(text, tokens, first if text.startswith(first) else "")
+
+# %% ../../nbs/generation/49_generate.ipynb #57dc3676
+def _others(token):
+    "The alternatives of a token, in words."
+    return ", ".join(f"{o.text!r} {o.probability:.1%}" for o in token.alternatives)
+
+@patch
+def __str__(self:TokenProbabilities):
+    head = f"{'probability':>11}  {'rank':>6}  token"
+    lines = [f"{t.probability:>11.2%}  {t.rank:>6,}  {t.text!r:<14} likeliest: {_others(t)}" for t in self.tokens]
+    last = f"perplexity {self.perplexity:,.1f}, {self.bits_per_character:.3f} bits per character"
+    return "\n".join([head, *lines, last])
+
+@patch
+def __repr__(self:TokenProbabilities): return printable(str(self))
+
+# %% ../../nbs/generation/49_generate.ipynb #b140aead
+_LINES = "white-space:pre-wrap;line-height:1.8;border:1px solid #8884;border-radius:6px;padding:.6em .8em"
+
+def _as_span(token):
+    "A token as HTML; the less likely it was, the stronger its colour."
+    strength = min(-math.log2(max(token.probability, 1e-6))/20, 1) # 1: a millionth
+    colour = f"rgba(255,120,0,{.75*strength:.2f})"
+    about = f"{token.probability:.2%}, rank {token.rank}; likeliest: {_others(token)}"
+    return f'<span style="background:{colour}" title="{escape_html(about)}">{escape_html(token.text)}</span>'
+
+@patch
+def _repr_html_(self:TokenProbabilities):
+    spans = "".join(map(_as_span, self.tokens))
+    last = f"perplexity {self.perplexity:,.1f}, {self.bits_per_character:.3f} bits per character"
+    return f'<div style="{_LINES}">{escape_html(self.unmeasured)}{spans}</div><small>{last}</small>'
+
 # %% ../../nbs/generation/49_generate.ipynb #9fdfe55f
 class Comparison(dict):
     "Samples by temperature, shown one below the other."
@@ -391,11 +502,13 @@ def compare(
     temperatures=(0.7, 1.0, 1.2), # what to try
     origin=None, # a function that gives the hashes for the receipt
     guide:Guide|None=None, # what keeps the schema of the settings
+    allowed:Callable|None=None, # ids -> how many of them may stay, for `novel_only`
 )->Comparison:
     "The same prompt and seed at several temperatures."
     found = Comparison()
     if isinstance(temperatures, (str, Real)):
         raise GenerateError(f"temperatures are several, such as (0.7, 1.0), got {temperatures!r}")
     for t in temperatures:
-        found[t] = generate(decoder, codec, prompt, replace(settings, temperature=t), origin, guide=guide)
+        s = replace(settings, temperature=t)
+        found[t] = generate(decoder, codec, prompt, s, origin, guide=guide, allowed=allowed)
     return found

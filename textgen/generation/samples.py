@@ -30,7 +30,7 @@ class Sample:
     text:str # what was written, without the prompt
     tokens:list # the ids drawn, with the end of text where one was drawn
     logprob:float # natural logarithm of the probability that the model itself gives these tokens
-    finish_reason:str # "end": the model ended it; "stop": a stop string; "length": cut; "stuck": rules left no token
+    finish_reason:str # "end": by the model; "stop": a stop string; "length", "copied": cut; "stuck": no token was left
     index:int # its number among the samples, from 0
     attempt:int=0 # how many texts were thrown away before it
     mark:str="" # what its reader says: "keep", "discard", or nothing
@@ -254,6 +254,7 @@ class Row:
     stops:Stops|None=None # what ends it, where the bytes of tokens tell
     tail:bytes=b"" # the last bytes of its text, in which a stop string may begin
     keeper:_Keeps|None=None # what keeps a schema in it, as `Guide.start` gives it
+    logprobs:list=field(default_factory=list) # of each id
 
 # %% ../../nbs/generation/46_samples.ipynb #c3049411
 @patch(as_prop=True)
@@ -320,6 +321,7 @@ def _reason(self:Row, token, settings, ends):
 def _add(self:Row, tokens, logprobs):
     "Add new tokens."
     self.ids += tokens
+    self.logprobs += logprobs[:len(tokens)]
     self.logprob = sum(logprobs[:len(tokens)], self.logprob)
     if self.logprob!=self.logprob: raise GenerateError(_NOT_A_NUMBER)
 
