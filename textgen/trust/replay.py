@@ -302,6 +302,7 @@ def ending(
     n, said = len(row.ids), sample.finish_reason
     if n<len(sample.tokens): return row, f"it goes on after its end, which is at token {n} ({row.finish_reason})"
     if said=="stuck" and not row.finish_reason and _is_stuck(writer, row): row.finish_reason = said
+    if said=="closed" and not row.finish_reason: row.finish_reason = said # a reader has stopped it
     if row.finish_reason==said: return row, ""
     is_end = f"by its tokens it ends with {row.finish_reason!r}" if row.finish_reason else "by its tokens it is not finished"
     return row, f"{is_end}, the receipt says {said!r}"

@@ -54,7 +54,7 @@ def _whole(record, name, default=None):
     raise VerifyError(f"a text has no {name!r} that is a whole number")
 
 # %% ../../nbs/trust/68_verify.ipynb #c4c115b7
-_REASONS = ("end", "stop", "length", "stuck")
+_REASONS = ("end", "stop", "length", "stuck", "closed")
 
 def _as_sample(record):
     "A text of a receipt; its prompt and its text come later."
