@@ -112,10 +112,10 @@ def test_a_notebook_can_be_opened_and_filled(path):
     from textgen.colab import badge
     nb = notebook(path)
     assert badge(path.relative_to(ROOT)) in nb.cells[1].source
-    for text in ("find_hardware()", "work_folder(", "download(save_to)", "push_to_hub(HUB_NAME", "resume=True"):
+    for text in ("find_hardware()", "work_in(", "download(MODEL_NAME)", "push_to_hub(HUB_NAME", "resume=True"):
         cell_with(nb, text)
     code = "\n".join(c.source for c in nb.cells if c.cell_type=="code")
-    assert "wait()" not in code
+    assert "wait()" not in code and "textgen.widgets" in code
     tutorials.fill(nb, {name: "x" for name in tutorials.SMALL[path.stem]})
     assert {*tutorials.fields(nb).values()} >= {"'x'"}
     assert path.stat().st_size<100_000
@@ -136,7 +136,7 @@ class Machine:
         )
     def run(self):
         self.client.execute()
-        return "".join(o.get("text", "") for c in self.nb.cells for o in c.get("outputs", []))
+        return "".join(map(str, (c.get("outputs") for c in self.nb.cells)))
     def kill(self): os.kill(self.client.km.provisioner.pid, signal.SIGKILL)
 
 def steps_saved(folder):
@@ -144,20 +144,23 @@ def steps_saved(folder):
     try: return json.loads((folder/"textgen.json").read_text())["steps"]
     except OSError: return 0
 
-RUNS = {
-    "colab_from_scratch": (dict(START=False, IN_CODE=True, STEPS=60, SAVE_EVERY=10), "in-code"),
-    "colab_gpu": (dict(MODEL="@gpt2", METHOD="lora", EPOCHS=0.4, SAVE_EVERY=10, WINDOW=64, BATCH=4), "my-gpt2"),
-    "colab_t5": (dict(STEPS=60, SAVE_EVERY=10, WINDOW=64), "poems-and-news"),
+RUNS = { # notebook, fields of its form, folder of the model
+    "panel": ("colab_from_scratch", dict(PANEL_STEPS=60), "my-model"),
+    "code": ("colab_from_scratch", dict(START=False, IN_CODE=True, STEPS=60, SAVE_EVERY=10), "my-model-in-code"),
+    "lora": ("colab_gpu", dict(
+        MODEL="@gpt2", METHOD="lora", START=False, IN_CODE=True, EPOCHS=0.4, SAVE_EVERY=10, WINDOW=64, BATCH=4,
+    ), "my-gpt2-in-code"),
+    "tasks": ("colab_t5", dict(STEPS=60, SAVE_EVERY=10, WINDOW=64), "poems-and-news"),
 }
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_disconnect_changes_nothing(name, tmp_path):
     "Killed in the middle of the training and run again, a notebook ends with the weights of an undisturbed run."
-    values, model = RUNS[name]
+    notebook_name, values, model = RUNS[name]
     made = tutorials.models(tmp_path)
     values = {k: made.get(v, v) for k, v in values.items()}
-    path = ROOT/"nbs/tutorials"/f"{name}.ipynb"
+    path = ROOT/"nbs/tutorials"/f"{notebook_name}.ipynb"
     calm, drive = tmp_path/"calm", tmp_path/"drive"
     for o in (calm, drive): o.mkdir()
     Machine(path, values, calm).run()

@@ -191,7 +191,7 @@ def test_the_panel(text):
     own = {"div", "details", "summary", "pre", "button"}
     assert {t for t, _ in Reader(panel.messages.value + panel.code_view.value).tags} <= own
     body = panel.static().split("</style>", 1)[1]
-    assert {t for t, _ in Reader(body).tags} <= own | {"h4", "span", "i"}
+    assert {t for t, _ in Reader(body).tags} <= own | {"span", "i"}
 
 
 @pytest.mark.parametrize("text", [t for t in HOSTILE if CONTROL.search(t)], ids=ascii)

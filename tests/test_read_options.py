@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 import pytest
 import typer
-from textgen import Task, TextGen, TokenDataset, documents, train_tokenizer
+from textgen import TextGen, TokenDataset, documents, train_tokenizer
 from textgen.panels.source import OWN, UPLOAD, ReadFields
 from textgen.settings import ReadSettings
 from textgen.widgets import DataPanel, TrainPanel

@@ -20,12 +20,12 @@ from .generation.files import generate_file
 from .generation.generate import Begun, Comparison, NextTokens, Stream, check_stream, compare, generate, next_tokens
 from .generation.loop import Writer
 from .lossy import adapted, encoded_already
-from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.adapter import adapter_layers, far_from_base, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
 from .models.weights import model_hash
-from .receipt import Receipt
+from .receipt import Receipt, place_name
 from .remote import check_no_other, is_remote
 from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
@@ -186,7 +186,7 @@ def _hashes(self:TextGen, version):
     if any(m.disable_adapters for m in adapter_layers(self.model)):
         why = "the model's adapter is switched off, and no hash names the rest"
         raise GenerateError(f"{why}; switch it on for a receipt: tg.model.enable_adapters()")
-    model = dict(sha256=self._hash(version), found=self.found)
+    model = dict(sha256=self._hash(version), found=place_name(self.found))
     return dict(model=model, tokenizer=dict(sha256=self.codec.fingerprint))
 
 # %% ../nbs/80_api.ipynb #cd8f3871
@@ -267,11 +267,11 @@ def _read(self:TextGen, data, options, say):
 # %% ../nbs/80_api.ipynb #1e34b3f1
 @patch
 def _base(self:TextGen):
-    "What the receipt says of the model a training starts from; None for random weights."
+    "The model a training starts from, for its receipt; None for random weights."
     if self.scratch: return None
     steps = self.receipt.get("steps") if self.receipt else None
     version = version_of(self.model)
-    return dict(self._hashes(version)["model"], steps=steps)
+    return dict(self._hashes(version)["model"], found=self.found, steps=steps)
 
 @patch
 def _train_device(self:TextGen, device):
@@ -318,6 +318,8 @@ def save(self:TextGen,
     "Write model, tokenizer and receipt as a plain transformers folder."
     folder = save_model(self.model, self.codec, folder, self.receipt)
     self.found = str(folder)
+    note = far_from_base(self.model, folder)
+    if note: note_once(note)
     return folder
 
 # %% ../nbs/80_api.ipynb #9f457054

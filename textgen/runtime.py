@@ -6,7 +6,7 @@
 __all__ = ['MODELS', 'find_place', 'instructions', 'cores', 'processor', 'find_chips', 'Hardware', 'find_hardware',
            'measure_speed', 'Choices']
 
-# %% ../nbs/93_runtime.ipynb #814ac45c
+# %% ../nbs/93_runtime.ipynb #62fb05b6
 import importlib.util,os,platform,shutil,sys,time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .core import _clock
 from .training.callback import _size
 from .training.report import memory_here, pick_precision
 
-# %% ../nbs/93_runtime.ipynb #f345bdb9
+# %% ../nbs/93_runtime.ipynb #eb65df35
 _SIGNS = dict(KAGGLE_KERNEL_RUN_TYPE="Kaggle", VSCODE_PID="VS Code", JPY_SESSION_NAME="Jupyter") # variable -> place
 
 def find_place(
@@ -31,7 +31,7 @@ def find_place(
     found = [place for sign,place in _SIGNS.items() if sign in environment]
     return found[0] if found else "Jupyter"
 
-# %% ../nbs/93_runtime.ipynb #d3f38140
+# %% ../nbs/93_runtime.ipynb #5df1e6e3
 _NAMES = dict(DEFAULT="no vector instructions", AVX512="AVX-512", SVE256="SVE") # as people write them
 
 def instructions()->str:
@@ -41,13 +41,13 @@ def instructions()->str:
     fast = pick_precision(torch.device("cpu"))=="bf16"
     return f"{name} with bfloat16" if fast else name
 
-# %% ../nbs/93_runtime.ipynb #b06966da
+# %% ../nbs/93_runtime.ipynb #942ef1b1
 def cores()->int:
     "How many cores this process may use."
     try: return len(os.sched_getaffinity(0))
     except AttributeError: return os.cpu_count() or 1
 
-# %% ../nbs/93_runtime.ipynb #4a27a735
+# %% ../nbs/93_runtime.ipynb #9f91559f
 def processor(
     file="/proc/cpuinfo", # what Linux says
 )->str:
@@ -57,13 +57,13 @@ def processor(
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
-# %% ../nbs/93_runtime.ipynb #20555c6f
+# %% ../nbs/93_runtime.ipynb #922634f5
 _GOOGLE = "0x1ae0" # the maker's number
 _CHIPS = { # the kind's number -> name, bytes of memory, operations a second
     "0x0027": ("v2 or v3", 16e9, 46e12), "0x005e": ("v4", 32e9, 275e12), "0x0062": ("v5p", 95e9, 459e12),
     "0x0063": ("v5e", 16e9, 197e12), "0x006f": ("v6e", 32e9, 918e12), "0x0076": ("7x", 192e9, 2307e12)}
 
-# %% ../nbs/93_runtime.ipynb #389481fc
+# %% ../nbs/93_runtime.ipynb #f3a22aac
 def _number(card, name):
     "A number of a card; empty where there is none."
     path = card/name
@@ -78,7 +78,7 @@ def find_chips(
     kinds = [_number(card, "device") for card in found if _number(card, "vendor")==_GOOGLE]
     return [_CHIPS[kind] for kind in kinds if kind in _CHIPS]
 
-# %% ../nbs/93_runtime.ipynb #e71cc9a7
+# %% ../nbs/93_runtime.ipynb #e723dfd3
 @dataclass(frozen=True)
 class Hardware:
     "What a machine has."
@@ -94,7 +94,7 @@ class Hardware:
     accelerators:int=0 # how many; one is used
     peak:float=0 # operations a second, where they are known and not measured
 
-# %% ../nbs/93_runtime.ipynb #d1c3570a
+# %% ../nbs/93_runtime.ipynb #a73d8ed4
 def _gpu()->dict[str, Any]:
     "What is known of a CUDA GPU."
     card = torch.cuda.get_device_properties(0)
@@ -102,7 +102,7 @@ def _gpu()->dict[str, Any]:
         device="cuda", accelerator=card.name, accelerator_memory=float(card.total_memory),
         accelerators=torch.cuda.device_count())
 
-# %% ../nbs/93_runtime.ipynb #61b41d53
+# %% ../nbs/93_runtime.ipynb #56a13099
 def _tpu(chips)->dict[str, Any]:
     "What is known of a TPU."
     name, memory, peak = chips[0]
@@ -111,7 +111,7 @@ def _tpu(chips)->dict[str, Any]:
         device="xla" if usable else "cpu", accelerator=f"TPU {name}", accelerator_memory=memory,
         accelerators=len(chips), peak=peak)
 
-# %% ../nbs/93_runtime.ipynb #86289862
+# %% ../nbs/93_runtime.ipynb #dac70b57
 def _accelerator()->dict[str, Any]:
     "What computes besides the processor."
     chips = find_chips()
@@ -119,7 +119,7 @@ def _accelerator()->dict[str, Any]:
     if chips: return _tpu(chips)
     return dict(device="mps" if torch.backends.mps.is_available() else "cpu")
 
-# %% ../nbs/93_runtime.ipynb #a6e56d96
+# %% ../nbs/93_runtime.ipynb #adb1d33e
 def find_hardware(
     folder=".", # whose disk is looked at
 )->Hardware:
@@ -133,7 +133,7 @@ def find_hardware(
         float(shutil.disk_usage(folder).free),
         **_accelerator())
 
-# %% ../nbs/93_runtime.ipynb #9384a760
+# %% ../nbs/93_runtime.ipynb #470f6085
 _BYTES = dict(full=16, lora=4) # for each weight of the model
 _SHARE = 0.6 # of the memory; the rest is for activations
 
@@ -143,7 +143,7 @@ def budget(self:Hardware)->float: # in bytes
     have = self.memory if self.device in ("cpu", "mps") else self.accelerator_memory
     return have*_SHARE
 
-# %% ../nbs/93_runtime.ipynb #24ea06b8
+# %% ../nbs/93_runtime.ipynb #e69ce550
 @patch
 def method(self:Hardware,
     weights:int, # how many the model has
@@ -152,7 +152,7 @@ def method(self:Hardware,
     fits = [name for name,each in _BYTES.items() if weights*each<=self.budget]
     return fits[0] if fits else ""
 
-# %% ../nbs/93_runtime.ipynb #266d81ed
+# %% ../nbs/93_runtime.ipynb #b03995dd
 _TYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 def _once(product, wait):
@@ -168,13 +168,13 @@ def _matrices(device, precision):
     kind = _TYPES[precision]
     return [torch.ones(size, size, dtype=kind, device=device) for _ in range(2)]
 
-# %% ../nbs/93_runtime.ipynb #9db5a407
+# %% ../nbs/93_runtime.ipynb #0ecbbdcd
 def _wait_for(device)->Callable:
     "What waits until a device has done its work."
     kinds = dict(cuda=torch.cuda.synchronize, mps=torch.mps.synchronize)
     return kinds.get(device, lambda: None)
 
-# %% ../nbs/93_runtime.ipynb #a6b5b820
+# %% ../nbs/93_runtime.ipynb #c85adbd7
 def measure_speed(
     device:str, # "cpu", "cuda" or "mps"
     precision:str, # "fp32", "bf16" or "fp16"
@@ -188,7 +188,7 @@ def measure_speed(
     while len(tries)<3 or time.perf_counter()<end: tries.append(_once(lambda: a@b, wait))
     return 2*len(a)**3/min(tries)
 
-# %% ../nbs/93_runtime.ipynb #908c7615
+# %% ../nbs/93_runtime.ipynb #17242f79
 _REACHED = 0.3 # of the speed of products, by training
 _LEAST = dict(cuda=.03, xla=.03) # seconds of a step, however small the model
 
@@ -198,7 +198,7 @@ def speed(self:Hardware)->float: # operations a second
     precision = pick_precision(torch.device(self.device))
     return self.peak if self.device=="xla" else measure_speed(self.device, precision)
 
-# %% ../nbs/93_runtime.ipynb #370f1aae
+# %% ../nbs/93_runtime.ipynb #78d1566c
 @patch
 def seconds(self:Hardware,
     weights:int, # of the model
@@ -212,7 +212,7 @@ def seconds(self:Hardware,
     rate = _REACHED*(speed or self.speed())
     return steps*max(_LEAST.get(self.device, 0), each*weights*tokens/rate)
 
-# %% ../nbs/93_runtime.ipynb #82899d08
+# %% ../nbs/93_runtime.ipynb #8fe2a910
 def _count(n):
     "A number of weights as people say it: 590 M, 2.4 B."
     return f"{n/1e9:.1f} B" if n>=1e9 else f"{n/1e6:.0f} M"
@@ -226,7 +226,7 @@ def _computes(self:Hardware):
     only = ", of which one is used" if self.accelerators>1 and not idle else ""
     return f"{several}{self.accelerator} with {_size(self.accelerator_memory)}{only}{idle}"
 
-# %% ../nbs/93_runtime.ipynb #15a22f96
+# %% ../nbs/93_runtime.ipynb #0c72bebf
 @patch
 def _means(self:Hardware):
     "The line about what can be trained."
@@ -248,13 +248,13 @@ def __repr__(self:Hardware):
     lines = self._lines()
     return "\n".join(lines)
 
-# %% ../nbs/93_runtime.ipynb #f22a3385
+# %% ../nbs/93_runtime.ipynb #3d52b01d
 MODELS = { # name -> weights
     "mini": 950_000, "small": 11_000_000, "distilgpt2": 82_000_000, "gpt2": 124_000_000,
     "HuggingFaceTB/SmolLM2-135M": 135_000_000, "HuggingFaceTB/SmolLM2-360M": 362_000_000,
     "Qwen/Qwen3-0.6B": 596_000_000, "gpt2-xl": 1_558_000_000}
 
-# %% ../nbs/93_runtime.ipynb #5a84f54c
+# %% ../nbs/93_runtime.ipynb #172698a9
 class Choices(dict):
     "Models, each with how it is trained here and how long a thousand steps take."
     def __repr__(self):
@@ -262,7 +262,7 @@ class Choices(dict):
         lines = [f"{name:{width}} {what}" for name,what in self.items()]
         return "\n".join(lines)
 
-# %% ../nbs/93_runtime.ipynb #1bf8afdd
+# %% ../nbs/93_runtime.ipynb #7ee4e977
 @patch
 def _choice(self:Hardware, weights, speed):
     "How a model is trained here, in words."
@@ -272,7 +272,7 @@ def _choice(self:Hardware, weights, speed):
     seconds = self.seconds(weights, 1000, method=method, speed=speed)
     return f"{size}{dict(full='whole', lora='LoRA ')[method]}  1,000 steps of 8×256 tokens in about {_clock(seconds)}"
 
-# %% ../nbs/93_runtime.ipynb #eec7e212
+# %% ../nbs/93_runtime.ipynb #9f049be5
 @patch
 def choices(self:Hardware,
     models:dict=None, # name -> weights; None: some that people begin with

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Studio', 'DataPanel', 'TrainPanel']
 
-# %% ../nbs/98_widgets.ipynb #d13d5a50
+# %% ../nbs/98_widgets.ipynb #611d5627
 import ipywidgets as w
 from fastcore.basics import patch
 from .panels.data import DataPanel
@@ -13,10 +13,10 @@ from .panels.look import box, style_tag
 from .panels.panel import Panel
 from .panels.session import TrainPanel
 
-# %% ../nbs/98_widgets.ipynb #0d14b6b0
+# %% ../nbs/98_widgets.ipynb #677a8c3b
 _all_ = ["DataPanel", "TrainPanel"]
 
-# %% ../nbs/98_widgets.ipynb #14027f7c
+# %% ../nbs/98_widgets.ipynb #a5d8f41a
 class Studio(Panel):
     "Reading and training as tabs that hand their work on."
     name = "Studio"
@@ -31,21 +31,16 @@ class Studio(Panel):
         self.data.then.append(self.train.take)
         self._lay_out()
 
-# %% ../nbs/98_widgets.ipynb #cbc5ef38
+# %% ../nbs/98_widgets.ipynb #fd5bcc7d
 @patch
 def _lay_out(self:Studio):
     "The panels as tabs."
     self.tabs = w.Tab(children=[panel.widget for panel in self.panels.values()], selected_index=0)
     for number,name in enumerate(self.panels): self.tabs.set_title(number, name)
-    for panel in self.panels.values(): panel.copies = self.copies
-    self.lay_out(self.tabs)
+    for panel in self.panels.values(): panel.keep_also = self.keep
+    self.lay_out(self.tabs, code=False)
 
 @patch
 def parts(self:Studio):
     "What each panel shows now."
     return [panel.static() for panel in self.panels.values()]
-
-@patch
-def code(self:Studio):
-    "The lines of Python that train the same model."
-    return self.train.code()

@@ -28,17 +28,17 @@ FIELD = re.compile(r"^(\w+) = (.*?)( *#@param.*)$", re.M)
 
 # Fields of forms: small runs. A value that begins with @ is a model, see `models`.
 SMALL = {
-    "colab_from_scratch": dict(STEPS=6, START=True, IN_CODE=True, DOWNLOAD=True, PANEL_STEPS=4, N=4),
-    "colab_gpu": dict(MODEL="@gpt2", EPOCHS=0.02, WINDOW=64, BATCH=2, METHOD="lora", DOWNLOAD=True),
+    "colab_from_scratch": dict(STEPS=6, IN_CODE=True, DOWNLOAD=True, PANEL_STEPS=4, N=4),
+    "colab_gpu": dict(MODEL="@gpt2", METHOD="lora", PANEL_STEPS=4, IN_CODE=True, EPOCHS=0.02, WINDOW=64, BATCH=2),
     "colab_t5": dict(MODEL="@t5", STEPS=6, WINDOW=64, BATCH=2, DOWNLOAD=True),
-    "colab_tpu": dict(SIZE="mini", STEPS=6, WINDOW=64, BATCH=2, DOWNLOAD=True),
+    "colab_tpu": dict(SIZE="mini", BATCH=2, PANEL_STEPS=4, IN_CODE=True, STEPS=6, WINDOW=64, DOWNLOAD=True),
 }
 # The same for the outputs that are stored: real runs, on a computer without GPU and network.
 BUNDLED = str(ROOT / "textgen" / "bundled" / "model")
 STORED = {
     "colab_from_scratch": dict(IN_CODE=True),
-    "colab_gpu": dict(MODEL=BUNDLED),
-    "colab_tpu": dict(SIZE="mini", BATCH=8),
+    "colab_gpu": dict(MODEL=BUNDLED, IN_CODE=True),
+    "colab_tpu": dict(SIZE="mini", BATCH=8, IN_CODE=True),
 }
 
 # The last cell of a notebook with a form: what was begun in the background is waited for, and its error is the run's.

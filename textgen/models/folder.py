@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError
 from ..core import ModelError, check_place, first_line, recover, unknown
 from ..hub import hub_folder
-from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter
-from .build import auto_class, making_models, quiet
+from .adapter import ADAPTER, adapter_base, attach_adapter, has_adapter, name_base
+from .build import auto_class, check_config, making_models, quiet
 from ..receipt import Receipt
 from ..remote import check_remote_folder, here, is_remote, new_folder
 from ..text.tokenizer import TOKENIZER_FILES
@@ -59,6 +59,7 @@ def _write(model, codec, folder):
     except RuntimeError as e:
         if not has_adapter(model): raise
         raise ModelError(f"this adapter cannot be saved by itself ({first_line(e)}); merge it first: tg.merge()") from e
+    if has_adapter(model): name_base(folder)
     codec.tokenizer.save_pretrained(folder)
     mode = next(folder.glob("*config.json")).stat().st_mode
     for path in folder.glob("*.safetensors"): path.chmod(mode)
@@ -192,6 +193,7 @@ def _read(name, dtype, **options):
     from transformers import AutoConfig
     config = AutoConfig.from_pretrained(name, **options)
     _check_dtype(config, dtype)
+    check_config(config)
     options |= dict(config=config, dtype=dtype, weights_only=True, output_loading_info=True)
     both:Any = auto_class(config).from_pretrained(name, **options)
     return both

@@ -6,15 +6,16 @@
 __all__ = ['KINDS', 'css', 'style_tag', 'box', 'show', 'folded', 'message', 'title', 'text_box', 'figures', 'bar', 'code_box',
            'set_tip', 'field', 'button', 'row', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
 
-# %% ../../nbs/panels/82_look.ipynb #98a8f1f3
+# %% ../../nbs/panels/82_look.ipynb #2985db0b
 import math
 from functools import cache
 from importlib.resources import files
+from typing import Any
 import ipywidgets as w
 from ..core import escape_html, unknown
 from ..training.callback import RunningAverage
 
-# %% ../../nbs/panels/82_look.ipynb #7d9cb72e
+# %% ../../nbs/panels/82_look.ipynb #ea828418
 @cache
 def css()->str:
     "The stylesheet of all panels."
@@ -26,7 +27,7 @@ def style_tag(
     "The stylesheet as a tag that stands in HTML."
     return f"<style>{css()}{more}</style>"
 
-# %% ../../nbs/panels/82_look.ipynb #d675bf0d
+# %% ../../nbs/panels/82_look.ipynb #0b58787b
 def box(
     html="", # what stands in it
 )->w.HTML:
@@ -35,6 +36,7 @@ def box(
     show(made, html)
     return made
 
+# %% ../../nbs/panels/82_look.ipynb #4fab1ff9
 def show(
     place:w.HTML, # made by `box`
     html:str, # new content
@@ -43,7 +45,7 @@ def show(
     place.layout.display = "" if html else "none"
     place.value = html
 
-# %% ../../nbs/panels/82_look.ipynb #09b98714
+# %% ../../nbs/panels/82_look.ipynb #43d14925
 KINDS = dict(note="", good="", warning="Warning: ", error="Error: ") # of messages, with what stands before them
 
 def folded(
@@ -55,7 +57,7 @@ def folded(
     mark = " open" if is_open else ""
     return f"<details{mark}><summary>{escape_html(title)}</summary>{inside}</details>"
 
-# %% ../../nbs/panels/82_look.ipynb #3ac80f32
+# %% ../../nbs/panels/82_look.ipynb #c3283111
 def message(
     kind:str, # "note", "good", "warning" or "error"
     text, # what is said
@@ -68,12 +70,12 @@ def message(
     said = KINDS[kind]+escape_html(text)
     return f'<div class="tg-message tg-{kind}" role="{role}">{said}{more}</div>'
 
-# %% ../../nbs/panels/82_look.ipynb #c7ee0eed
+# %% ../../nbs/panels/82_look.ipynb #2450635b
 def title(
     text, # of what follows
 )->str:
-    "A small heading."
-    return f"<h4>{escape_html(text)}</h4>"
+    "A small heading; no `<h4>`, which JupyterLab would list in its table of contents."
+    return f'<div class="tg-title">{escape_html(text)}</div>'
 
 def text_box(
     text, # what was written, or a document
@@ -82,7 +84,7 @@ def text_box(
     "A text in a frame."
     return f'<div class="tg-text"><b>{escape_html(prompt)}</b>{escape_html(text)}</div>'
 
-# %% ../../nbs/panels/82_look.ipynb #897f077f
+# %% ../../nbs/panels/82_look.ipynb #e743ff94
 def figures(
     values:dict, # name → value
 )->str:
@@ -90,6 +92,7 @@ def figures(
     each = [f"<span><i>{escape_html(k)}</i> {escape_html(v)}</span>" for k,v in values.items()]
     return f'<div class="tg-figures">{"".join(each)}</div>'
 
+# %% ../../nbs/panels/82_look.ipynb #84ea62d1
 def bar(
     done, # units of work
     total, # of them there are
@@ -99,7 +102,7 @@ def bar(
     facts = f'role="progressbar" aria-valuemin="0" aria-valuemax="{total:g}" aria-valuenow="{done:g}"'
     return f'<div class="tg-bar" {facts}><div style="width:{part:.1%}"></div></div>'
 
-# %% ../../nbs/panels/82_look.ipynb #de9d5ec5
+# %% ../../nbs/panels/82_look.ipynb #03d571b1
 _COPY = ("const s=getSelection(),r=document.createRange();r.selectNodeContents(this.nextElementSibling);"
          "s.removeAllRanges();s.addRange(r);this.textContent=document.execCommand('copy')?'Copied':'Press Ctrl-C'")
 
@@ -110,7 +113,7 @@ def code_box(
     button = f'<button type="button" onclick="{escape_html(_COPY)}">Copy</button>'
     return f'<div class="tg-code">{button}<pre>{escape_html(code)}</pre></div>'
 
-# %% ../../nbs/panels/82_look.ipynb #ad69ace8
+# %% ../../nbs/panels/82_look.ipynb #21f39d68
 def set_tip(
     widget:w.DOMWidget, # any
     tip:str, # what is said on hover
@@ -120,13 +123,13 @@ def set_tip(
     name = next(o for o in names if widget.has_trait(o))
     widget.set_trait(name, tip)
 
-# %% ../../nbs/panels/82_look.ipynb #875abe89
+# %% ../../nbs/panels/82_look.ipynb #b8e32154
 def field(
-    widget:w.DOMWidget, # what is filled in
+    widget:Any, # what is filled in
     label:str, # its name
     tip="", # why one would change it, and why it is as it is
     grow=False, # take the room that is left
-):
+)->Any: # the widget
     "A widget as a field of a panel."
     widget.set_trait("description", label)
     widget.layout.width = "auto"
@@ -135,7 +138,7 @@ def field(
     if tip: set_tip(widget, tip)
     return widget
 
-# %% ../../nbs/panels/82_look.ipynb #2960349d
+# %% ../../nbs/panels/82_look.ipynb #0f83eb4c
 def button(
     label:str, # what it does
     on_click, # a function without arguments
@@ -148,7 +151,7 @@ def button(
     made.on_click(lambda _: on_click())
     return made
 
-# %% ../../nbs/panels/82_look.ipynb #50af9ac4
+# %% ../../nbs/panels/82_look.ipynb #ff41059d
 def row(
     *widgets, # fields and buttons
 )->w.Box:
@@ -157,7 +160,7 @@ def row(
     made.add_class("tg-row")
     return made
 
-# %% ../../nbs/panels/82_look.ipynb #bf9ea0e9
+# %% ../../nbs/panels/82_look.ipynb #f4639001
 _POINTS = 240 # of a line, at most
 
 def thinned(
@@ -168,14 +171,16 @@ def thinned(
     pairs = list(enumerate(values, 1))
     if len(pairs)<=most: return pairs
     stretch = math.ceil(len(pairs)/(most//2))
-    kept = []
-    for start in range(0, len(pairs), stretch):
-        part = pairs[start:start+stretch]
-        ends = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
-        kept += sorted(ends)
-    return kept
+    parts = [pairs[start:start+stretch] for start in range(0, len(pairs), stretch)]
+    return [p for part in parts for p in _ends(part)]
 
-# %% ../../nbs/panels/82_look.ipynb #6a3ecca2
+# %% ../../nbs/panels/82_look.ipynb #4edcc760
+def _ends(part):
+    "The lowest and the highest point, in order."
+    by_value = sorted(part, key=lambda p: p[1])
+    return sorted({by_value[0], by_value[-1]})
+
+# %% ../../nbs/panels/82_look.ipynb #104949cd
 def round_marks(
     low:float, # the smallest value
     high:float, # the largest
@@ -189,7 +194,7 @@ def round_marks(
     last = max(math.ceil(high/step), first+1)
     return [round(k*step, 10) for k in range(first, last+1)]
 
-# %% ../../nbs/panels/82_look.ipynb #398ae569
+# %% ../../nbs/panels/82_look.ipynb #19ea0dc2
 class Plot:
     "From steps and losses to places in a drawing of 100 by 100."
     def __init__(self, steps, marks):
@@ -206,16 +211,14 @@ class Plot:
         if not points: return ""
         places = " L".join(self.place(*p) for p in points)
         return f'<path class="{name}" d="M{places}"/>'
-    def dots(self, points, name):
-        "Points: lines of no length with round ends, since a circle would be stretched."
-        return "".join(self.path([p, p], name) for p in points)
 
-# %% ../../nbs/panels/82_look.ipynb #73710b14
+# %% ../../nbs/panels/82_look.ipynb #116c42a1
 def _averages(losses):
     "The running average at every step."
     average = RunningAverage()
     return [average.update([loss]) for loss in losses]
 
+# %% ../../nbs/panels/82_look.ipynb #c2dd08bc
 def _drawing(plot, marks, losses, held_out):
     "The lines of the curve as SVG."
     grid = [plot.path([(1, m), (plot.steps, m)], "tg-grid") for m in marks[1:-1]]
@@ -223,11 +226,11 @@ def _drawing(plot, marks, losses, held_out):
         plot.path(thinned(losses), "tg-raw"),
         plot.path(thinned(_averages(losses)), "tg-mean"),
         plot.path(held_out, "tg-heldout"),
-        plot.dots(held_out, "tg-point")]
+        *(plot.path([p, p], "tg-point") for p in held_out)]  # no length, round ends: a circle would be stretched
     inside = "".join([*grid, *lines])
     return f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{inside}</svg>'
 
-# %% ../../nbs/panels/82_look.ipynb #74b0d2a2
+# %% ../../nbs/panels/82_look.ipynb #f9d334f2
 def _legend(losses, held_out):
     "What the lines are, with their last values."
     train = f'<span class="tg-key-train">training loss {losses[-1]:.2f}</span>'
@@ -239,7 +242,7 @@ def _marks(losses, held_out):
     values = [*losses, *(loss for _,loss in held_out)]
     return round_marks(min(values), max(values))
 
-# %% ../../nbs/panels/82_look.ipynb #5cd70c03
+# %% ../../nbs/panels/82_look.ipynb #59b8b11f
 def curve(
     losses, # of every step, from the first
     steps=0, # of the whole run; the axis is at least this wide
@@ -261,13 +264,13 @@ def curve(
         legend=_legend(losses, held_out),
         label=f"Loss after {len(losses)} steps: {losses[-1]:.2f}")
 
-# %% ../../nbs/panels/82_look.ipynb #79b9d550
+# %% ../../nbs/panels/82_look.ipynb #54613426
 _CURVE = """<div class="tg-curve" role="img" aria-label="{label}">
 <div class="tg-legend" style="order:-1">{legend}<span>nats per token</span></div>
 <div class="tg-y">{marks}</div>{drawing}
 <div class="tg-x"><span>step {first}</span><span>step {steps}</span></div></div>"""
 
-# %% ../../nbs/panels/82_look.ipynb #d1cf5c9c
+# %% ../../nbs/panels/82_look.ipynb #e9b888c8
 def page(
     *parts, # pieces of HTML
     key="", # a class by which a live panel finds its static copy

@@ -5,21 +5,22 @@
 # %% auto #0
 __all__ = ['Panel']
 
-# %% ../../nbs/panels/83_panel.ipynb #59baa6dd
+# %% ../../nbs/panels/83_panel.ipynb #384ce99d
 import asyncio,secrets,sys,threading,time,traceback
+from collections.abc import Callable
 import ipywidgets as w
 from fastcore.basics import patch
 from ..core import TextGenError, TrainError, first_line, say
 from .look import box, code_box, message, page, show, style_tag, title
 from ..training.callback import _in_notebook
 
-# %% ../../nbs/panels/83_panel.ipynb #dffb6a0f
+# %% ../../nbs/panels/83_panel.ipynb #a4f2bf99
 def _say_where(panel):
     "Say where a panel belongs, where there is no notebook."
     if _in_notebook(): return
     say(f"{panel.name} belongs in a notebook: Jupyter, Colab or VS Code. Here, {panel.instead}.", sys.stderr)
 
-# %% ../../nbs/panels/83_panel.ipynb #224cc426
+# %% ../../nbs/panels/83_panel.ipynb #18466731
 class Panel:
     "What all panels share; a panel of one's own gives `code`, `parts` and its fields."
     name = "Panel"
@@ -32,16 +33,17 @@ class Panel:
         self.busy = False
         self.kept = 0. # when the static copies were renewed
         self.copies = [] # handles of the static copies
+        self.keep_also:Callable = lambda every: None # of a panel that holds this one
         self.messages = box()
         self.code_view = box()
         self.widget = w.VBox()
         _say_where(self)
 
-# %% ../../nbs/panels/83_panel.ipynb #fe8d4663
+# %% ../../nbs/panels/83_panel.ipynb #001c22a9
 @patch
 def __repr__(self:Panel): return f"{self.name}: show it as the last line of a notebook's cell"
 
-# %% ../../nbs/panels/83_panel.ipynb #aa9fa63d
+# %% ../../nbs/panels/83_panel.ipynb #a1d29138
 _HIDE = """
 .tg-static.{key}, .jp-OutputArea-child:has(> .jp-OutputArea-output > .{key}.tg-static) {{ display: none }}
 """
@@ -49,16 +51,23 @@ _HIDE = """
 @patch
 def lay_out(self:Panel,
     *children, # widgets, from top to bottom
+    code=True, # whether the same in Python stands below them
 ):
     "Say what the panel consists of."
     head = box(style_tag(_HIDE.format(key=self.key)))
+    for name in ("tg", "tg-panel"): self.widget.add_class(name)
+    self.widget.children = [head, *children, *([self._folded_code()] if code else [])]
+
+# %% ../../nbs/panels/83_panel.ipynb #ea0cb1f2
+@patch
+def _folded_code(self:Panel):
+    "The code, folded away."
     same = w.Accordion(children=[self.code_view], selected_index=None)
     same.set_title(0, "The same in Python")
-    for name in ("tg", "tg-panel"): self.widget.add_class(name)
-    self.widget.children = [head, *children, same]
     self.show_code()
+    return same
 
-# %% ../../nbs/panels/83_panel.ipynb #3286dfa6
+# %% ../../nbs/panels/83_panel.ipynb #ad0216a3
 @patch
 def code(self:Panel)->str:
     "The lines of Python that do the same."
@@ -71,7 +80,7 @@ def show_code(self:Panel, *_):
     except TextGenError as e: code = f"# {e}"
     show(self.code_view, code_box(code))
 
-# %% ../../nbs/panels/83_panel.ipynb #3f08e923
+# %% ../../nbs/panels/83_panel.ipynb #a5e8ac6d
 @patch
 def note(self:Panel,
     text, # what is said
@@ -82,6 +91,7 @@ def note(self:Panel,
     self.said.append((kind, str(text), details))
     show(self.messages, "".join(message(*o) for o in self.said))
 
+# %% ../../nbs/panels/83_panel.ipynb #f3566ad9
 @patch
 def clear(self:Panel):
     "Forget the messages and the error, as a new job does."
@@ -89,7 +99,7 @@ def clear(self:Panel):
     self.error = None
     show(self.messages, "")
 
-# %% ../../nbs/panels/83_panel.ipynb #5eb86fcb
+# %% ../../nbs/panels/83_panel.ipynb #95ce68ad
 @patch
 def fail(self:Panel,
     error:Exception, # what was raised
@@ -100,13 +110,14 @@ def fail(self:Panel,
     what = str(error) if isinstance(error, TextGenError) else f"{type(error).__name__}: {first_line(error)}"
     self.note(what, "error", "".join(lines))
 
-# %% ../../nbs/panels/83_panel.ipynb #4489a9f5
+# %% ../../nbs/panels/83_panel.ipynb #77684eef
 @patch
 def working(self:Panel,
     on:bool, # whether a job runs now
 ):
     "A job begins or has ended; a panel greys its buttons here."
 
+# %% ../../nbs/panels/83_panel.ipynb #cd2a9989
 @patch
 def _run(self:Panel, job, *args):
     "The job in its thread."
@@ -117,7 +128,7 @@ def _run(self:Panel, job, *args):
         self.working(False)
         self.keep()
 
-# %% ../../nbs/panels/83_panel.ipynb #3d274efb
+# %% ../../nbs/panels/83_panel.ipynb #1be66172
 @patch
 def work(self:Panel,
     job, # a function
@@ -130,7 +141,7 @@ def work(self:Panel,
     self.thread = threading.Thread(target=self._run, args=(job, *args), daemon=True)
     self.thread.start()
 
-# %% ../../nbs/panels/83_panel.ipynb #42bbefb8
+# %% ../../nbs/panels/83_panel.ipynb #b2efe983
 def _is_of_widget(session, args):
     "Whether the arguments of a dispatch are a message of a widget."
     if not args: return False
@@ -138,6 +149,7 @@ def _is_of_widget(session, args):
     header = session.deserialize(frames, content=False, copy=False)["header"]
     return header["msg_type"].startswith("comm_")
 
+# %% ../../nbs/panels/83_panel.ipynb #d2ee63e5
 async def _answer_buttons(kernel):
     "Hand on the messages of widgets that wait behind a cell, in a kernel with one queue."
     waiting = []
@@ -147,14 +159,14 @@ async def _answer_buttons(kernel):
         if _is_of_widget(kernel.session, args): await dispatch(*args)
         else: kernel.msg_queue.put_nowait(item)
 
-# %% ../../nbs/panels/83_panel.ipynb #476ff8ae
+# %% ../../nbs/panels/83_panel.ipynb #152fef03
 def _kernel_with_queue():
     "The kernel of this notebook, if it takes one message after another; else None."
     if not _in_notebook(): return None
     kernel = sys.modules["IPython"].get_ipython().kernel
     return kernel if kernel.has_trait("msg_queue") else None
 
-# %% ../../nbs/panels/83_panel.ipynb #4fb576e2
+# %% ../../nbs/panels/83_panel.ipynb #164f1eed
 @patch
 async def _until_done(self:Panel):
     "Wait for the job in the event loop."
@@ -165,12 +177,13 @@ async def _until_done(self:Panel):
     if self.error: raise self.error
     return self
 
+# %% ../../nbs/panels/83_panel.ipynb #2d1c6ee4
 @patch
 def __await__(self:Panel):
     "Wait for the job without holding the kernel; raises what went wrong in it."
     return self._until_done().__await__()
 
-# %% ../../nbs/panels/83_panel.ipynb #d60cb1d5
+# %% ../../nbs/panels/83_panel.ipynb #9e84cfd8
 def _holds_kernel():
     "Whether waiting here would hold a kernel."
     return _in_notebook() and threading.current_thread() is threading.main_thread()
@@ -185,7 +198,7 @@ def wait(self:Panel):
     if self.error: raise self.error
     return self
 
-# %% ../../nbs/panels/83_panel.ipynb #0f8fd55a
+# %% ../../nbs/panels/83_panel.ipynb #587a3ab1
 @patch
 def parts(self:Panel)->list:
     "What the static copy shows, as pieces of HTML; a panel gives its own."
@@ -197,7 +210,7 @@ def static(self:Panel)->str:
     messages = "".join(message(*o) for o in self.said)
     return page(title(self.name), *self.parts(), messages, self.code_view.value, key=self.key)
 
-# %% ../../nbs/panels/83_panel.ipynb #2a440b5b
+# %% ../../nbs/panels/83_panel.ipynb #c943e6ec
 _EVERY = 2. # seconds between renewals of the static copy
 
 @patch
@@ -209,8 +222,9 @@ def keep(self:Panel,
     self.kept = time.monotonic()
     data = {"text/html": self.static(), "text/plain": repr(self)}
     for copy in self.copies: copy.update(data, raw=True)
+    self.keep_also(every)
 
-# %% ../../nbs/panels/83_panel.ipynb #d0235c38
+# %% ../../nbs/panels/83_panel.ipynb #24ea6779
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 @patch
@@ -222,6 +236,7 @@ def _view(self:Panel):
 def _repr_mimebundle_(self:Panel, **_):
     return {"text/plain": repr(self), "text/html": self.static()}|self._view()
 
+# %% ../../nbs/panels/83_panel.ipynb #8a36a802
 @patch
 def _ipython_display_(self:Panel):
     from IPython.display import DisplayHandle, display

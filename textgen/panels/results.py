@@ -28,6 +28,7 @@ class Chosen:
     call:Receipt # of its call
     edited:str|None=None # what a person made of its text; None: nothing
 
+# %% ../../nbs/panels/89_results.ipynb #d6c909a8
 class Selection:
     "Texts of several calls, chosen by a person."
     def __init__(self): self.chosen:list[Chosen] = []
@@ -97,7 +98,8 @@ def receipt(self:Selection)->Receipt:
     calls = _calls(self.chosen)
     rows = [_row(i, calls.index(one.call), one) for i,one in enumerate(self.chosen)]
     cut = [_cut(call, self.chosen) for call in calls]
-    return Receipt("selection", dict(calls=cut, samples=rows, versions=versions())).check()
+    content = dict(calls=cut, samples=rows, versions=versions())
+    return Receipt("selection", content).check()
 
 # %% ../../nbs/panels/89_results.ipynb #8378a5dc
 @patch
@@ -134,6 +136,7 @@ class Place:
     probability:float # by the model itself
     likeliest:NextTokens # the likeliest tokens at this place
 
+# %% ../../nbs/panels/89_results.ipynb #a13e6095
 @torch.inference_mode()
 def _logits(decoder, prompt, ids):
     "What each token was chosen from, as far as the context goes, [tokens, vocabulary]."
@@ -155,9 +158,9 @@ def _pieces(codec, before, ids):
         yield grown[len(text):]
         text = grown
 
-def _place(codec, logits, before, piece, k):
-    "A place whose token is the last of `before`."
-    *before, token = before
+def _place(codec, logits, ids, piece, k):
+    "The place of the last of `ids`."
+    *before, token = ids[-_NEAR:]
     p = probabilities(logits)[0, token].item()
     return Place(piece, p, likeliest(codec, logits, before, k))
 
@@ -168,14 +171,14 @@ def places(
     k:int=5, # how many tokens at each place
 )->list[Place]:
     "What else might have stood at each place of a text, as far as the model's context goes."
-    writer = Writer(tg.wrapped, tg.codec, sample.prompt, GenerateSettings(seed=0))
-    ids = [*writer.before(0)]
-    pieces = _pieces(tg.codec, ids, sample.tokens)
-    logits = _logits(tg.wrapped, writer.prompt_ids[0], sample.tokens)
+    codec, tokens = tg.codec, sample.tokens
+    writer = Writer(tg.wrapped, codec, sample.prompt, GenerateSettings(seed=0))
+    ids = list(writer.before(0))
+    pieces = _pieces(codec, ids, tokens)
     found = []
-    for token,row,piece in zip(sample.tokens, logits, pieces):
+    for token,row,piece in zip(tokens, _logits(tg.wrapped, writer.prompt_ids[0], tokens), pieces):
         ids.append(token)
-        found.append(_place(tg.codec, row[None], ids[-_NEAR:], piece, k))
+        found.append(_place(codec, row[None], ids, piece, k))
     return found
 
 # %% ../../nbs/panels/89_results.ipynb #d135049b
@@ -183,7 +186,9 @@ _MOST = 300 # tokens with a place in HTML
 
 def _percent(p): return f"{p:.1%}" if p>=.001 else "<0.1%"
 
-def _listed(token): return f"{_percent(token.probability):>6}  {token.text!r}"
+def _listed(token):
+    percent = _percent(token.probability)
+    return f"{percent:>6}  {token.text!r}"
 
 def _place_html(place):
     "A token with what else might have stood there."
@@ -194,6 +199,7 @@ def _place_html(place):
     text = escape_html(place.text)
     return f'<span class="tg-token" tabindex="0" style="{shade}">{text}<span class="tg-popup">{popup}</span></span>'
 
+# %% ../../nbs/panels/89_results.ipynb #bec463b3
 def places_html(
     sample:Sample, # a text
     found:list, # its places

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TrainForm', 'TrainPanel']
 
-# %% ../../nbs/panels/88_session.ipynb #62a5acc4
+# %% ../../nbs/panels/88_session.ipynb #de981894
 from collections.abc import Callable
 from typing import Any
 import ipywidgets as w
@@ -20,7 +20,7 @@ from ..remote import check_no_other
 from ..settings import ReadSettings, TrainSettings, make_settings, split_reading, takes
 from ..training.callback import Control
 
-# %% ../../nbs/panels/88_session.ipynb #df7d535b
+# %% ../../nbs/panels/88_session.ipynb #54772313
 _SAVE = "folder for the model; in Colab one below /content/drive/MyDrive outlives the runtime"
 
 def _check_given(settings, save_to):
@@ -28,7 +28,7 @@ def _check_given(settings, save_to):
     known = {name: value for name,value in settings.items() if name!="device"}
     make_settings(TrainSettings, TrainError, **known, save_to=save_to or None)
 
-# %% ../../nbs/panels/88_session.ipynb #b5e83207
+# %% ../../nbs/panels/88_session.ipynb #b5fcef03
 class TrainForm(Panel):
     "What a person chooses for a training."
     def __init__(self, start:Start, steps:int, save_to, settings:dict):
@@ -45,7 +45,7 @@ class TrainForm(Panel):
         self.handed:Text|None = None # a text that another panel handed on
         self.handed_view = box()
 
-# %% ../../nbs/panels/88_session.ipynb #14b4d00e
+# %% ../../nbs/panels/88_session.ipynb #630029f4
 @patch
 def draft(self:TrainForm)->Text:
     "The text as far as it is chosen."
@@ -60,6 +60,7 @@ def follow(self:TrainForm, *_):
     except ModelError: pass  # the name of the model is still to come
     self.show_code()
 
+# %% ../../nbs/panels/88_session.ipynb #76b76a35
 @patch
 def take(self:TrainForm,
     text:Text, # from another panel
@@ -70,7 +71,7 @@ def take(self:TrainForm,
     self.source.box.layout.display = "none"
     self.follow()
 
-# %% ../../nbs/panels/88_session.ipynb #7185e16b
+# %% ../../nbs/panels/88_session.ipynb #10a2861a
 @patch
 def settings(self:TrainForm)->dict:
     "What is said about training, as keywords of `TextGen.train`."
@@ -85,7 +86,7 @@ data = TokenDataset.from_files({text}, tg.tokenizer{reading})
 tg.train(data{settings})
 tg.generate(n=3)"""
 
-# %% ../../nbs/panels/88_session.ipynb #ef2658e3
+# %% ../../nbs/panels/88_session.ipynb #eecb1c8e
 @patch
 def code(self:TrainForm):
     "The lines of Python that train the same model."
@@ -100,7 +101,7 @@ def code(self:TrainForm):
         reading=keywords(text.reading),
         settings=keywords(self.settings()))
 
-# %% ../../nbs/panels/88_session.ipynb #16f5eb72
+# %% ../../nbs/panels/88_session.ipynb #3afd065c
 class TrainPanel(TrainForm):
     "Train a model on a text: choose, press the button, watch."
     name = "TrainPanel"
@@ -125,7 +126,7 @@ class TrainPanel(TrainForm):
         self._lay_out()
         self._connect()
 
-# %% ../../nbs/panels/88_session.ipynb #b5880ef0
+# %% ../../nbs/panels/88_session.ipynb #d0e1a84b
 @patch
 def _make_buttons(self:TrainPanel):
     "The buttons, each with what it does on hover."
@@ -136,6 +137,7 @@ def _make_buttons(self:TrainPanel):
     self.stop_button = button("Stop", lambda: self.stop(), tips["stop"], icon="stop")
     self.again = button("Go on with it", lambda: self.resume(), tips["again"], "info", "repeat")
 
+# %% ../../nbs/panels/88_session.ipynb #23bc9c3c
 @patch
 def _lay_out(self:TrainPanel):
     "The parts, from top to bottom."
@@ -146,7 +148,7 @@ def _lay_out(self:TrainPanel):
     chosen = (self.handed_view, self.source.box, self.start.box, where)
     self.lay_out(*chosen, self.offer, buttons, self.messages, self.view.all)
 
-# %% ../../nbs/panels/88_session.ipynb #2e2a4dc8
+# %% ../../nbs/panels/88_session.ipynb #fe577c50
 @patch
 def _connect(self:TrainPanel):
     "Let the numbers and the code follow what is chosen."
@@ -158,6 +160,7 @@ def _connect(self:TrainPanel):
     self.follow()
     self.working(False)
 
+# %% ../../nbs/panels/88_session.ipynb #819c085f
 @patch
 def look_for_run(self:TrainPanel, *_):
     "Offer to take up what lies in the folder."
@@ -166,7 +169,7 @@ def look_for_run(self:TrainPanel, *_):
     self.offer.layout.display = "" if self.unfinished else "none"
     show(self.found, message("note", f"{folder} holds a run that got to {self.unfinished}") if self.unfinished else "")
 
-# %% ../../nbs/panels/88_session.ipynb #4216f5da
+# %% ../../nbs/panels/88_session.ipynb #aa0bcd46
 @patch
 def working(self:TrainPanel, on):
     "Let the buttons say whether a run goes on."
@@ -176,6 +179,7 @@ def working(self:TrainPanel, on):
     self.look_for_run()
     if not on and self.error: self.view.say("")
 
+# %% ../../nbs/panels/88_session.ipynb #25871c1b
 @patch
 def _name_pause(self:TrainPanel):
     "The button for a pause says what it does now."
@@ -186,6 +190,7 @@ def _name_pause(self:TrainPanel):
 @patch
 def parts(self:TrainPanel): return self.view.parts()
 
+# %% ../../nbs/panels/88_session.ipynb #a5751d34
 @patch(as_prop=True)
 def textgen(self:TrainPanel):
     "The trained model, a `TextGen`."
@@ -193,7 +198,7 @@ def textgen(self:TrainPanel):
     raise TrainError("not trained yet: press Train in the panel above, and `await panel` waits for the end "
                      "without holding the notebook")
 
-# %% ../../nbs/panels/88_session.ipynb #1ac5ebcb
+# %% ../../nbs/panels/88_session.ipynb #ad64822e
 @patch
 def _job(self:TrainPanel, start, settings, resume):
     "The whole job."
@@ -209,7 +214,7 @@ def _job(self:TrainPanel, start, settings, resume):
     self.run = tg.train(data, view=self.view, control=self.control, resume=resume, overwrite=True, **settings)
     self._finish(tg)
 
-# %% ../../nbs/panels/88_session.ipynb #13971e5d
+# %% ../../nbs/panels/88_session.ipynb #40029748
 @patch
 def _chosen_text(self:TrainPanel):
     "The text to train on; what a guess filled in is said."
@@ -218,6 +223,7 @@ def _chosen_text(self:TrainPanel):
     for note in notes: self.note(note)
     return text
 
+# %% ../../nbs/panels/88_session.ipynb #2d156117
 @patch
 def _read(self:TrainPanel, text, tg):
     "The text as tokens of a model."
@@ -225,11 +231,12 @@ def _read(self:TrainPanel, text, tg):
     self.view.say("reading the text")
     return TokenDataset.from_files(text.source, tg.tokenizer, **text.reading)
 
-# %% ../../nbs/panels/88_session.ipynb #d74a9384
+# %% ../../nbs/panels/88_session.ipynb #99e23eb2
 def _row_tokens(settings, tg):
     "How many tokens a row has."
     return settings.get("window") or min(tg.context, 1024)
 
+# %% ../../nbs/panels/88_session.ipynb #63f1808d
 @patch
 def _settled(self:TrainPanel, start, settings, data, tg):
     "The settings with the steps that the text bears, and saves and samples on the way."
@@ -241,7 +248,7 @@ def _settled(self:TrainPanel, start, settings, data, tg):
     often = max(1, min(500, steps//5))
     return dict(save_every=often, sample_every=often)|settings|dict(steps=steps)
 
-# %% ../../nbs/panels/88_session.ipynb #a9726251
+# %% ../../nbs/panels/88_session.ipynb #c6a100ba
 @patch
 def _say_time(self:TrainPanel, tg, settings):
     "Say about how long the run will take."
@@ -249,6 +256,7 @@ def _say_time(self:TrainPanel, tg, settings):
     rows = settings["steps"]*settings["batch_size"]*settings.get("accumulate", 1)
     self.note(f"{weights:,} weights; {expected(weights, rows*_row_tokens(settings, tg), speed())}")
 
+# %% ../../nbs/panels/88_session.ipynb #411d4882
 @patch
 def _finish(self:TrainPanel, tg):
     "Show what came of a run, and hand the model on."
@@ -259,7 +267,7 @@ def _finish(self:TrainPanel, tg):
     self.view.show_texts("new texts", tg.generate(n=3, max_new_tokens=length, seed=0))
     for tell in self.then: tell(tg)
 
-# %% ../../nbs/panels/88_session.ipynb #da8df791
+# %% ../../nbs/panels/88_session.ipynb #06797c78
 @patch
 def _check(self:TrainPanel):
     "Raise `TextGenError` for what can be refused before anything is read."
@@ -270,6 +278,7 @@ def _check(self:TrainPanel):
     if settings.get("save_to"): check_no_other(settings["save_to"], own, overwrite=overwrite)
     return start, settings
 
+# %% ../../nbs/panels/88_session.ipynb #167d8580
 @patch
 def _begin(self:TrainPanel):
     "A fresh state for the next run."
@@ -277,7 +286,7 @@ def _begin(self:TrainPanel):
     self.view.clear()
     self.control = Control()
 
-# %% ../../nbs/panels/88_session.ipynb #c0c88d31
+# %% ../../nbs/panels/88_session.ipynb #82c2c377
 @patch
 def train(self:TrainPanel):
     "What the button does: begin training in the background."
@@ -290,13 +299,14 @@ def train(self:TrainPanel):
     self.work(self._job, start, settings, False)
     return self
 
+# %% ../../nbs/panels/88_session.ipynb #6965e518
 @patch
 def stop(self:TrainPanel):
     "What the stop button does: end after this step, save, and show what there is."
     self.control.stop()
     if self.busy: self.view.say("stopping after this step")
 
-# %% ../../nbs/panels/88_session.ipynb #34db6ea4
+# %% ../../nbs/panels/88_session.ipynb #38bbcd30
 @patch
 def pause(self:TrainPanel):
     "Wait after this step; the machine is free meanwhile."
@@ -311,12 +321,13 @@ def go_on(self:TrainPanel):
     self.view.say("training")
     self._name_pause()
 
+# %% ../../nbs/panels/88_session.ipynb #ed80ffae
 @patch
 def pause_or_go_on(self:TrainPanel):
     "What the middle button does."
     return self.go_on() if self.control.paused else self.pause()
 
-# %% ../../nbs/panels/88_session.ipynb #c24715f4
+# %% ../../nbs/panels/88_session.ipynb #1d982502
 @patch
 def resume(self:TrainPanel):
     "Take up the run in the folder, with the choices it began with."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WEIGHTS', 'CONTEXT', 'Start', 'about_tokens', 'sensible_steps', 'sensible_lr', 'StartFields']
 
-# %% ../../nbs/panels/86_start.ipynb #2e0a9276
+# %% ../../nbs/panels/86_start.ipynb #e65601eb
 from dataclasses import dataclass
 from typing import Any
 import ipywidgets as w
@@ -16,7 +16,7 @@ from .source import Text, in_code, keywords
 from ..text.builder import total_bytes
 from ..training.report import GOOD_EPOCHS, good_steps, pick_lr
 
-# %% ../../nbs/panels/86_start.ipynb #4a26d74c
+# %% ../../nbs/panels/86_start.ipynb #ab32d274
 @dataclass
 class Start:
     "What a training starts from."
@@ -31,7 +31,7 @@ class Start:
         asked = f"{text.code()}, vocab_size={self.vocab_size}{keywords(text.reading)}"
         return f"tokenizer = train_tokenizer({asked})\ntg = TextGen.new({self.preset!r}, tokenizer)"
 
-# %% ../../nbs/panels/86_start.ipynb #5c7c1570
+# %% ../../nbs/panels/86_start.ipynb #f43bc132
 @patch
 def open(self:Start,
     text:Text, # what is learned
@@ -43,7 +43,7 @@ def open(self:Start,
     tokenizer = train_tokenizer(text.source, vocab_size=self.vocab_size, **text.reading)
     return TextGen.new(self.preset, tokenizer)
 
-# %% ../../nbs/panels/86_start.ipynb #d116d0c4
+# %% ../../nbs/panels/86_start.ipynb #d8afd0a6
 WEIGHTS = {"mini": 950_000, "small": 11_400_000, "gpt2": 86_600_000, "t5-mini": 2_200_000, "t5-small": 44_600_000}
 CONTEXT = {"mini": 256, "small": 512, "gpt2": 1024, "t5-mini": 512, "t5-small": 512} # tokens; also of a window
 _BUNDLED = 3_400_000 # weights of the bundled model
@@ -57,7 +57,7 @@ def about_tokens(
     try: return (total_bytes(text.source) or 0)//_BYTES
     except (TextGenError, OSError): return 0
 
-# %% ../../nbs/panels/86_start.ipynb #85e8a913
+# %% ../../nbs/panels/86_start.ipynb #a11457fd
 def sensible_steps(
     start:Start,
     tokens:int, # of the text
@@ -69,6 +69,7 @@ def sensible_steps(
     steps = good_steps(tokens, rows*window)
     return steps if start.preset else max(1, round(steps*_FINE_EPOCHS/GOOD_EPOCHS))
 
+# %% ../../nbs/panels/86_start.ipynb #dee96419
 def sensible_lr(
     start:Start,
     lora:bool,
@@ -79,7 +80,7 @@ def sensible_lr(
     mode = "scratch" if start.preset else "full"
     return pick_lr("lora" if lora else mode, weights)
 
-# %% ../../nbs/panels/86_start.ipynb #f33404a2
+# %% ../../nbs/panels/86_start.ipynb #a3a58130
 _BOX = "the model in the box (writes verse)"
 _OTHER = "a folder or Hub id"
 _TIPS = dict(
@@ -88,16 +89,17 @@ _TIPS = dict(
     batch="Windows of text a step reads at once. Halve it when memory is short.",
     held="A share of the documents that is not trained on. Its loss shows when learning becomes learning by heart.")
 _STEPS = "reads the text about {epochs} times: fewer learns less, more learns it by heart"
-_RATE = "how far a step moves the weights; this is usual for the model's size. Lower it when the loss jumps; 0 is automatic."
+_RATE = "how far a step moves the weights; usual for the model's size. Lower it when the loss jumps; 0 is automatic."
 
-# %% ../../nbs/panels/86_start.ipynb #0e07dd6f
+# %% ../../nbs/panels/86_start.ipynb #94e65701
 class StartFields:
     "Fields for the model, and for how it is trained."
     def __init__(self, start:Start, steps:int, vocab_size:int):
         new = [f"new: {name}" for name in WEIGHTS]
         self.vocab_size = vocab_size
         self.menu = field(w.Dropdown(options=[_BOX, *new, _OTHER]), "Start from", _TIPS["menu"])
-        self.name = field(w.Text(placeholder="my-model, or gpt2", continuous_update=False), "Folder or Hub id", "", True)
+        named = w.Text(placeholder="my-model, or gpt2", continuous_update=False)
+        self.name = field(named, "Folder or Hub id", grow=True)
         self.how = field(w.Dropdown(options=["all weights", "LoRA"]), "Train", _TIPS["how"])
         self.steps = field(w.BoundedIntText(min=0, max=10**7), "Steps", _STEPS)
         self.batch = field(w.BoundedIntText(value=8, min=1, max=4096), "Batch size", _TIPS["batch"])
@@ -107,7 +109,7 @@ class StartFields:
         self.filling = False # whether this program fills them in just now
         self._begin(start, steps)
 
-# %% ../../nbs/panels/86_start.ipynb #d4ebd9b0
+# %% ../../nbs/panels/86_start.ipynb #ab1c7261
 @patch
 def _begin(self:StartFields, start, steps):
     "Fill in what was given in code, and watch what is typed."
@@ -122,12 +124,13 @@ def _begin(self:StartFields, start, steps):
     self.box = w.VBox([row(self.menu, self.name, self.how), row(self.steps, self.batch, self.lr, self.held)])
     self.show_fields()
 
+# %% ../../nbs/panels/86_start.ipynb #ed8169f1
 @patch
 def _numbers(self:StartFields):
     "The fields that are filled in."
     return dict(steps=self.steps, lr=self.lr)
 
-# %% ../../nbs/panels/86_start.ipynb #4b86a330
+# %% ../../nbs/panels/86_start.ipynb #d6751e68
 @patch
 def _typed(self:StartFields, name):
     "A person has filled in a field; emptied, it follows again."
@@ -140,6 +143,7 @@ def show_fields(self:StartFields, *_):
     "Show the name where one is needed."
     self.name.layout.display = "" if self.menu.value==_OTHER else "none"
 
+# %% ../../nbs/panels/86_start.ipynb #421fa674
 @patch
 def start(self:StartFields)->Start:
     "What is chosen."
@@ -149,7 +153,7 @@ def start(self:StartFields)->Start:
     if self.name.value.strip(): return Start(self.name.value.strip())
     raise ModelError("write the folder or Hub id of the model to start from first")
 
-# %% ../../nbs/panels/86_start.ipynb #04c32265
+# %% ../../nbs/panels/86_start.ipynb #deafed97
 @patch
 def fill_in(self:StartFields,
     values:dict, # of the fields that are filled in
@@ -164,6 +168,7 @@ def lora(self:StartFields)->bool:
     "Whether small matrices are trained in place of all weights."
     return self.how.value=="LoRA"
 
+# %% ../../nbs/panels/86_start.ipynb #ef5f18f7
 @patch
 def fill(self:StartFields,
     tokens:int, # of the text; 0 where that is not known
@@ -177,7 +182,7 @@ def fill(self:StartFields,
     epochs = GOOD_EPOCHS if start.preset else _FINE_EPOCHS
     set_tip(self.steps, _STEPS.format(epochs=epochs) if "steps" not in self.typed else "as you typed it")
 
-# %% ../../nbs/panels/86_start.ipynb #cba27176
+# %% ../../nbs/panels/86_start.ipynb #1236685b
 @patch
 def settings(self:StartFields)->dict:
     "What is said, as keywords of `TextGen.train`; zeros are left to training."

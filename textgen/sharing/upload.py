@@ -97,6 +97,11 @@ def _status(e):
     if response is not None: return response.status_code
     return _status(e.__cause__) if e.__cause__ else None
 
+def _is_final(e):
+    "Whether an upload that failed would fail again: the Hub refuses it, or a disk is full."
+    status = _status(e)
+    return getattr(e, "errno", None) in _FULL or status is not None and status<500
+
 def _why_refused(e, target):
     "Why an upload failed, and what to do."
     status = _status(e)
@@ -104,6 +109,7 @@ def _why_refused(e, target):
     if status==404: return f"the Hub has no {target.name}, or this token may not see it"
     if getattr(e, "errno", None) in _FULL: return f"{os.strerror(e.errno)}; free some space"
     why = first_line(e.__cause__ or e)
+    if _is_final(e): return f"the Hub does not take these files ({getattr(e, 'server_message', None) or why})"
     return f"the connection broke off ({why}); push again: what has arrived is not sent a second time"
 
 # %% ../../nbs/sharing/67_upload.ipynb #4f4dc92c
@@ -117,17 +123,39 @@ def _commit(api, target, folder, message):
         except client_errors() as e:
             if not left or _status(e): raise
 
+# %% ../../nbs/sharing/67_upload.ipynb #4ab83f63
+def _make(api, target):
+    "Make the repository where there is none; whether that was so."
+    if api.repo_exists(target.name): return False
+    api.create_repo(target.name, private=target.private, exist_ok=True)
+    return True
+
+def _is_empty(api, target):
+    "Whether a repository has only the file that the Hub puts into every new one."
+    return set(api.list_repo_files(target.name))<={".gitattributes"}
+
+def _left_behind(api, target, e):
+    "Delete a repository that was made in vain; what is to be said where it is still there."
+    try:
+        if not _is_empty(api, target): return ""
+        if _is_final(e): return api.delete_repo(target.name) or ""
+    except client_errors(): pass
+    return f"; {target.name} was made and is empty till then, or delete it in {target.page}/settings"
+
+# %% ../../nbs/sharing/67_upload.ipynb #960b9fde
 @patch
 def push(self:Target,
     folder:Path, # whatever is in it is sent
     message:str="Upload by textgen", # what the history says
 )->str: # the address of the page
     "Send a folder, whole or not at all."
-    api = self.api()
+    api, new = self.api(), False
     try:
-        api.create_repo(self.name, private=self.private, exist_ok=True)
+        new = _make(api, self)
         _commit(api, self, folder, message)
-    except client_errors() as e: raise _refused(_why_refused(e, self)) from e
+    except client_errors() as e:
+        left = _left_behind(api, self, e) if new else ""
+        raise _refused(f"{_why_refused(e, self)}{left}") from e
     return self.page
 
 # %% ../../nbs/sharing/67_upload.ipynb #9dbad228

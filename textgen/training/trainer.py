@@ -16,12 +16,12 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from ..core import NONE, ModelError, TextGenError, TrainError
 from ..generation.generate import generate
-from ..models.adapter import add_lora, has_adapter
+from ..models.adapter import far_from_base, add_lora, has_adapter
 from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
 from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
-from ..receipt import Receipt, versions
+from ..receipt import Receipt, place_name, versions
 from ..remote import here, is_remote
 from ..settings import GenerateSettings, TrainSettings
 from ..tasks.batch import WindowSource, eval_batches, make_source
@@ -53,12 +53,21 @@ class Job:
     base:dict|None=None # for the receipt: where a model that is not from scratch came from
     scratch:bool=False # the weights are random
 
+# %% ../../nbs/training/60_trainer.ipynb #5aa726ab
+def _check_keep(folder, keep):
+    "Raise `TrainError` where several saves are asked for at an address, which holds one."
+    if keep==1 or not is_remote(folder): return
+    what = f"keep={keep} keeps earlier saves beside a folder of this machine, and {folder} is an address"
+    raise TrainError(f"{what}; leave out keep=, or train into a folder here and send the result: tg.save('{folder}')")
+
+def _named_base(base):
+    "The model a training starts from, as its receipt names it; None for random weights."
+    return base and dict(base, found=place_name(base.get("found")))
+
 # %% ../../nbs/training/60_trainer.ipynb #0c5fc0e8
 def _device(job):
     "Where to train: where the model is, unless something else is asked for."
     return torch.device(job.device or job.decoder.device)
-
-_ONE = "an address has the newest only, with keep=1"
 
 def _checked(job):
     "The job with its device and its folder settled, or why it cannot be done."
@@ -68,7 +77,7 @@ def _checked(job):
     check_callbacks(s)
     check_control(s.control)
     folder = check_folder(s.save_to) if s.save_to else None
-    if is_remote(folder) and s.keep>1: raise TrainError(f"keep={s.keep} keeps saves beside a folder here; {_ONE}")
+    _check_keep(folder, s.keep)
     return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
 # %% ../../nbs/training/60_trainer.ipynb #4be6e16c
@@ -125,7 +134,7 @@ class Session:
         self.setup = open_job(job, self.start)
         self.settings = self.setup.settings
         self.view = _view(job)
-        self.base = job.base
+        self.base = _named_base(job.base)
         self.data = self.setup.source.describe()
         self.before, self.seen = 0., 0 # seconds and tokens before a resumption
         self.validation = [] # (step, loss on held-out text)
@@ -171,12 +180,15 @@ def adapt(self:Session):
     s, model = self.settings, self.job.decoder.model
     if not s.lora: return
     if not has_adapter(model): self._add_adapter(model, s)
+    note = far_from_base(model, s.save_to) if s.save_to else None
+    if note: self.view.note(note)
     for name,p in model.named_parameters(): p.requires_grad_("lora_" in name)
 
+# %% ../../nbs/training/60_trainer.ipynb #db3cced3
 @patch
 def _add_adapter(self:Session, model, s):
     "Give a model a new adapter."
-    found = (self.base or {}).get("found")
+    found = (self.job.base or {}).get("found")
     if s.save_to and not found:
         raise TrainError("an adapter needs a model that lies somewhere: save this one first, tg.save('folder')")
     add_lora(model, s.lora, base=found, seed=s.seed)
