@@ -949,6 +949,11 @@ class Verdict:
         ...
 
     @property
+    def exit_code(self) -> int:
+        """What the command `textgen verify` ends with. """
+        ...
+
+    @property
     def bound(self) -> float:
         """The chance that a text had passed with a token changed: of all texts the largest. """
         ...
@@ -956,11 +961,6 @@ class Verdict:
     @property
     def bits(self) -> float:
         """How much of the seed a text agrees with: of all texts the least. """
-        ...
-
-    @property
-    def exit_code(self) -> int:
-        """What the command `textgen verify` ends with. """
         ...
 
 

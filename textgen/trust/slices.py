@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['TOLERANCE', 'EXACT', 'log_odds', 'allowed_shift', 'Filters', 'kept', 'Slices', 'slices', 'distances', 'Reach',
-           'reach', 'short_of_best', 'greedy_reach']
+           'reach', 'short_of_best', 'greedy_reach', 'Fit', 'Places', 'compare']
 
-# %% ../../nbs/trust/62_slices.ipynb #1518a2f9
+# %% ../../nbs/trust/62_slices.ipynb #03af5a5b
+import math
 from dataclasses import dataclass
 import torch
+from fastcore.basics import patch
 from ..generation.sampling import temperature
 
-# %% ../../nbs/trust/62_slices.ipynb #167efc26
+# %% ../../nbs/trust/62_slices.ipynb #6295ce1a
 TOLERANCE = dict( # how far a logit may be off, as a share of the largest
     float32=4e-6,
     float16=1e-3,
@@ -19,7 +21,7 @@ TOLERANCE = dict( # how far a logit may be off, as a share of the largest
     int8=2e-2)
 EXACT = "float32" # what every text is tried with first
 
-# %% ../../nbs/trust/62_slices.ipynb #8e687b85
+# %% ../../nbs/trust/62_slices.ipynb #283923d9
 def log_odds(
     u, # float64, from 0 to 1
 ):
@@ -34,7 +36,7 @@ def allowed_shift(
     finite = logits.masked_fill(logits==-torch.inf, 0.)
     return finite.abs().amax(-1, keepdim=True).double()*share
 
-# %% ../../nbs/trust/62_slices.ipynb #85a1051f
+# %% ../../nbs/trust/62_slices.ipynb #c3c19540
 def _near_k(
     x, # [rows, vocabulary]: logits after the temperature, relative to the largest
     k:int, # 0 keeps all
@@ -47,13 +49,16 @@ def _near_k(
     last, following = best[:,k-1:k], best[:,k:]
     return everything&(x>following+slack), everything&(x>=last-slack)
 
+# %% ../../nbs/trust/62_slices.ipynb #9defaea9
 def _near_m(x, m, slack):
     "The same of min-p: at least `m` times as likely as the likeliest."
-    if m<=0: return x>-torch.inf, x>-torch.inf
-    least = torch.tensor(m, dtype=x.dtype, device=x.device).log()
-    return x>=least+slack, (x>=least-slack)&(x>-torch.inf)
+    everything = x>-torch.inf
+    if m<=0: return everything, everything
+    least = math.log(m)
+    sure = x>=least+slack
+    return sure, everything&(x>=least-slack)
 
-# %% ../../nbs/trust/62_slices.ipynb #f437fb84
+# %% ../../nbs/trust/62_slices.ipynb #2a04ca86
 _FEW = 1024 # tokens that are sorted first
 
 @dataclass
@@ -70,16 +75,21 @@ class _Nucleus:
         goal = torch.full_like(share, self.p)
         return log_odds(share)+slack>=log_odds(goal)
 
+# %% ../../nbs/trust/62_slices.ipynb #4721cecb
+def _weight(x, where): # float64 [rows, 1]
+    "The weight of some tokens."
+    return x.exp().where(where, 0.).sum(-1, keepdim=True)
+
 def _largest(x, asked):
     "The largest logits in order, as many as top-p can keep."
     if x.shape[-1]<=2*_FEW: return x.sort(descending=True).values
     best = x.topk(_FEW).values
-    surely_above = (best>best[:,-1:]+asked.slack)*best.exp()
-    enough = surely_above.sum(-1, keepdim=True)-asked.doubt
-    if bool(asked.reaches(enough, -asked.slack).all()): return best
-    return x.sort(descending=True).values
+    last = best[:,-1:]
+    above = _weight(best, best>last+asked.slack)-asked.doubt
+    is_enough = asked.reaches(above, -asked.slack).all()
+    return best if is_enough else x.sort(descending=True).values
 
-# %% ../../nbs/trust/62_slices.ipynb #d5b1e14b
+# %% ../../nbs/trust/62_slices.ipynb #ab08cae9
 def _weight_above(ordered, least, with_equal):
     "The weight of ordered logits that are above each of `least`, [rows, n]."
     sums = torch.nn.functional.pad(ordered.exp().cumsum(-1), (1, 0))
@@ -89,6 +99,7 @@ def _lowest(ordered, dropped):
     "The smallest logit that is not dropped; infinity where there is none."
     return ordered.masked_fill(dropped, torch.inf).amin(-1, keepdim=True)
 
+# %% ../../nbs/trust/62_slices.ipynb #3f978b6e
 def _near_p(
     x, # float64 [rows, vocabulary]: what top-k possibly leaves
     asked:_Nucleus,
@@ -101,7 +112,7 @@ def _near_p(
     possible = _lowest(ordered, asked.reaches(least, -asked.slack))
     return x>=sure, x>=possible
 
-# %% ../../nbs/trust/62_slices.ipynb #71703d9f
+# %% ../../nbs/trust/62_slices.ipynb #31d31f2c
 @dataclass
 class Filters:
     "What cuts a distribution before a token is drawn."
@@ -112,24 +123,31 @@ class Filters:
     @property
     def cut(self)->bool: return self!=Filters()
 
-def _weight(x, where): # float64 [rows, 1]
-    return x.exp().where(where, 0.).sum(-1, keepdim=True)
+# %% ../../nbs/trust/62_slices.ipynb #b1725e23
+def _after_k(x, left, p, slack):
+    "What top-p surely and possibly keeps of what top-k surely and possibly leaves."
+    sure, possible = left
+    x = x.double().masked_fill(~possible, -torch.inf)
+    doubt = _weight(x, possible&~sure)
+    whole = _weight(x, possible)
+    return _near_p(x, _Nucleus(p, slack, doubt, whole))
 
+def _both(a, b):
+    "What is surely kept by both of two filters, and what possibly."
+    return a[0]&b[0], a[1]&b[1]
+
+# %% ../../nbs/trust/62_slices.ipynb #cb92f390
 def kept(
     x, # [rows, vocabulary]: logits after the temperature, relative to the largest
     filters:Filters,
     slack, # float64 [rows, 1]: by how much two of them may be off against each other
 ): # two of bool [rows, vocabulary]
     "Which tokens the filters surely keep, and which they possibly keep."
-    sure, possible = _near_k(x, filters.top_k, slack)
-    if filters.top_p<1:
-        left = x.double().masked_fill(~possible, -torch.inf)
-        doubt = _weight(left, possible&~sure)
-        asked = _Nucleus(filters.top_p, slack, doubt, _weight(left, possible))
-        sure, possible = [a&b for a,b in zip((sure, possible), _near_p(left, asked))]
-    return tuple(a&b for a,b in zip((sure, possible), _near_m(x, filters.min_p, slack)))
+    found = _near_k(x, filters.top_k, slack)
+    if filters.top_p<1: found = _both(found, _after_k(x, found, filters.top_p, slack))
+    return _both(found, _near_m(x, filters.min_p, slack))
 
-# %% ../../nbs/trust/62_slices.ipynb #aeb84f7e
+# %% ../../nbs/trust/62_slices.ipynb #79c1852a
 @dataclass
 class Slices:
     "Where the slices of some tokens lie, one a row, float64 [rows]."
@@ -139,7 +157,7 @@ class Slices:
     is_possible:torch.Tensor # bool: whether the token may be drawn at all
     doubt:torch.Tensor # how far log-odds can be off for what the filters leave in doubt
 
-# %% ../../nbs/trust/62_slices.ipynb #505657bb
+# %% ../../nbs/trust/62_slices.ipynb #ab6d6ab1
 def _sums(
     weights, # [rows, vocabulary]
     ids, # int64 [rows]
@@ -151,6 +169,7 @@ def _sums(
     own = weights.gather(1, ids[:,None])[:,0]
     return before.double(), own.double(), behind.double()
 
+# %% ../../nbs/trust/62_slices.ipynb #10f66858
 def _kept_sums(x, ids, filters, slack):
     "`_sums` of what is surely kept, and of what is possibly kept; whether each row's token may be kept."
     weights = x.exp()
@@ -162,7 +181,7 @@ def _kept_sums(x, ids, filters, slack):
     most = _sums(weights.where(possible, 0.), ids)
     return least, most, possible.gather(1, ids[:,None])[:,0]
 
-# %% ../../nbs/trust/62_slices.ipynb #f740ff60
+# %% ../../nbs/trust/62_slices.ipynb #c320f8ba
 def slices(
     x, # float32 [rows, vocabulary]: logits after rules and temperature, relative to the largest
     ids, # int64 [rows]: the tokens
@@ -178,7 +197,7 @@ def slices(
     doubt = whole.log()-(least[0]+own+least[2]).log()
     return Slices(low, high, own/whole, is_possible, doubt)
 
-# %% ../../nbs/trust/62_slices.ipynb #547198e4
+# %% ../../nbs/trust/62_slices.ipynb #7b32268b
 def distances(
     found:Slices,
     u, # float64 [rows]: the uniform numbers
@@ -188,7 +207,7 @@ def distances(
     off = torch.maximum(found.low-at, at-found.high).clamp(min=0.)
     return off.nan_to_num(nan=0., posinf=torch.inf).where(found.is_possible, torch.inf)
 
-# %% ../../nbs/trust/62_slices.ipynb #0a45a702
+# %% ../../nbs/trust/62_slices.ipynb #c79bb6da
 def _in_reach(
     weights, # [rows, vocabulary]: of all that is possibly kept
     lowest, highest, # float64 [rows, 1]: from where to where numbers are in reach
@@ -201,13 +220,13 @@ def _in_reach(
     before = cdf.gather(1, (first-1).clamp(min=0)).where(first>0, 0.)
     return (cdf.gather(1, last)-before)[:,0]
 
-# %% ../../nbs/trust/62_slices.ipynb #a328faa0
+# %% ../../nbs/trust/62_slices.ipynb #a9bc5762
 @dataclass
 class Reach:
     "What else would pass, one a row, float64 [rows]."
     bound:torch.Tensor # the chance that another token passes
     others:torch.Tensor # bool: whether any other token does
-    width:torch.Tensor # of the slice with its tolerance: the chance that a number has nothing to do with the token and fits
+    width:torch.Tensor # of the slice with its tolerance: the chance that any number fits
 
 def _window(found, u, shift):
     "From where to where numbers are in reach of `u`."
@@ -215,14 +234,32 @@ def _window(found, u, shift):
     at = log_odds(u)
     return (at-shift).sigmoid(), (at+shift).sigmoid()
 
-# %% ../../nbs/trust/62_slices.ipynb #c13933b1
-def _touched(x, filters, slack, window, rows):
-    "The share of the tokens in reach, in some rows."
-    weights = x[rows].exp()
-    if filters.cut: weights = weights.where(kept(x[rows], filters, slack[rows])[1], 0.)
-    lowest, highest = [edge[rows,None] for edge in window]
-    return _in_reach(weights, lowest, highest)
+# %% ../../nbs/trust/62_slices.ipynb #0cc65246
+def _width(found, shift):
+    "The slices with their tolerance."
+    return (found.high+shift).sigmoid()-(found.low-shift).sigmoid()
 
+def _of_the_others(touched, own):
+    "The share of tokens in reach among all tokens but a slice's own."
+    others = (touched-own).clamp(min=0.)
+    return others/(1-own).clamp(min=1e-12)
+
+def _possible_weights(x, filters, slack):
+    "The weights of what the filters possibly keep."
+    weights = x.exp()
+    return weights.where(kept(x, filters, slack)[1], 0.) if filters.cut else weights
+
+# %% ../../nbs/trust/62_slices.ipynb #da4df6c8
+def _touched(x, filters, slack, window, where):
+    "The share of the tokens in reach, in the rows where there are others."
+    share = torch.zeros_like(window[0])
+    rows = where.nonzero()[:,0]
+    if len(rows):
+        weights = _possible_weights(x[rows], filters, slack[rows])
+        share[rows] = _in_reach(weights, *(edge[rows,None] for edge in window))
+    return share
+
+# %% ../../nbs/trust/62_slices.ipynb #3349c576
 def reach(
     x, # as for `slices`
     found:Slices,
@@ -231,17 +268,14 @@ def reach(
     slack, # float64 [rows, 1]: also how far log-odds may be off
 )->Reach:
     "What else would pass in the place of each token."
-    shift = slack[:,0]
-    window = lowest, highest = _window(found, u, shift)
+    window = lowest, highest = _window(found, u, slack[:,0])
     others = (lowest<found.low.sigmoid())|(highest>found.high.sigmoid())
-    touched = torch.zeros_like(u)
-    rows = others.nonzero()[:,0]
-    if len(rows): touched[rows] = _touched(x, filters, slack, window, rows)-found.share[rows]
-    passing = touched.clamp(min=0.)/(1-found.share).clamp(min=1e-12)
+    touched = _touched(x, filters, slack, window, others)
+    passing = _of_the_others(touched, found.share)
     bound = torch.maximum(passing, highest-lowest).clamp(max=1.)
-    return Reach(bound, others, (found.high+shift).sigmoid()-(found.low-shift).sigmoid())
+    return Reach(bound, others, _width(found, slack[:,0]))
 
-# %% ../../nbs/trust/62_slices.ipynb #91b96126
+# %% ../../nbs/trust/62_slices.ipynb #1516e990
 def short_of_best(
     logits, # float32 [rows, vocabulary], after the rules
     ids, # int64 [rows]
@@ -250,6 +284,7 @@ def short_of_best(
     own = logits.gather(1, ids[:,None])
     return (logits.amax(-1, keepdim=True)-own)[:,0].double()
 
+# %% ../../nbs/trust/62_slices.ipynb #aa8315d8
 def greedy_reach(
     logits, # float32 [rows, vocabulary], after the rules
     ids, # int64 [rows]
@@ -259,6 +294,83 @@ def greedy_reach(
     p = logits.double().softmax(-1)
     near = logits>=logits.amax(-1, keepdim=True)-slack
     own = p.gather(1, ids[:,None])[:,0]
-    passing = (p.where(near, 0.).sum(-1)-own).clamp(min=0.)
+    passing = _of_the_others(p.where(near, 0.).sum(-1), own)
     others = near.sum(-1)>1
-    return Reach(passing/(1-own).clamp(min=1e-12), others, torch.ones_like(own))
+    return Reach(passing, others, torch.ones_like(own))
+
+# %% ../../nbs/trust/62_slices.ipynb #e1663e4e
+@dataclass
+class Fit:
+    "How far the numbers of a text fit its tokens, with one tolerance."
+    share:float # the tolerance: how far logits may be off, as a share of the largest
+    fits:bool=True # all so far
+    tokens:int=0 # places that were looked at
+    furthest:float=0. # by how much logits must be off for the worst place, as a share of the largest
+    bound:float=0. # sum of the chances that another token had passed
+    others:int=0 # places at which some other token had passed
+    bits:float=0. # of the seed that the text agrees with
+    at:int|None=None # the first token that does not fit
+    off:float=0. # how far its number is from its slice
+
+# %% ../../nbs/trust/62_slices.ipynb #b162d95b
+def _n_fitting(needed, share):
+    "How many places fit before the first that does not."
+    wrong = (needed>share).nonzero()
+    return int(wrong[0]) if len(wrong) else len(needed)
+
+def _log2(widths):
+    "The logarithm of a product of chances."
+    return widths.clamp(min=1e-300, max=1.).log2().sum().item()
+
+@patch
+def _miss(self:Fit, n, off):
+    "Note that the place after `n` more does not fit."
+    self.fits = False
+    self.at = self.tokens+n
+    self.off = off
+
+# %% ../../nbs/trust/62_slices.ipynb #bb9d1507
+@patch
+def add(self:Fit,
+    needed, # float64 [n]: by how much logits must be off, as a share of the largest; infinite: by any
+    what:Reach, # what else had passed
+):
+    "Take in the next places; those after the first that does not fit do not count."
+    n = _n_fitting(needed, self.share)
+    if n<len(needed): self._miss(n, needed[n].item())
+    self.furthest = max([self.furthest, *needed[:n].tolist()])
+    self.bound += what.bound[:n].sum().item()
+    self.others += int(what.others[:n].sum())
+    self.bits -= _log2(what.width[:n])
+    self.tokens += n
+
+# %% ../../nbs/trust/62_slices.ipynb #3aac4cfa
+@dataclass
+class Places:
+    "Places of a text that are compared."
+    logits:torch.Tensor # float32 [n, vocabulary], after the rules
+    ids:torch.Tensor # int64 [n]
+    u:torch.Tensor # float64 [n]
+    largest:torch.Tensor # float64 [n, 1]: of the logits, before and after the rules
+    temperature:float
+    filters:Filters
+
+def _compare_greedy(places, share):
+    "How far logits must be off, and what else had passed, where the likeliest token is taken."
+    short = short_of_best(places.logits, places.ids)
+    slack = 2*share*places.largest
+    return short/2/places.largest[:,0], greedy_reach(places.logits, places.ids, slack)
+
+# %% ../../nbs/trust/62_slices.ipynb #9d097a0b
+def compare(
+    places:Places,
+    share:float, # the tolerance, as in `TOLERANCE`
+)->tuple: # (float64 [n], a `Reach`)
+    "How far logits must be off, as a share of the largest, and what else had passed."
+    if places.temperature==0: return _compare_greedy(places, share)
+    one = 2*places.largest/max(places.temperature, 1e-30) # log-odds, where logits are off by the largest
+    slack = share*one
+    x = temperature(places.logits, places.temperature)
+    found = slices(x, places.ids, places.filters, slack)
+    needed = distances(found, places.u)/one[:,0]
+    return needed, reach(x, found, places.u, places.filters, slack)
