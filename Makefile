@@ -69,7 +69,7 @@ docs: .venv/.dev ## the site, in _docs (needs Quarto)
 	$(BIN)/nbdev_docs
 model: .venv/.dev ## train the bundled model again, on the texts in $(DATA) (an hour)
 	$(RUN) tools/model.py --data $(DATA)
-bench: .venv/.dev ## all benchmarks, against other libraries (hours)
-	for f in benchmarks/*.py; do $(RUN) $$f || exit 1; done
+bench: .venv/.dev ## all benchmarks (hours; it says how long each took); BENCH="--text FILE --peers PYTHON …"
+	$(RUN) benchmarks/all.py $(BENCH)
 clean: ## remove what make made
 	rm -rf .venv .venv-lowest textgen/_native build dist _docs _proc *.egg-info demo-model .pytest_cache .ruff_cache .coverage

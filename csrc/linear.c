@@ -15,8 +15,8 @@
 #endif
 
 // A tile: rows, and blocks of 16 outputs, whose sums stay in registers (AVX-512: 24 of 32; AVX2: 12 of 16, where the
-// 16 sums of a block take two in float32 and four in integers; NEON: 16 of 32; else 8 of 16). One row alone takes more
-// blocks, so that there are sums enough to be added to at the same time.
+// 16 sums of a block take two registers; NEON: 16 of 32; else 8 of 16). One row alone takes more blocks, so that there
+// are sums enough to be added to at the same time.
 #if defined(__AVX512F__)
 enum { FLOAT_ROWS = 4, FLOAT_BLOCKS = 6, ROW_FLOAT_BLOCKS = 6 };
 #elif defined(__AVX2__)
@@ -28,10 +28,8 @@ enum { FLOAT_ROWS = 2, FLOAT_BLOCKS = 1, ROW_FLOAT_BLOCKS = 2 };
 #endif
 #if defined(__AVX512VNNI__)
 enum { BYTE_ROWS = 4, BYTE_BLOCKS = 6, ROW_BYTE_BLOCKS = 6 };
-#elif defined(__AVX512F__)
-enum { BYTE_ROWS = 4, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 4 };
 #elif defined(__AVX2__)
-enum { BYTE_ROWS = 3, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 2 };
+enum { BYTE_ROWS = 2, BYTE_BLOCKS = 3, ROW_BYTE_BLOCKS = 4 };
 #elif defined(__ARM_FEATURE_DOTPROD)
 enum { BYTE_ROWS = 4, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 4 };
 #else
@@ -66,15 +64,10 @@ INLINE int32_t load_four(const uint8_t *from) {
     return four;
 }
 
-// Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in] uint8 (128 is zero). CENTERED: 128 was
-// taken from each input before, since the instruction multiplies signed bytes with signed ones.
-#if defined(__ARM_FEATURE_DOTPROD)
-enum { CENTERED = 1 };
-#else
-enum { CENTERED = 0 };
-#endif
+// Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in], as `quantize` makes them.
 #if defined(__AVX512VNNI__)
-INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
+                     int32_t *sums) {
     __m512i acc[MOST_ROWS][MOST_BLOCKS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
@@ -95,34 +88,35 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int row
         UNROLL for (int b = 0; b < blocks; b++) _mm512_storeu_si512(sums + (r * blocks + b) * LANES, acc[r][b]);
 }
 #elif defined(__AVX2__)
-// Bytes are widened to 16 bits, in which two products and their sum are exact. An output has two sums, of the first and
-// the second two of each four inputs, until the end.
-INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
-    __m256i acc[MOST_ROWS][MOST_BLOCKS * 4];
+// One instruction multiplies unsigned bytes with signed ones and adds two neighbours, in 16 bits, which are too few for
+// inputs up to 255. So an input goes in without its sign, and where that was a minus the bits of the weight are turned
+// over: w becomes -w - 1, and the product too small by the input, which is why a sum begins with those inputs (`negative`
+// of the row). 2 * 127 * 128 fits into 16 bits, so every sum is exact.
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
+                     int32_t *sums) {
+    __m256i acc[MOST_ROWS][MOST_BLOCKS * 2];
+    __m256i ones = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int p = 0; p < blocks * 4; p++) acc[r][p] = _mm256_setzero_si256();
-    for (int64_t i = 0; i < in; i += 4) {
-        __m256i four[MOST_ROWS];
-        UNROLL for (int r = 0; r < rows; r++)
-            four[r] = _mm256_cvtepu8_epi16(_mm_set1_epi32(load_four(x + r * in + i)));
-        UNROLL for (int p = 0; p < blocks * 4; p++) {
-            const int8_t *from = weight + p / 4 * next_block + i * LANES + p % 4 * 16;
-            __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from));
-            if (rows == 1 && p % 4 == 0) __builtin_prefetch(from + 1024);
-            UNROLL for (int r = 0; r < rows; r++)
-                acc[r][p] = _mm256_add_epi32(acc[r][p], _mm256_madd_epi16(w, four[r]));
+        UNROLL for (int p = 0; p < blocks * 2; p++) acc[r][p] = _mm256_set1_epi32(of[r].negative);
+    for (int64_t i = 0; i < in; i += 4)
+        UNROLL for (int r = 0; r < rows; r++) {
+            __m256i four = _mm256_set1_epi32(load_four(x + r * in + i));
+            __m256i size = _mm256_abs_epi8(four), minus = _mm256_cmpgt_epi8(zero, four);
+            UNROLL for (int p = 0; p < blocks * 2; p++) {
+                const int8_t *from = weight + p / 2 * next_block + i * LANES + p % 2 * 32;
+                __m256i w = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)from), minus);
+                if (r == 0 && rows == 1 && p % 2 == 0) __builtin_prefetch(from + 1024);
+                acc[r][p] = _mm256_add_epi32(acc[r][p], _mm256_madd_epi16(_mm256_maddubs_epi16(size, w), ones));
+            }
         }
-    }
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int p = 0; p < blocks * 2; p++) {
-            __m256i pairs = _mm256_hadd_epi32(acc[r][2 * p], acc[r][2 * p + 1]);
-            __m256i ordered = _mm256_permute4x64_epi64(pairs, 0xD8);
-            _mm256_storeu_si256((__m256i *)(sums + (r * blocks * 2 + p) * 8), ordered);
-        }
+        UNROLL for (int p = 0; p < blocks * 2; p++)
+            _mm256_storeu_si256((__m256i *)(sums + (r * blocks * 2 + p) * 8), acc[r][p]);
 }
 #elif defined(__ARM_FEATURE_DOTPROD)
-INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
+                     int32_t *sums) {
     int32x4_t acc[MOST_ROWS][MOST_BLOCKS * 4];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
@@ -131,7 +125,7 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int row
         int8x16_t w[MOST_BLOCKS * 4];
         UNROLL for (int p = 0; p < blocks * 4; p++) w[p] = vld1q_s8(weight + p / 4 * next_block + i * LANES + p % 4 * 16);
         UNROLL for (int r = 0; r < rows; r++) {
-            int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(load_four(x + r * in + i) ^ (int32_t)0x80808080));
+            int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(load_four(x + r * in + i)));
             UNROLL for (int p = 0; p < blocks * 4; p++) acc[r][p] = vdotq_s32(acc[r][p], w[p], four);
         }
     }
@@ -139,7 +133,8 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int row
         UNROLL for (int p = 0; p < blocks * 4; p++) vst1q_s32(sums + (r * blocks * 4 + p) * 4, acc[r][p]);
 }
 #else
-INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int rows, int blocks, int32_t *sums) {
+INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
+                     int32_t *sums) {
     vint acc[MOST_ROWS][MOST_BLOCKS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
@@ -157,81 +152,85 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, int64_t in, int row
 }
 #endif
 
-// Integer sums as numbers. An input byte is 128 too large, hence `weight_sum`; `top` is the row's largest input.
-INLINE vfloat dequantize(const Linear *linear, int64_t at, vint sums, float top) {
-    if (!CENTERED) sums -= *(const vint *)(linear->weight_sum + at);
-    return __builtin_convertvector(sums, vfloat) * load(linear->scale + at) * top;
+// Integer sums as numbers. Where an input byte is 128 too large, `weight_sum` is taken off; `top` is the row's largest
+// input.
+INLINE vpart dequantize(const Linear *linear, int64_t at, vpart integers, float top) {
+    vipart sums = (vipart)integers;
+    if (!CENTERED) sums -= *(const vipart *)(linear->weight_sum + at);
+    return __builtin_convertvector(sums, vpart) * load_part(linear->scale + at) * top;
 }
 
 // Puts the sums of a tile, which begins at `row` and `block`, where they go. The last block may be filled in part.
-static void put(const Linear *linear, const vfloat *sums, const float *tops, int64_t row, int64_t block, int rows,
-                int blocks, const Output *out) {
+static void put(const Linear *linear, int bytes, const float *sums, const ByteRow *of, int64_t row, int64_t block,
+                int rows, int blocks, const Output *out) {
     for (int r = 0; r < rows; r++)
-        for (int b = 0; b < blocks; b++) {
+        for (int b = 0; b < blocks; b++, sums += LANES) {
             int64_t at = (block + b) * LANES;
             int64_t left = linear->out_features - at;
             float *to = out->to + (row + r) * out->stride + at;
-            vfloat y = sums[r * blocks + b];
-            if (linear->scale) y = dequantize(linear, at, (vint)y, tops[row + r]);
-            y += load(linear->bias + at);
-            if (out->activation != NONE) y = activate(y, out->activation);
-            if (left >= LANES) {
-                if (out->add) y += load(to);
-                store(to, y);
-            } else
-                for (int i = 0; i < left; i++) to[i] = out->add ? to[i] + y[i] : y[i];
+            float rest[LANES];
+            UNROLL for (int i = 0; i < LANES; i += PART) {
+                vpart y = load_part(sums + i);
+                if (bytes) y = dequantize(linear, at + i, y, of[row + r].top);
+                y += load_part(linear->bias + at + i);
+                if (out->activation != NONE) y = activate_part(y, out->activation);
+                if (left >= LANES && out->add) y += load_part(to + i);
+                store_part(left >= LANES ? to + i : rest + i, y);
+            }
+            for (int i = 0; left < LANES && i < left; i++) to[i] = out->add ? to[i] + rest[i] : rest[i];
         }
 }
 
 // One tile; `bytes`, `rows` and `blocks` are known to the compiler.
-INLINE void tile(const Linear *linear, int bytes, const void *x, const float *tops, int64_t row, int64_t block, int rows,
+INLINE void tile(const Linear *linear, int bytes, const void *x, const ByteRow *of, int64_t row, int64_t block, int rows,
                  int blocks, const Output *out) {
-    vfloat sums[MOST_ROWS * MOST_BLOCKS];
+    float sums[MOST_ROWS * MOST_BLOCKS * LANES] __attribute__((aligned(64)));
     int64_t in = linear->in_features, first = block * in * LANES;
     if (bytes)
-        dot_int8((const int8_t *)linear->weight + first, (const uint8_t *)x + row * in, in, rows, blocks, (int32_t *)sums);
+        dot_int8((const int8_t *)linear->weight + first, (const uint8_t *)x + row * in, of + row, in, rows, blocks,
+                 (int32_t *)sums);
     else
-        dot_float((const float *)linear->weight + first, (const float *)x + row * in, in, rows, blocks, (float *)sums);
-    put(linear, sums, tops, row, block, rows, blocks, out);
+        dot_float((const float *)linear->weight + first, (const float *)x + row * in, in, rows, blocks, sums);
+    put(linear, bytes, sums, of, row, block, rows, blocks, out);
 }
 
 // Some blocks of all rows, whose weights stay in the cache: whole tiles, and one of the rows that are left.
-INLINE void all_rows(const Linear *linear, int bytes, const void *x, const float *tops, int64_t rows, int64_t block,
+INLINE void all_rows(const Linear *linear, int bytes, const void *x, const ByteRow *of, int64_t rows, int64_t block,
                      int blocks, const Output *out) {
     int most = bytes ? BYTE_ROWS : FLOAT_ROWS;
     int64_t r = 0;
-    for (; r + most <= rows; r += most) tile(linear, bytes, x, tops, r, block, most, blocks, out);
+    for (; r + most <= rows; r += most) tile(linear, bytes, x, of, r, block, most, blocks, out);
     UNROLL for (int left = 1; left < most; left++)
-        if (rows - r == left) tile(linear, bytes, x, tops, r, block, left, blocks, out);
+        if (rows - r == left) tile(linear, bytes, x, of, r, block, left, blocks, out);
 }
 
 // The share of a thread, `blocks` at a time.
-INLINE void share(const Linear *linear, int bytes, const void *x, const float *tops, int64_t rows, int blocks,
+INLINE void share(const Linear *linear, int bytes, const void *x, const ByteRow *of, int64_t rows, int blocks,
                   const Output *out) {
     Range mine = my_share(linear->blocks);
     int64_t b = mine.begin;
-    for (; b + blocks <= mine.end; b += blocks) all_rows(linear, bytes, x, tops, rows, b, blocks, out);
+    for (; b + blocks <= mine.end; b += blocks) all_rows(linear, bytes, x, of, rows, b, blocks, out);
     if (blocks > 2)
-        for (; b + 2 <= mine.end; b += 2) all_rows(linear, bytes, x, tops, rows, b, 2, out);
-    for (; b < mine.end; b++) all_rows(linear, bytes, x, tops, rows, b, 1, out);
+        for (; b + 2 <= mine.end; b += 2) all_rows(linear, bytes, x, of, rows, b, 2, out);
+    for (; b < mine.end; b++) all_rows(linear, bytes, x, of, rows, b, 1, out);
 }
 
 // The share of a thread where there is one row: nothing but its tiles.
-INLINE void share_of_row(const Linear *linear, int bytes, const void *x, const float *tops, int blocks,
+INLINE void share_of_row(const Linear *linear, int bytes, const void *x, const ByteRow *of, int blocks,
                          const Output *out) {
     Range mine = my_share(linear->blocks);
     int64_t b = mine.begin;
-    for (; b + blocks <= mine.end; b += blocks) tile(linear, bytes, x, tops, 0, b, 1, blocks, out);
-    for (; b < mine.end; b++) tile(linear, bytes, x, tops, 0, b, 1, 1, out);
+    for (; b + blocks <= mine.end; b += blocks) tile(linear, bytes, x, of, 0, b, 1, blocks, out);
+    for (; b < mine.end; b++) tile(linear, bytes, x, of, 0, b, 1, 1, out);
 }
 
 // Each thread makes its share of the outputs, for all rows. x: [rows][in_features], float32 or (int8) uint8;
-// tops: [rows], the largest absolute input of each row (int8 only).
-void multiply(const Linear *linear, const void *x, const float *tops, int64_t rows, Output out) {
-    if (linear->scale && rows == 1) share_of_row(linear, 1, x, tops, ROW_BYTE_BLOCKS, &out);
-    else if (linear->scale) share(linear, 1, x, tops, rows, BYTE_BLOCKS, &out);
-    else if (rows == 1) share_of_row(linear, 0, x, tops, ROW_FLOAT_BLOCKS, &out);
-    else share(linear, 0, x, tops, rows, FLOAT_BLOCKS, &out);
+// of: [rows], of each row of bytes (int8 only).
+void multiply(const Linear *linear, const void *x, const ByteRow *of, int64_t rows, Output out) {
+    if (linear->scale && rows == 1) share_of_row(linear, 1, x, of, ROW_BYTE_BLOCKS, &out);
+    else if (linear->scale) share(linear, 1, x, of, rows, BYTE_BLOCKS, &out);
+    else if (rows == 1) share_of_row(linear, 0, x, of, ROW_FLOAT_BLOCKS, &out);
+    else share(linear, 0, x, of, rows, FLOAT_BLOCKS, &out);
 #pragma omp barrier
 }
 

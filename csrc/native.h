@@ -140,15 +140,28 @@ static inline Range my_share(int64_t n) {
     return (Range){n * thread / threads, n * (thread + 1) / threads};
 }
 
-// linear.c; called by all threads of a parallel region, which meet at its end
-void multiply(const Linear *linear, const void *x, const float *tops, int64_t rows, Output out);
-
 // prepare.c
+// Inputs of a product of bytes: signed where that suits the instruction (CENTERED), else 128 is zero.
+#if defined(__ARM_FEATURE_DOTPROD) || defined(__AVX2__) && !defined(__AVX512VNNI__)
+enum { CENTERED = 1 };
+#else
+enum { CENTERED = 0 };
+#endif
+
+// What belongs to a row of bytes: its largest absolute input, and the sum of the bytes below zero without their sign.
+typedef struct {
+    float top;
+    int32_t negative;
+} ByteRow;
+
 void normalize(const Norm *norm, const float *x, float *y);
 void gate(const float *x, int64_t n, int64_t activation, float *y);
-float quantize(const float *x, int64_t n, uint8_t *q);
+ByteRow quantize(const float *x, int64_t n, uint8_t *q);
 void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const float *x, int64_t rows, Workspace work,
                   Output out);
+
+// linear.c; called by all threads of a parallel region, which meet at its end
+void multiply(const Linear *linear, const void *x, const ByteRow *byte_rows, int64_t rows, Output out);
 
 // attention.c
 void attend(const float *query, const float *keys, const float *values, int64_t length, int64_t size, const float *bias,

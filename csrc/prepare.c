@@ -4,46 +4,88 @@
 #include "native.h"
 #include "simd.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+// Sixteen sums, or largest numbers, in the registers that they take.
+typedef struct {
+    vpart at[PARTS];
+} Parts;
+
+INLINE vfloat joined(Parts parts) {
+    vfloat all;
+    UNROLL for (int p = 0; p < PARTS; p++) store_part((float *)&all + p * PART, parts.at[p]);
+    return all;
+}
+
 // LayerNorm (with a bias) or RMSNorm (without) of one row: x, y [size]. They may be the same.
 void normalize(const Norm *norm, const float *x, float *y) {
     int64_t n = norm->size;
-    vfloat sum = {}, squares = {};
+    Parts sum = {}, squares = {};
     float mean = 0;
     if (norm->bias) {
-        for (int64_t i = 0; i < n; i += LANES) sum += load(x + i);
-        mean = sum_lanes(sum) / n;
+        for (int64_t i = 0; i < n; i += LANES)
+            UNROLL for (int p = 0; p < PARTS; p++) sum.at[p] += load_part(x + i + p * PART);
+        mean = sum_lanes(joined(sum)) / n;
     }
-    for (int64_t i = 0; i < n; i += LANES) {
-        vfloat v = load(x + i) - mean;
-        squares += v * v;
-    }
-    float scale = 1.f / sqrtf(sum_lanes(squares) / n + norm->eps);
-    for (int64_t i = 0; i < n; i += LANES) {
-        vfloat v = (load(x + i) - mean) * scale * load(norm->weight + i);
-        if (norm->bias) v += load(norm->bias + i);
-        store(y + i, v);
+    for (int64_t i = 0; i < n; i += LANES)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            vpart v = load_part(x + i + p * PART) - mean;
+            squares.at[p] += v * v;
+        }
+    float scale = 1.f / sqrtf(sum_lanes(joined(squares)) / n + norm->eps);
+    for (int64_t i = 0; i < n; i += PART) {
+        vpart v = (load_part(x + i) - mean) * scale * load_part(norm->weight + i);
+        if (norm->bias) v += load_part(norm->bias + i);
+        store_part(y + i, v);
     }
 }
 
 // y [n] = activation(x[0..n]) * x[n..2n]
 void gate(const float *x, int64_t n, int64_t activation, float *y) {
-    for (int64_t i = 0; i < n; i += LANES) store(y + i, activate(load(x + i), activation) * load(x + n + i));
+    for (int64_t i = 0; i < n; i += PART)
+        store_part(y + i, activate_part(load_part(x + i), activation) * load_part(x + n + i));
 }
 
-// One row in 8 bits: q = 128 + round(127 x / top), from 1 to 255. Returns `top`, the largest absolute value.
-float quantize(const float *x, int64_t n, uint8_t *q) {
-    vfloat largest = {};
-    for (int64_t i = 0; i < n; i += LANES) {
-        vfloat v = load(x + i);
-        largest = vmax(largest, vmax(v, -v));
-    }
-    float top = max_lanes(largest);
+// Sixteen numbers that fit into a byte, as bytes.
+INLINE void store_bytes(uint8_t *to, Parts numbers) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32((__m256)numbers.at[0]), _mm256_cvttps_epi32((__m256)numbers.at[1]));
+    words = _mm256_sub_epi16(_mm256_permute4x64_epi64(words, 0xD8), _mm256_set1_epi16(128 * CENTERED));
+    __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)to, bytes);
+#else
+    vint v = __builtin_convertvector(joined(numbers), vint);
+    if (CENTERED) v -= 128;
+    *(vbyte *)to = __builtin_convertvector(v, vbyte);
+#endif
+}
+
+// What the bytes of a row below zero sum up to, without their sign.
+INLINE int32_t sum_negative(const uint8_t *q, int64_t n) {
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (int8_t)q[i] < 0 ? -(int8_t)q[i] : 0;
+    return sum;
+}
+
+// One row in 8 bits: q = 128 + round(127 x / top), from 1 to 255; CENTERED: without the 128, from -127 to 127. `top` is
+// the largest absolute value.
+ByteRow quantize(const float *x, int64_t n, uint8_t *q) {
+    Parts largest = {};
+    for (int64_t i = 0; i < n; i += LANES)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            vpart size = (vpart)((vipart)load_part(x + i + p * PART) & 0x7fffffff);
+            largest.at[p] = choose_part(largest.at[p] > size, largest.at[p], size);
+        }
+    float top = max_lanes(joined(largest));
     float scale = top > 0 ? 127.f / top : 0;
     for (int64_t i = 0; i < n; i += LANES) {
-        vint v = __builtin_convertvector(load(x + i) * scale + 128.5f, vint);
-        *(vbyte *)(q + i) = __builtin_convertvector(v, vbyte);
+        Parts v;
+        UNROLL for (int p = 0; p < PARTS; p++) v.at[p] = load_part(x + i + p * PART) * scale + 128.5f;
+        store_bytes(q + i, v);
     }
-    return top;
+    return (ByteRow){top, CENTERED ? sum_negative(q, n) : 0};
 }
 
 // A linear layer with what comes before it: `norm`, or a gate by the activation `gate_by`, or neither (null, NONE).
@@ -55,9 +97,9 @@ void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const
     int64_t stride = gate_by != NONE ? 2 * n : n;
     int few = rows < 4 * omp_get_num_threads();
     int changed = norm || gate_by != NONE;
-    float *prepared = few ? work.own : work.shared;  // [rows][n] floats, [rows] tops, [rows][n] bytes
-    float *tops = prepared + rows * n;
-    uint8_t *bytes = (uint8_t *)(tops + rows);
+    float *prepared = few ? work.own : work.shared;  // [rows][n] floats, [rows] of their bytes, [rows][n] bytes
+    ByteRow *of = (ByteRow *)(prepared + rows * n);
+    uint8_t *bytes = (uint8_t *)(of + rows);
     if (changed || linear->scale) {
         Range mine = few ? (Range){0, rows} : my_share(rows);
         for (int64_t r = mine.begin; r < mine.end; r++) {
@@ -65,20 +107,20 @@ void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const
             float *to = prepared + r * n;
             if (norm) normalize(norm, from, to);
             if (gate_by != NONE) gate(from, n, gate_by, to);
-            if (linear->scale) tops[r] = quantize(changed ? to : from, n, bytes + r * n);
+            if (linear->scale) of[r] = quantize(changed ? to : from, n, bytes + r * n);
         }
         if (!few) {
 #pragma omp barrier
         }
     }
     const void *input = linear->scale ? (const void *)bytes : changed ? prepared : x;
-    multiply(linear, input, tops, rows, out);
+    multiply(linear, input, of, rows, out);
 }
 
 // ---- each for itself, so that it can be compared with torch
 
 EXPORT void textgen_activation(const float *x, int64_t n, int64_t activation, float *y) {
-    for (int64_t i = 0; i < n; i += LANES) store(y + i, activate(load(x + i), activation));
+    for (int64_t i = 0; i < n; i += PART) store_part(y + i, activate_part(load_part(x + i), activation));
 }
 
 EXPORT void textgen_norm(const Norm *norm, const float *x, int64_t rows, float *y) {
@@ -90,5 +132,6 @@ EXPORT void textgen_gate(const float *x, int64_t rows, int64_t n, int64_t activa
 }
 
 EXPORT void textgen_quantize(const float *x, int64_t rows, int64_t n, uint8_t *q, float *tops) {
-    for (int64_t r = 0; r < rows; r++) tops[r] = quantize(x + r * n, n, q + r * n);
+    for (int64_t r = 0; r < rows; r++) tops[r] = quantize(x + r * n, n, q + r * n).top;
+    for (int64_t i = 0; CENTERED && i < rows * n; i++) q[i] ^= 128;
 }

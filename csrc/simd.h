@@ -43,19 +43,23 @@ INLINE vfloat choose(vint mask, vfloat a, vfloat b) {
     return (vfloat)(((vint)a & mask) | ((vint)b & ~mask));
 }
 
-INLINE vfloat vmin(vfloat a, vfloat b) { return choose(a < b, a, b); }
 INLINE vfloat vmax(vfloat a, vfloat b) { return choose(a > b, a, b); }
 
+// Halves are added to each other until one number is left: four additions wait for each other, in place of fifteen.
 INLINE float sum_lanes(vfloat v) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += v[i];
-    return sum;
+    float sums[LANES];
+    store(sums, v);
+    UNROLL for (int half = LANES / 2; half; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) sums[i] += sums[i + half];
+    return sums[0];
 }
 
 INLINE float max_lanes(vfloat v) {
-    float top = v[0];
-    for (int i = 1; i < LANES; i++) top = v[i] > top ? v[i] : top;
-    return top;
+    float tops[LANES];
+    store(tops, v);
+    UNROLL for (int half = LANES / 2; half; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) tops[i] = tops[i + half] > tops[i] ? tops[i + half] : tops[i];
+    return tops[0];
 }
 
 // e^x with a relative error of 1e-7, for x from -87 to 88 (beyond: as at the bound).
@@ -83,23 +87,28 @@ INLINE vfloat vexp(vfloat x) {
     return y;
 }
 
+INLINE vpart choose_part(vipart mask, vpart a, vpart b) {
+    return (vpart)(((vipart)a & mask) | ((vipart)b & ~mask));
+}
+
 // GELU by the error function: Abramowitz and Stegun 7.1.26, whose error is 1.5e-7.
-INLINE vfloat gelu_erf(vfloat x) {
-    vfloat z = .70710678f * vmax(x, -x);
-    vfloat t = 1.f / (1.f + .3275911f * z);
-    vfloat p = 1.061405429f * t - 1.453152027f;
+INLINE vpart gelu_erf(vpart x) {
+    vpart size = choose_part(x < 0.f, -x, x);
+    vpart z = .70710678f * size;
+    vpart t = 1.f / (1.f + .3275911f * z);
+    vpart p = 1.061405429f * t - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - .284496736f;
     p = p * t + .254829592f;
-    vfloat erf = 1.f - p * t * vexp(-z * z);
-    return .5f * x * (1.f + choose(x < 0.f, -erf, erf));
+    vpart erf = 1.f - p * t * vexp_part(-z * z);
+    return .5f * x * (1.f + choose_part(x < 0.f, -erf, erf));
 }
 
-INLINE vfloat activate(vfloat x, int64_t kind) {
-    if (kind == RELU) return vmax(x, (vfloat){});
-    if (kind == SILU) return x / (1.f + vexp(-x));
+INLINE vpart activate_part(vpart x, int64_t kind) {
+    if (kind == RELU) return choose_part(x > 0.f, x, (vpart){});
+    if (kind == SILU) return x / (1.f + vexp_part(-x));
     // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
-    if (kind == GELU_TANH) return x / (1.f + vexp(-1.5957691216f * (x + .044715f * x * x * x)));
+    if (kind == GELU_TANH) return x / (1.f + vexp_part(-1.5957691216f * (x + .044715f * x * x * x)));
     return gelu_erf(x);
 }
 

@@ -74,6 +74,15 @@ def test_a_product_in_every_shape(isa, int8, rows, out, n):
 
 
 @needs_library
+@pytest.mark.parametrize("isa", CAN)
+def test_no_sum_of_bytes_overflows(isa):
+    "All weights and inputs as large as they can be, of both signs: products of two neighbours nearly fill 16 bits."
+    signs = torch.tensor([[1.0, 1], [-1, -1], [1, -1], [0, -1]]).repeat(1, 32)
+    got = native.apply_linear(native.open_library(isa), native.c_linear(signs, None, True), signs)
+    torch.testing.assert_close(got, signs @ signs.T, atol=1e-4, rtol=0)
+
+
+@needs_library
 def test_the_best_that_the_processor_has_is_taken(monkeypatch):
     monkeypatch.delenv("TEXTGEN_ISA", raising=False)
     assert (

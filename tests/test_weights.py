@@ -300,48 +300,67 @@ def test_old_weights_give_their_memory_back(tok, data, tmp_path):
 
 
 # ---- the check itself
+@pytest.fixture(params=["in torch", "as fast as it can be told"])
+def version_of(request):
+    return weights_version if request.param == "in torch" else rooms.current_version
+
+
 @pytest.mark.parametrize(
     "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int8, torch.uint8, torch.bool]
 )
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (5, 7), (130, 64), (257, 129)])
-def test_every_single_bit_counts(dtype, shape):
+def test_every_single_bit_counts(dtype, shape, version_of):
     m = torch.nn.Module()
     m.p = torch.nn.Parameter(torch.ones(shape).to(dtype), requires_grad=False)
-    flat, seen = m.p.data.view(-1), {weights_version(m)}
+    flat, seen = m.p.data.view(-1), {version_of(m)}
     n = flat.numel()
     for i in sorted({0, n // 3, n // 2, n - 1}):
         old = flat[i].item()
         flat[i] = 0
-        assert weights_version(m) not in seen
+        assert version_of(m) not in seen
         flat[i] = old
-        assert weights_version(m) in seen
+        assert version_of(m) in seen
 
 
-def test_lines_that_change_places():
+def test_lines_that_change_places(version_of):
     m = torch.nn.Linear(256, 400)
-    w, version = m.weight.data, weights_version(m)
+    w, version = m.weight.data, version_of(m)
     w[[3, 4]] = w[[4, 3]].clone()
-    assert weights_version(m) != version
+    assert version_of(m) != version
     w[[3, 4]] = w[[4, 3]].clone()
-    assert weights_version(m) == version
+    assert version_of(m) == version
     w[:, 7].neg_()  # the top bit of a number of 64 bits, once in each line
-    assert weights_version(m) != version
+    assert version_of(m) != version
 
 
-def test_slices_and_strides():
+def test_slices_and_strides(version_of):
     "Weights that begin at an odd place, or do not lie in a row."
     m, big = torch.nn.Module(), torch.arange(3 * 40 * 40, dtype=torch.float32)
     m.a, m.b = (
         torch.nn.Parameter(big[1 : 1 + 40 * 40].view(40, 40)),
         torch.nn.Parameter(big[1601:3201].view(40, 40).t()),
     )
-    numbers, version = big.numpy(), weights_version(m)  # past torch, so that no counter tells
+    numbers, version = big.numpy(), version_of(m)  # past torch, so that no counter tells
     for k in (1, 1600, 1601, 3200):
         numbers[k] += 1
-        assert weights_version(m) != version
-        version = weights_version(m)
+        assert version_of(m) != version
+        version = version_of(m)
     numbers[0] += 1
     numbers[3201] += 1
-    assert weights_version(m) == version
+    assert version_of(m) == version
     m.a.data[0, 0] += 1
-    assert weights_version(m) != version
+    assert version_of(m) != version
+
+
+def test_tensors_and_groups_of_rows_that_change_places():
+    "Also rows that are a power of two apart, whose numbers have few bits."
+    m = torch.nn.Module()
+    m.p = torch.nn.ParameterList(torch.randn(4096, 64).bfloat16().float() for _ in range(2))
+    seen = {rooms.current_version(m)}
+    for distance in (1, 2, 64, 1024, 2048):
+        w = m.p[0].data
+        w[[0, distance]] = w[[distance, 0]].clone()
+        seen.add(rooms.current_version(m))
+    m.p[0].data, m.p[1].data = m.p[1].data, m.p[0].data
+    seen.add(rooms.current_version(m))
+    assert len(seen) == 7

@@ -20,9 +20,10 @@ SCHEMA = dict(
                   losses=list, versions=dict),
     generation=dict(model=dict, tokenizer=dict, prompt=str, prompt_tokens=list, settings=dict, seed=int, samples=list,
                     versions=dict),
-    export=dict(model=dict, tokenizer=dict, to=str, text=dict, files=dict, settings=dict, versions=dict))
+    export=dict(model=dict, tokenizer=dict, to=str, text=dict, files=dict, settings=dict, versions=dict),
+    selection=dict(calls=list, samples=list, versions=dict))
 RECEIPT_FORMAT = "textgen receipt"
-RECEIPT_VERSION = 1
+RECEIPT_VERSION = 2
 
 # %% ../nbs/01_receipt.ipynb #d2668ab1
 _STORES = ("http", "https", "hf", "s3", "gs", "gcs", "memory")
@@ -111,14 +112,17 @@ def _without_folders(content):
 @dataclass
 class Receipt:
     "What happened, as plain data."
-    kind:str # "training", "generation" or "export"
+    kind:str # "training", "generation", "export" or "selection"
     content:dict = field(default_factory=dict) # the fields that `SCHEMA` lists for this kind
     def __post_init__(self): self.content = _without_folders(self.content)
     def __contains__(self, key): return key in self.content
     def __getitem__(self, key): return self.content[key]
 
 @patch
-def get(self:Receipt, key, default=None):
+def get(self:Receipt,
+    key:str, # name of the field
+    default=None, # what there is in its place
+):
     "The field `key`, or `default` where there is none."
     return self.content.get(key, default)
 
@@ -144,8 +148,11 @@ def _check_field(name, value, expected, where):
     found = type(value).__name__
     raise VerifyError(f"{where}: {name!r} should be of type {expected.__name__}, it is {found}")
 
+# %% ../nbs/01_receipt.ipynb #1d8ceddf
 @patch
-def check(self:Receipt, where:str|Path="receipt"):
+def check(self:Receipt,
+    where:str|Path="receipt", # what the error calls it, such as its path
+):
     "Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt."
     if self.kind not in SCHEMA: raise unknown("kind of receipt", self.kind, SCHEMA, VerifyError)
     fields = SCHEMA[self.kind]
@@ -167,8 +174,12 @@ def to_json(self:Receipt)->str:
     lines = [_json_line(k, v) for k,v in body.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
+# %% ../nbs/01_receipt.ipynb #61c5bd85
 @patch
-def save(self:Receipt, path, error:type[TextGenError]=VerifyError)->Path:
+def save(self:Receipt,
+    path, # of the file
+    error:type[TextGenError]=VerifyError, # where it cannot be written
+)->Path:
     "Write the receipt to `path`, whole or not at all."
     with atomic_path(path, error) as tmp: tmp.write_text(self.to_json(), encoding="utf-8")
     return Path(path)
@@ -200,13 +211,19 @@ def settle(
     else: waits.unlink()
 
 # %% ../nbs/01_receipt.ipynb #62526f27
+def _refuse(name):
+    "Refuse what JSON has no numbers for."
+    raise ValueError(f"{name} is no number of JSON")
+
 def _read_json(path):
     "What a JSON file holds, or an error that says why it cannot be read."
-    try: return json.loads(path.read_text(encoding="utf-8"))
+    try: return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError: raise VerifyError(f"{path}: there is no such receipt") from None
-    except (ValueError, OSError) as e: raise VerifyError(f"{path}: not a receipt that can be read ({e})") from e
+    except (ValueError, OSError, RecursionError) as e: raise VerifyError(f"{path}: not a receipt that can be read ({e})") from e
 
 # %% ../nbs/01_receipt.ipynb #1adfc6bc
+_READ = range(1, RECEIPT_VERSION+1) # versions; each only adds fields to the one before
+
 @patch(cls_method=True)
 def load(cls:Receipt,
     path, # the receipt's file
@@ -218,8 +235,8 @@ def load(cls:Receipt,
     is_receipt = isinstance(body, dict) and body.pop("format", None)==RECEIPT_FORMAT
     if not is_receipt: raise VerifyError(f"{path}: not a textgen receipt")
     found = body.pop("version", None)
-    if found==RECEIPT_VERSION: return cls(str(body.pop("kind", None)), body).check(path)
-    raise VerifyError(f"{path}: receipt of version {found}, this textgen reads {RECEIPT_VERSION}; update textgen")
+    if found in _READ: return cls(str(body.pop("kind", None)), body).check(path)
+    raise VerifyError(f"{path}: receipt of version {found}, this textgen reads up to {RECEIPT_VERSION}; update textgen")
 
 # %% ../nbs/01_receipt.ipynb #13367970
 _MODEL_FILES = ("config.json", "adapter_config.json")

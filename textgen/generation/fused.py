@@ -7,7 +7,9 @@ __all__ = ['FastState', 'attend', 'FastDecoder', 'precision', 'FusedDecoder']
 
 # %% ../../nbs/generation/42_fused.ipynb #f42e0003
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, cast
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -32,6 +34,15 @@ def nbytes(self:FastState)->int:
     "What keys and values of the text take, in bytes."
     return self.kv_cache.nbytes
 
+# %% ../../nbs/generation/42_fused.ipynb #08aec4e4
+def _zeros(cache, shape):
+    "Zeros of this shape, in the type and on the device of `cache`."
+    if cache.device.type!="cpu" or cache.dtype!=torch.float32: return cache.new_zeros(shape)
+    n, line = prod(shape), 16 # numbers of a cache line
+    memory = torch.from_numpy(np.zeros(n+line, dtype=np.float32))
+    start = -memory.data_ptr()//4%line
+    return memory[start:start+n].view(shape)
+
 # %% ../../nbs/generation/42_fused.ipynb #60bf5215
 @patch(as_prop=True)
 def _filled(self:FastState):
@@ -45,7 +56,7 @@ def with_room(self:FastState, n:int)->FastState:
     *shape, have, size = self.kv_cache.shape
     if n<=have: return self
     room = max(64, 1<<(n-1).bit_length())
-    larger = self.kv_cache.new_zeros(*shape, room, size)
+    larger = _zeros(self.kv_cache, (*shape, room, size))
     larger[...,:self._filled,:] = self.kv_cache[...,:self._filled,:]
     return replace(self, kv_cache=larger)
 

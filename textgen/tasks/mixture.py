@@ -84,12 +84,20 @@ def _in_order(self:Mixture, rates):
         if k not in names: raise unknown("task in this mixture", k, filter(None, names), TaskError)
     return [rates[n] for n in names]
 
+# %% ../../nbs/tasks/25_mixture.ipynb #eeaf4251
+@patch
+def _evened(self:Mixture):
+    "What makes large tasks count for less, in words."
+    cap = f", cap {self.cap:g}" if self.cap else ""
+    if self.temperature==1: return cap
+    return f"{cap}, temperature {self.temperature:g}"
+
 @patch
 def _contents(self:Mixture):
     "The tasks and their rates, in words."
     names = ", ".join(t.name or repr(t) for t in self.tasks)
     by = f" by {self.by}" if self.by!="example" else ""
-    return f"{names}; rates {self.rates}{by}"
+    return f"{names}; rates {self.rates}{by}{self._evened()}"
 
 # %% ../../nbs/tasks/25_mixture.ipynb #0a44d142
 def as_task(

@@ -82,12 +82,16 @@ def end(self:TokenDataset):
 
 # %% ../../nbs/text/19_dataset.ipynb #1768c87c
 @patch
-def encode(self:TokenDataset, text)->list[int]:
+def encode(self:TokenDataset,
+    text:str, # any, of which nothing is taken for a special token
+)->list[int]:
     "The ids of a text, by the tokenizer of this dataset."
     return self.codec.encode(text)
 
 @patch
-def decode(self:TokenDataset, ids)->str:
+def decode(self:TokenDataset,
+    ids, # token ids
+)->str:
     "The text of ids, by the tokenizer of this dataset."
     return self.codec.decode(ids)
 

@@ -87,17 +87,20 @@ def _view(job):
     return NoView() if int(rank) else check_view(job.view or default_view())
 
 # %% ../../nbs/training/60_trainer.ipynb #1141c7d5
-def _reading(settings, rows):
+_TPU_SHAPES = 8 # a TPU compiles a step anew for each shape of a batch, which takes a minute
+
+def _reading(settings, rows, device):
     "How the data is read, so many rows at a time."
     how = {k: getattr(settings, k) for k in ("window", "seed", "validation")}
-    return Reading(batch_size=rows, by=settings.windows, **how)
+    shapes = _TPU_SHAPES if device.type=="xla" else None
+    return Reading(batch_size=rows, by=settings.windows, shapes=shapes, **how)
 
 def _opened(job, rows):
     "The data, so many rows at a time, and the settings that follow from it."
     decoder = job.decoder
     window = pick_window(job.settings.window, decoder.context, decoder.limit)
     settings = replace(job.settings, window=window)
-    source = make_source(decoder.kind, job.data, job.codec, _reading(settings, rows))
+    source = make_source(decoder.kind, job.data, job.codec, _reading(settings, rows, _device(job)))
     return source, settle(settings, source, rows)
 
 # %% ../../nbs/training/60_trainer.ipynb #3f944de0
@@ -159,7 +162,7 @@ def report(self:Session):
 def hold_out(self:Session):
     "Take the held-out text, if some is asked for."
     if not self.settings.validation: return
-    reading = _reading(self.settings, self.settings.batch_size)
+    reading = _reading(self.settings, self.settings.batch_size, _device(self.job))
     found = eval_batches(self.job.decoder.kind, self.job.data, self.job.codec, reading)
     self.held = some_batches(found, 100_000)
 
@@ -331,7 +334,7 @@ def measure(self:Session, step)->float|None:
     if not self.validation or self.validation[-1][0]!=step:
         loss = self._held_out_loss()
         self.validation.append((step, round(loss, 4)))
-        self.view.note(f"step {step}: held-out loss {loss:.3f}")
+        self.view.held_out(step, loss)
     return self.validation[-1][1]
 
 # %% ../../nbs/training/60_trainer.ipynb #399935a3
