@@ -323,7 +323,7 @@ def make_with(tokenizer):
 
 @pytest.mark.parametrize("name", ["llama2", "mistral", "phi3", "gemma", "deepseek", "falcon", "t5", "albert"])
 def test_a_tokenizer_without_a_rule_is_refused(name, tmp_path):
-    "Llama 2 and Mistral are in this list since these were trained as merges: one for each token, not all ways to cut it."
+    "Llama 2 and Mistral are here since these were trained as merges: one for each token, not all ways to cut it."
     pytest.importorskip("gguf")
     tg = make_with(write_family(name, tmp_path / name))
     with pytest.raises(ExportError, match="llama.cpp has no rule for this tokenizer"):
