@@ -38,9 +38,11 @@ class Studio(Panel):
 @patch
 def _lay_out(self:Studio):
     "The panels as tabs."
-    self.tabs = w.Tab(children=[panel.widget for panel in self.panels.values()], selected_index=0)
+    panels = self.panels.values()
+    inside = [panel.widget for panel in panels]
+    self.tabs = w.Tab(children=inside, selected_index=0)
     for number,name in enumerate(self.panels): self.tabs.set_title(number, name)
-    for panel in self.panels.values(): panel.keep_also = self.keep
+    for panel in panels: panel.keep_also = self.keep
     self.lay_out(self.tabs, code=False)
 
 # %% ../nbs/98_widgets.ipynb #d2f08282

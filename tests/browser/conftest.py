@@ -128,8 +128,16 @@ class Page:
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.page = context.new_page()
         self.dialogs = []
-        self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
+        self.page.set_default_timeout(120_000)
+        self.page.on("dialog", self.answer)
         self.open()
+
+    def answer(self, dialog):
+        "Leave the page where it asks whether to; note any other dialog, which nothing should open."
+        if dialog.type == "beforeunload":
+            return dialog.accept()
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
 
     def open(self):
         "Open the notebook, and wait until its kernel is there."
@@ -143,7 +151,10 @@ class Page:
         there = self.page.locator(".jp-Notebook .jp-Cell").nth(cell)
         prompt = there.locator(".jp-InputPrompt")
         before = prompt.inner_text()
-        for _ in range(30):  # a kernel that is still connecting lets the first press pass
+        select = self.page.locator(".jp-Dialog button.jp-mod-accept")
+        for _ in range(30):  # a kernel that is still connecting lets the first press pass, or asks for itself
+            if select.count():
+                select.click()
             there.locator(".jp-InputArea-editor").click()
             self.page.locator('[data-jp-item-name="run"]').click()
             self.page.wait_for_timeout(1500)

@@ -6,8 +6,10 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-WILD = ["<script>window.hit=1</script>", "<img src=x onerror='window.hit=1'>", "[a](javascript:alert(1))", "\x1b[31mred"]
-TRAIN = "from textgen.widgets import TrainPanel\npanel = TrainPanel(steps={steps}, window=32, batch_size=2{more})\npanel"
+WILD = ["<script>window.hit=1</script>", "<img src=x onerror='window.hit=1'>", "[a](javascript:alert(1))"]
+WILD.append("\x1b[31mred")
+TRAIN = "from textgen.widgets import TrainPanel\n"
+TRAIN += "panel = TrainPanel(steps={steps}, window=32, batch_size=2{more})\npanel"
 
 
 def texts(page):
@@ -85,10 +87,9 @@ def test_names_and_texts_stay_text(opened, lab):
     "Of a file, of what is in it, and of a task."
     name = "<img src=x onerror='window.hit=1'>.txt"
     (lab.work / name).write_text("\n".join(WILD * 6))
-    more = "panel.view.start(4, 0)\npanel.view.update(2, [3., 2.], 2.5, 9., {WILD!r}: 2., 'b': 1.})\npanel.note({WILD!r})"
     cell = f"from textgen.widgets import Studio\nstudio = Studio()\nWILD = {WILD[1]!r}\nstudio"
-    page = opened("wild.ipynb", cell, more.replace("{WILD!r}: 2.", "{WILD: 2.").replace("{WILD!r}", "WILD")
-                  .replace("panel.", "studio.train."))
+    more = "view = studio.train.view\nview.start(4, 0)\nview.update(2, [3., 2.], 2.5, 9., {WILD: 2., 'b': 1.})\n"
+    page = opened("wild.ipynb", cell, more + "studio.train.note(WILD)")
     page.run()
     page.field("Text").select_option("a file, folder or address")
     page.field("Path").fill(name)
@@ -159,8 +160,7 @@ def test_run_all_and_the_disk(opened, lab):
     says(page, "new texts")
     expect(page.page.locator(".jp-OutputArea-output").filter(has_text=re.compile("^True$"))).to_be_visible()
     full = "def full(*args, **kwargs): raise OSError(28, 'No space left on device')\n"
-    full += "import textgen.panels.train as t\nt.json.dumps = full\npanel.save_to.value = 'm'\npanel.start.steps.value = 3"
-    page.run(1)
+    full += "import textgen.panels.session as s\ns.remember = full"
     lab.notebook("full.ipynb", TRAIN.format(steps=3, more=", save_to='m'"), full)
     other = opened("full.ipynb")
     other.run()
@@ -196,8 +196,8 @@ def test_two_panels_and_no_kernel(opened, lab):
 @pytest.mark.parametrize("theme, width", [("Light", 1200), ("Dark", 1200), ("Light", 390)])
 def test_it_looks_well(opened, lab, theme, width):
     "Screenshots of the whole way; nothing is wider than the page."
-    cell = "from textgen.widgets import Studio\nstudio = Studio(steps=30, window=32, save_to='m-{0}', validation=.1)\nstudio"
-    cell = cell.replace("{0}", f"{theme}{width}")
+    made = f"Studio(steps=30, window=32, validation=.1, save_to='m-{theme}{width}')"
+    cell = f"from textgen.widgets import Studio\nstudio = {made}\nstudio"
     page = opened(f"look-{theme}{width}.ipynb", cell, theme=f"JupyterLab {theme}", width=width, height=1500)
     page.run()
     page.button("Read").click()

@@ -57,7 +57,12 @@ def _oddities(text, data, described, context):
     if empty: yield f"{_are(empty, 'row')} empty and left out"
     if long: yield f"{_are(long, 'document')} longer than the model's context of {context:,} tokens"
     if len(data)==1: yield "the text is one document, and the model sees one ending only; say above what a document is"
-    if len(data.tokens)<5000: yield f"{len(data.tokens):,} tokens are very little: a model will learn them by heart"
+    tokens = len(data.tokens)
+    if tokens<5000: yield f"{tokens:,} tokens are very little: a model will learn them by heart"
+    yield from _odd_letters(text)
+
+def _odd_letters(text):
+    "A warning where letters may be wrong."
     encoding = text.reading.get("encoding", "utf-8")
     if encoding!="utf-8": yield f"read as {encoding}: look whether letters with accents are right below"
 
@@ -119,10 +124,12 @@ class DataPanel(Panel):
 def _build(self:DataPanel):
     "Lay the panel out, and let it do something."
     self.button = button("Read", lambda: self.read(), "read the text whole and show it", "primary", "eye")
-    for widget in (self.source.menu, self.source.path, *self.source.reading.fields.values()):
+    source = self.source
+    typed = source.reading.fields.values()
+    for widget in (source.menu, source.path, *typed):
         widget.observe(self.show_code, "value")
-    self.source.upload.observe(self._arrived, "value")
-    self.lay_out(self.source.box, row(self.button), self.messages, self.view)
+    source.upload.observe(self._arrived, "value")
+    self.lay_out(source.box, row(self.button), self.messages, self.view)
 
 # %% ../../nbs/panels/85_data.ipynb #80f8e98e
 @patch

@@ -187,12 +187,17 @@ def round_marks(
     most=4, # spaces between them
 )->list: # from below the smallest to above the largest
     "Round numbers that hold a range between them."
-    span = max(high-low, 1e-9)
-    power = 10.**math.floor(math.log10(span/most))
-    step = next(k*power for k in (1, 2, 5, 10, 20) if span/(k*power)<=most-1 or k==20)
+    step = _round_step(max(high-low, 1e-9), most)
     first = math.floor(low/step)
     last = max(math.ceil(high/step), first+1)
     return [round(k*step, 10) for k in range(first, last+1)]
+
+def _round_step(span, most):
+    "1, 2 or 5 times a power of ten that cuts a span into at most so many parts."
+    power = 10.**math.floor(math.log10(span/most))
+    for k in (1, 2, 5, 10):
+        if span/(k*power)<=most-1: return k*power
+    return 20*power
 
 # %% ../../nbs/panels/82_look.ipynb #19ea0dc2
 class Plot:
@@ -251,11 +256,19 @@ def curve(
 )->str: # nothing before the second loss
     "The losses of a run as a drawing in the colours of the page."
     losses = [loss for loss in losses if math.isfinite(loss)]
-    held_out = [point for point in held_out if math.isfinite(point[1])]
     if len(losses)<2: return ""
+    steps = max(steps-first, len(losses))
+    return _curve(losses, steps, _shifted(held_out, first), first)
+
+def _shifted(held_out, first):
+    "Points of a resumed run, counted from its first step; those that are no numbers are left out."
+    numbers = [(step, loss) for step,loss in held_out if math.isfinite(loss)]
+    return [(step-first, loss) for step,loss in numbers if step>first]
+
+def _curve(losses, steps, held_out, first):
+    "The drawing with its letters."
     marks = _marks(losses, held_out)
-    plot = Plot(max(steps-first, len(losses)), marks)
-    held_out = [(step-first, loss) for step,loss in held_out if step>first]
+    plot = Plot(steps, marks)
     return _CURVE.format(
         marks="".join(f"<span>{m:g}</span>" for m in reversed(marks)),
         drawing=_drawing(plot, marks, losses, held_out),

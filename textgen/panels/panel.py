@@ -207,8 +207,9 @@ def parts(self:Panel)->list:
 @patch
 def static(self:Panel)->str:
     "The state as HTML that needs no kernel."
-    messages = "".join(message(*o) for o in self.said)
-    return page(title(self.name), *self.parts(), messages, self.code_view.value, key=self.key)
+    messages = [message(*o) for o in self.said]
+    shown = [title(self.name), *self.parts(), *messages]
+    return page(*shown, self.code_view.value, key=self.key)
 
 # %% ../../nbs/panels/83_panel.ipynb #c943e6ec
 _EVERY = 2. # seconds between renewals of the static copy

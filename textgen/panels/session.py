@@ -37,13 +37,20 @@ class TrainForm(Panel):
         _check_given(self.given, save_to)
         self.source = SourceFields(reading)
         self.start = StartFields(start, steps, start.vocab_size)
-        self.start.batch.value = self.given.pop("batch_size", 8)
-        self.start.held.value = self.given.pop("validation", 0.)
-        if "lr" in self.given: self.start.lr.value = self.given.pop("lr") or 0.
+        self._fill_given()
         self.save_to = field(w.Text(value=str(save_to), continuous_update=False), "Save to", _SAVE, grow=True)
         self.replace = w.Checkbox(value=False, description="Replace a model that is there", indent=False)
         self.handed:Text|None = None # a text that another panel handed on
         self.handed_view = box()
+
+# %% ../../nbs/panels/88_session.ipynb #bc00a45d
+@patch
+def _fill_given(self:TrainForm):
+    "Put what was given in code into its fields."
+    given = self.given
+    self.start.batch.value = given.pop("batch_size", 8)
+    self.start.held.value = given.pop("validation", 0.)
+    if "lr" in given: self.start.lr.value = given.pop("lr") or 0.
 
 # %% ../../nbs/panels/88_session.ipynb #630029f4
 @patch
@@ -153,9 +160,18 @@ def _lay_out(self:TrainPanel):
 def _connect(self:TrainPanel):
     "Let the numbers and the code follow what is chosen."
     start, source = self.start, self.source
-    fields = (start.menu, start.name, start.how, start.steps, start.batch, start.lr, start.held, self.save_to)
-    chosen = (source.menu, source.path, source.upload, *source.reading.fields.values())
-    for widget in (*fields, *chosen): widget.observe(self.follow, "value")
+    model = (start.menu, start.name, start.how)
+    numbers = (start.steps, start.batch, start.lr, start.held)
+    text = (source.menu, source.path, source.upload)
+    typed = source.reading.fields.values()
+    for widget in (*model, *numbers, *text, *typed, self.save_to):
+        widget.observe(self.follow, "value")
+    self._begin_watching()
+
+# %% ../../nbs/panels/88_session.ipynb #1fe44ca6
+@patch
+def _begin_watching(self:TrainPanel):
+    "Fill in the numbers, and look into the folder, now and whenever its name changes."
     self.save_to.observe(self.look_for_run, "value")
     self.follow()
     self.working(False)
@@ -207,11 +223,16 @@ def _job(self:TrainPanel, start, settings, resume):
     tg = start.open(text)
     data = self._read(text, tg)
     if not resume: settings = self._settled(start, settings, data, tg)
-    self._say_time(tg, settings)
     if settings.get("save_to"): remember(settings["save_to"], text, start, settings)
+    self._say_time(tg, settings)
+    self._fit(tg, data, dict(settings, resume=resume))
+
+@patch
+def _fit(self:TrainPanel, tg, data, settings):
+    "Train, with the panel as the view."
     self.show_code()
     self.view.say("preparing")
-    self.run = tg.train(data, view=self.view, control=self.control, resume=resume, overwrite=True, **settings)
+    self.run = tg.train(data, view=self.view, control=self.control, overwrite=True, **settings)
     self._finish(tg)
 
 # %% ../../nbs/panels/88_session.ipynb #40029748
@@ -254,7 +275,9 @@ def _say_time(self:TrainPanel, tg, settings):
     "Say about how long the run will take."
     weights = sum(p.numel() for p in tg.model.parameters())
     rows = settings["steps"]*settings["batch_size"]*settings.get("accumulate", 1)
-    self.note(f"{weights:,} weights; {expected(weights, rows*_row_tokens(settings, tg), speed())}")
+    tokens = rows*_row_tokens(settings, tg)
+    time = expected(weights, tokens, speed())
+    self.note(f"{weights:,} weights; {time}")
 
 # %% ../../nbs/panels/88_session.ipynb #411d4882
 @patch
@@ -272,11 +295,13 @@ def _finish(self:TrainPanel, tg):
 def _check(self:TrainPanel):
     "Raise `TextGenError` for what can be refused before anything is read."
     start, settings = self.start.start(), self.settings()
+    overwrite = settings.pop("overwrite", False) or self.replace.value
+    folder = settings.pop("save_to", None)
+    _check_given(settings, folder)
     own = self.run.folder if self.run else None
-    overwrite = self.replace.value or bool(settings.pop("overwrite", False))
-    _check_given({k: v for k,v in settings.items() if k!="save_to"}, settings.get("save_to"))
-    if settings.get("save_to"): check_no_other(settings["save_to"], own, overwrite=overwrite)
-    return start, settings
+    if not folder: return start, settings
+    check_no_other(folder, own, overwrite=overwrite)
+    return start, dict(settings, save_to=folder)
 
 # %% ../../nbs/panels/88_session.ipynb #167d8580
 @patch

@@ -112,9 +112,11 @@ def uploads(
 # %% ../../nbs/panels/84_source.ipynb #73c88e4b
 def _text_columns(records):
     "The columns whose values are text, with their mean length."
-    names = {k: None for r in records for k in r}
-    texts = {k: [r[k] for r in records if isinstance(r.get(k), str)] for k in names}
-    return {k: fmean(map(len, values)) for k,values in texts.items() if values}
+    lengths = {}
+    for record in records:
+        for name,value in record.items():
+            if isinstance(value, str): lengths.setdefault(name, []).append(len(value))
+    return {name: fmean(each) for name,each in lengths.items()}
 
 # %% ../../nbs/panels/84_source.ipynb #dd9b12f2
 def guess_column(
@@ -184,7 +186,9 @@ def _label(name):
 def _reading_field(name, default, help):
     "A field for something about reading."
     if isinstance(default, bool): return field(w.Checkbox(value=default, indent=False), _label(name), help)
-    made = w.Combobox(options=_USUAL.get(name, ()), placeholder=_PLACEHOLDERS.get(name, ""), ensure_option=False)
+    usual = _USUAL.get(name, ())
+    hint = _PLACEHOLDERS.get(name, "")
+    made = w.Combobox(options=usual, placeholder=hint, ensure_option=False)
     return field(made, _label(name), help, grow=name=="template")
 
 # %% ../../nbs/panels/84_source.ipynb #f93ad4e9
@@ -196,12 +200,17 @@ class ReadFields:
         self.given = given
         self.fields = {}
         for name,(_,default,help) in helps(ReadSettings).items():
-            if name!="where": self.fields[name] = _reading_field(name, given.get(name, default), help)
+            if name=="where": continue
+            start = given.get(name, default)
+            self.fields[name] = _reading_field(name, start, help)
         often = [self.fields[name] for name in _OFTEN]
-        seldom = [f for name,f in self.fields.items() if name not in _OFTEN]
-        more = w.Accordion(children=[row(*seldom)], selected_index=None)
+        self.box = w.VBox([row(*often), self._seldom()])
+    def _seldom(self):
+        "The other fields, folded away."
+        rest = [f for name,f in self.fields.items() if name not in _OFTEN]
+        more = w.Accordion(children=[row(*rest)], selected_index=None)
         more.set_title(0, "More about reading")
-        self.box = w.VBox([row(*often), more])
+        return more
 
 # %% ../../nbs/panels/84_source.ipynb #dfb30db5
 def _idle_fields(kind):
@@ -245,29 +254,40 @@ class SourceFields:
     def __init__(self,
         given:dict, # how texts are read where a field says nothing
     ):
-        names = [f"bundled {name}" for name in BUNDLED]
-        self.menu = field(w.Dropdown(options=[*names, OWN, UPLOAD]), "Text", "what the model learns from")
-        named = w.Text(placeholder="poems.txt, a folder, https://…", continuous_update=False)
-        self.path = field(named, "Path", _PATH, grow=True)
-        self.upload = w.FileUpload(accept=",".join([".txt", ".md", *TABLE_TYPES]), multiple=True)
+        self._make_fields()
         self.names = box()
         self.reading = ReadFields(given)
         self.guessed:Any = None # the source whose reading was guessed
         self.box = w.VBox([row(self.menu, self.path, self.upload, self.names), self.reading.box])
         for widget in (self.menu, self.path, self.upload): widget.observe(self.show_fields, "value")
         self.show_fields()
+    def _make_fields(self):
+        "Menu, path and upload."
+        names = [f"bundled {name}" for name in BUNDLED]
+        named = w.Text(placeholder="poems.txt, a folder, https://…", continuous_update=False)
+        accepted = ",".join([".txt", ".md", *TABLE_TYPES])
+        self.menu = field(w.Dropdown(options=[*names, OWN, UPLOAD]), "Text", "what the model learns from")
+        self.path = field(named, "Path", _PATH, grow=True)
+        self.upload = w.FileUpload(accept=accepted, multiple=True)
 
 # %% ../../nbs/panels/84_source.ipynb #cc1b1cf6
 @patch
 def show_fields(self:SourceFields, *_):
     "Show the fields that belong to the chosen source."
-    places = [(self.path, [OWN]), (self.upload, [UPLOAD]), (self.names, [UPLOAD]), (self.reading.box, [OWN, UPLOAD])]
-    chosen = uploads(self.upload.value)
-    show(self.names, figures({name: f"{len(content):,} bytes" for name,content in chosen}) if chosen else "")
-    for widget,wanted in places:
-        if self.menu.value not in wanted: widget.layout.display = "none"
-        elif widget is not self.names: widget.layout.display = ""
-    self.reading.show_for(chosen[0][0] if chosen and self.menu.value==UPLOAD else self.path.value.strip())
+    chosen = uploads(self.upload.value) if self.menu.value==UPLOAD else []
+    sizes = {name: f"{len(content):,} bytes" for name,content in chosen}
+    show(self.names, figures(sizes) if sizes else "")
+    self._show_if(self.path, OWN)
+    self._show_if(self.upload, UPLOAD)
+    self._show_if(self.reading.box, OWN, UPLOAD)
+    names = [*sizes, self.path.value.strip()]
+    self.reading.show_for(names[0])
+
+# %% ../../nbs/panels/84_source.ipynb #048fd8ef
+@patch
+def _show_if(self:SourceFields, widget, *wanted):
+    "Show a widget for some sources only."
+    widget.layout.display = "" if self.menu.value in wanted else "none"
 
 # %% ../../nbs/panels/84_source.ipynb #ba9003e0
 _DRIVE = "/content/drive"
@@ -284,10 +304,15 @@ def _uploaded(self:SourceFields):
     "The uploaded files, written beside the notebook, and what to say of them."
     given = uploads(self.upload.value)
     if not given: raise CorpusError("upload a file first")
-    written = [(name, write_new(Path(name), content)) for name,content in given]
-    notes = [f"there is another {name} already; the upload is {path}" for name,path in written if str(path)!=name]
-    paths = [str(path) for _,path in written]
-    return paths[0] if len(paths)==1 else paths, notes
+    names = [name for name,_ in given]
+    paths = [str(write_new(Path(name), content)) for name,content in given]
+    renamed = [(name, path) for name,path in zip(names, paths) if name!=path]
+    notes = [f"there is another {name} already; the upload is {path}" for name,path in renamed]
+    return _one_or_all(paths), notes
+
+def _one_or_all(paths):
+    "The only path, or the list of them."
+    return paths[0] if len(paths)==1 else paths
 
 # %% ../../nbs/panels/84_source.ipynb #6573c0a7
 @patch
@@ -305,15 +330,20 @@ def _guess(self:SourceFields, source):
     "Fill in what must be said of a new source; returns what to say of it."
     if source==self.guessed: return []
     self.guessed = source
-    fields = self.reading.fields
-    done = [k for k,widget in fields.items() if widget.value not in ("", "utf-8")]
-    if "template" in done: done.append("column")  # the template says which
     try: found = guess_reading(source, self.reading.said().get("quoting"))
     except CorpusError: return []  # reading says what is wrong, and where
-    empty = {k: v for k,v in found.items() if k not in done}
+    empty = {k: v for k,v in found.items() if k not in self._filled()}
     for name,value in empty.items(): self.reading.fields[name].value = value
-    return [f"{_label(k)}: {v!r} is a guess; change it and read again where it is wrong"
-            for k,v in empty.items()]
+    wrong = "is a guess; change it and read again where it is wrong"
+    return [f"{_label(k)}: {v!r} {wrong}" for k,v in empty.items()]
+
+# %% ../../nbs/panels/84_source.ipynb #767c1660
+@patch
+def _filled(self:SourceFields):
+    "The fields that need no guess; a template says which columns there are."
+    fields = self.reading.fields.items()
+    filled = [name for name,widget in fields if widget.value not in ("", "utf-8")]
+    return [*filled, "column"] if "template" in filled else filled
 
 # %% ../../nbs/panels/84_source.ipynb #027026a9
 @patch
@@ -330,7 +360,10 @@ def text(self:SourceFields)->tuple: # a `Text`, and notes
 def draft(self:SourceFields)->Text:
     "The text as far as the fields say it now; nothing is read or written."
     chosen = str(self.menu.value)
-    if chosen.startswith("bundled "): return bundled_text(chosen.removeprefix("bundled "), **self.reading.given)
-    names = [name for name,_ in uploads(self.upload.value)] if chosen==UPLOAD else [self.path.value.strip()]
+    if chosen.startswith("bundled "):
+        name = chosen.removeprefix("bundled ")
+        return bundled_text(name, **self.reading.given)
+    names = [self.path.value.strip()]
+    if chosen==UPLOAD: names = [name for name,_ in uploads(self.upload.value)]
     if not any(names): raise CorpusError("choose a text first")
-    return Text(names[0] if len(names)==1 else names, self.reading.said())
+    return Text(_one_or_all(names), self.reading.said())

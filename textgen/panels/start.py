@@ -95,19 +95,26 @@ _RATE = "how far a step moves the weights; usual for the model's size. Lower it 
 class StartFields:
     "Fields for the model, and for how it is trained."
     def __init__(self, start:Start, steps:int, vocab_size:int):
-        new = [f"new: {name}" for name in WEIGHTS]
         self.vocab_size = vocab_size
+        self.typed = set() # names of the fields that a person filled in
+        self.filling = False # whether this program fills them in just now
+        self._make_choices()
+        self._make_numbers()
+        self._begin(start, steps)
+    def _make_choices(self):
+        "The fields for the model."
+        new = [f"new: {name}" for name in WEIGHTS]
         self.menu = field(w.Dropdown(options=[_BOX, *new, _OTHER]), "Start from", _TIPS["menu"])
         named = w.Text(placeholder="my-model, or gpt2", continuous_update=False)
         self.name = field(named, "Folder or Hub id", grow=True)
         self.how = field(w.Dropdown(options=["all weights", "LoRA"]), "Train", _TIPS["how"])
+    def _make_numbers(self):
+        "The fields for the numbers."
+        share = w.BoundedFloatText(min=0., max=.5, step=.05)
         self.steps = field(w.BoundedIntText(min=0, max=10**7), "Steps", _STEPS)
         self.batch = field(w.BoundedIntText(value=8, min=1, max=4096), "Batch size", _TIPS["batch"])
         self.lr = field(w.FloatText(value=0.), "Learning rate", _RATE)
-        self.held = field(w.BoundedFloatText(min=0., max=.5, step=.05), "Held-out share", _TIPS["held"])
-        self.typed = set() # names of the fields that a person filled in
-        self.filling = False # whether this program fills them in just now
-        self._begin(start, steps)
+        self.held = field(share, "Held-out share", _TIPS["held"])
 
 # %% ../../nbs/panels/86_start.ipynb #ab1c7261
 @patch
@@ -120,8 +127,16 @@ def _begin(self:StartFields, start, steps):
         self.typed.add("steps")
     for name,widget in self._numbers().items():
         widget.observe(lambda _, name=name: self._typed(name), "value")
+    self._lay_out()
+
+# %% ../../nbs/panels/86_start.ipynb #13662ea0
+@patch
+def _lay_out(self:StartFields):
+    "The choices above, the numbers below."
+    choices = row(self.menu, self.name, self.how)
+    numbers = row(self.steps, self.batch, self.lr, self.held)
+    self.box = w.VBox([choices, numbers])
     self.menu.observe(self.show_fields, "value")
-    self.box = w.VBox([row(self.menu, self.name, self.how), row(self.steps, self.batch, self.lr, self.held)])
     self.show_fields()
 
 # %% ../../nbs/panels/86_start.ipynb #ed8169f1
@@ -186,7 +201,8 @@ def fill(self:StartFields,
 @patch
 def settings(self:StartFields)->dict:
     "What is said, as keywords of `TextGen.train`; zeros are left to training."
-    found:dict[str, Any] = dict(steps=self.steps.value, batch_size=self.batch.value, lr=self.lr.value)
-    found |= dict(validation=self.held.value)
-    said = {k: v for k,v in found.items() if v}
-    return said|dict(lora=True) if self.lora else said
+    fields = dict(steps=self.steps, batch_size=self.batch, lr=self.lr, validation=self.held)
+    found = {name: widget.value for name,widget in fields.items()}
+    said = {name: value for name,value in found.items() if value}
+    if self.lora: said["lora"] = True
+    return said

@@ -82,14 +82,19 @@ def _show_figures(self:RunView, more):
     self.seen()
 
 # %% ../../nbs/panels/87_train.ipynb #c420eae2
+def _each_loss(tasks):
+    "The loss of each task, where there are several."
+    if not tasks or len(tasks)<2: return {}
+    return {name: f"{loss:.2f}" for name,loss in tasks.items()}
+
 @patch
 def update(self:RunView, step, losses, average, rate, tasks=None):
     "New losses."
     self.losses += losses
     self.step = step
-    each = {name: f"{loss:.2f}" for name,loss in (tasks or {}).items()} if tasks and len(tasks)>1 else {}
-    pace = {"tokens/s": f"{rate:,.0f}", "left": self._left(), "memory": _size(memory())}
-    self._show_figures({"loss": f"{average:.2f}", **each, **pace})
+    speed = f"{rate:,.0f}"
+    pace = {"tokens/s": speed, "left": self._left(), "memory": _size(memory())}
+    self._show_figures({"loss": f"{average:.2f}", **_each_loss(tasks), **pace})
     if time.monotonic()-self.drawn>_PAUSE or step==self.steps: self.draw()
 
 # %% ../../nbs/panels/87_train.ipynb #92045313
@@ -203,9 +208,16 @@ class Unfinished:
     "A run that can be taken up."
     choices:Choices
     step:int # that was saved
-    def text(self): return Text(self.choices.source, self.choices.reading, self.choices.name)
-    def start(self): return Start(**self.choices.start)
-    def __str__(self): return f"step {self.step:,} of {self.choices.settings['steps']:,}"
+    def text(self):
+        "What it learns."
+        choices = self.choices
+        return Text(choices.source, choices.reading, choices.name)
+    def start(self):
+        "What it started from."
+        return Start(**self.choices.start)
+    def __str__(self):
+        steps = self.choices.settings["steps"]
+        return f"step {self.step:,} of {steps:,}"
 
 # %% ../../nbs/panels/87_train.ipynb #5f4450ab
 def unfinished(

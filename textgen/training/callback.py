@@ -70,13 +70,16 @@ class View:
         say(f"training: {text}", sys.stderr, flush=True)
     def update(self, step:int, losses:list, average:float, rate:float, tasks:dict=None):
         "Losses since the last update; tokens a second; the average of each task, where there are several."
-    def held_out(self, step:int, loss:float):
-        "The loss on text that is not trained on; a note, unless a view draws it."
-        self.note(f"step {step}: held-out loss {loss:.3f}")
     def sample(self, step:int, samples):
         "What the model writes now, a `Samples`."
     def end(self):
         "The run has ended."
+
+# %% ../../nbs/training/56_callback.ipynb #ba8715dc
+@patch
+def held_out(self:View, step:int, loss:float):
+    "The loss on text that is not trained on; a note, unless a view draws it."
+    self.note(f"step {step}: held-out loss {loss:.3f}")
 
 # %% ../../nbs/training/56_callback.ipynb #f1691d80
 class NoView(View):
