@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'RECEIPT_FORMAT', 'RECEIPT_VERSION', 'file_name', 'place_name', 'find_place', 'named_sources', 'Receipt',
-           'versions', 'waiting', 'settle', 'check_overwrite']
+           'versions', 'hardware', 'as_ancestor', 'ancestors', 'waiting', 'settle', 'check_overwrite']
 
 # %% ../nbs/01_receipt.ipynb #6ba93ef6
 import json,os,platform,re
@@ -139,6 +139,33 @@ def versions()->dict: # name -> version
     found = {name: _version(name) for name in _recorded}
     installed = {name: v for name,v in found.items() if v}
     return {"python": platform.python_version(), **installed}
+
+# %% ../nbs/01_receipt.ipynb #f6bd88a8
+def hardware(
+    device="cpu", # what was computed on
+)->dict:
+    "The machine, as far as it can change a result."
+    return dict(machine=platform.machine(), system=platform.system(), cores=os.cpu_count(), device=str(device))
+
+_COURSE = ("losses", "validation") # what is long
+
+def as_ancestor(
+    receipt, # a `Receipt` of a training, or None
+): # what a descendant's receipt says of it: a dictionary, or None
+    "A receipt without the course of its run."
+    if receipt is None: return None
+    return {name: value for name,value in receipt.content.items() if name not in _COURSE}
+
+# %% ../nbs/01_receipt.ipynb #68a6b3fd
+def ancestors(
+    receipt, # a `Receipt` of a training
+)->list: # of what is said of each, the nearest first; the last may be a model of which no receipt tells
+    "The models that a model was made from."
+    found, base = [], receipt["model"].get("base")
+    while isinstance(base, dict):
+        found.append(base)
+        base = ((base.get("receipt") or {}).get("model") or {}).get("base")
+    return found
 
 # %% ../nbs/01_receipt.ipynb #9dc63391
 def _check_field(name, value, expected, where):

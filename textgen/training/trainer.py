@@ -21,7 +21,7 @@ from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
 from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
-from ..receipt import Receipt, place_name, versions
+from ..receipt import Receipt, hardware, place_name, versions
 from ..remote import here, is_remote
 from ..settings import GenerateSettings, TrainSettings
 from ..tasks.batch import WindowSource, eval_batches, make_source
@@ -258,6 +258,7 @@ def receipt(self:Session)->Receipt:
     facts["settings"] = self._used_settings()
     facts |= self._course()
     facts["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts["hardware"] = hardware(self.setup.device)
     return Receipt("training", dict(facts, versions=versions()))
 
 # %% ../../nbs/training/60_trainer.ipynb #e6ed9a44

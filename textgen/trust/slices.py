@@ -190,12 +190,12 @@ def slices(
 )->Slices:
     "The slices of tokens."
     least, most, is_possible = _kept_sums(x, ids, filters, slack)
-    own = most[1]
-    whole = most[0]+own+most[2]
-    low = least[0].log()-(own+most[2]).log()
-    high = (most[0]+own).log()-least[2].log()
-    doubt = whole.log()-(least[0]+own+least[2]).log()
-    return Slices(low, high, own/whole, is_possible, doubt)
+    before, own, behind = most
+    whole = before+own+behind
+    surely = least[0]+own+least[2]
+    low = least[0].log()-(own+behind).log()
+    high = (before+own).log()-least[2].log()
+    return Slices(low, high, own/whole, is_possible, (whole/surely).log())
 
 # %% ../../nbs/trust/62_slices.ipynb #7b32268b
 def distances(
