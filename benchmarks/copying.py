@@ -2,8 +2,8 @@
 
     python benchmarks/copying.py --data ../shared/data [--tokens 1e8] [--samples 1000]
 
-The text is all poems, again and again, each time with one token in twenty replaced: runs of any length come again, as in
-text from the web. A third of the samples are pieces of this text, a third pieces with changes, a third random tokens.
+The text is all poems, again and again, each time with one token in twenty replaced: runs of any length come again, as
+in text from the web. A third of the samples are pieces of this text, a third pieces with changes, a third random.
 Building and looking up are a process each; its memory is the largest resident set. As a check that has nothing to do
 with suffixes, `copying` of the model card, which searches bytes, counts the same for texts of the bundled model.
 """
@@ -11,7 +11,6 @@ with suffixes, `copying` of the model card, which searches bytes, counts the sam
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time

@@ -411,7 +411,7 @@ def copied(
     texts, learned = read_texts(file), TokenDataset.load(data)
     real = open_data(held_out, learned.codec) if held_out else None
     report = memorization(texts, learned, learned.codec, real)
-    say(json.dumps(report.facts()) if as_json else report)
+    say(json.dumps(report.facts()) if as_json else str(report))
 
 # %% ../nbs/81_cli.ipynb #f296b23d
 def _megabytes(paths):

@@ -157,7 +157,7 @@ def _beam_sample(writer, k, ids, logprob):
     stop, reason = _beam_reason(text, ids, writer)
     return Sample(writer.prompts[k], text[:stop], ids, logprob, reason, 0)
 
-# %% ../../nbs/generation/49_generate.ipynb #ceb59924
+# %% ../../nbs/generation/49_generate.ipynb #3544843d
 def beams_of(
     writer:Writer, # of a call with `num_beams`
     k:int, # number of a prompt
@@ -168,6 +168,7 @@ def beams_of(
     for ids in _beam_ids(writer, prompt):
         yield _beam_sample(writer, k, ids, _logprob_of(writer.decoder, prompt, ids))
 
+# %% ../../nbs/generation/49_generate.ipynb #6ef01d2c
 def beam_search(
     writer:Writer, # of a call with `num_beams`
 )->list: # of `Sample`
@@ -405,13 +406,16 @@ def perplexity(self:TokenProbabilities)->float:
 @patch(as_prop=True)
 def bits_per_character(self:TokenProbabilities)->float:
     "The information of a character of the measured text."
-    return self._nats/math.log(2)/max(len(self.text)-len(self.unmeasured), 1)
+    characters = len(self.text)-len(self.unmeasured)
+    return self._nats/math.log(2)/max(characters, 1)
 
 # %% ../../nbs/generation/49_generate.ipynb #86fd5819
 def _read_and_measured(decoder, codec, text):
     "The ids that are read first, and those that are measured."
     ids = codec.encode(text)
-    if not decoder.extends_prompt: return Writer(decoder, codec, "", GenerateSettings(seed=0)).prompt_ids[0], ids
+    if not decoder.extends_prompt:
+        writer = Writer(decoder, codec, "", GenerateSettings(seed=0))
+        return writer.prompt_ids[0], ids
     start = [*codec.prefix] or [*codec.begin_ids]
     return (start, ids) if start else (ids[:1], ids[1:])
 
@@ -422,18 +426,30 @@ def _check_text(decoder, before, ids):
     if decoder.limit is None or n<=decoder.limit: return
     raise GenerateError(f"the text has {n:,} tokens, and this model looks at {decoder.limit:,}; measure it in parts")
 
-# %% ../../nbs/generation/49_generate.ipynb #4a3f84be
-def _measured(codec, before, ids, place, p, k):
-    "What the model thinks of the token at a place."
-    token, known = ids[place], [*before, *ids[:place]]
-    likelier = int((p>p[token]).sum())
+# %% ../../nbs/generation/49_generate.ipynb #8524163c
+def _likeliest(codec, known, p, k):
+    "The likeliest tokens of a distribution."
     best = p.topk(min(k, len(p)))
     pairs = zip(best.values.tolist(), best.indices.tolist())
-    others = [NextToken(_token_text(codec, known[-8:], i), q, i) for q,i in pairs]
-    text = _token_text(codec, known[-8:], token)
-    return TokenProbability(text, float(p[token]), likelier+1, others, token)
+    return [NextToken(_token_text(codec, known, i), q, i) for q,i in pairs]
 
+def _measured(codec, before, ids, place, p, k):
+    "What the model thinks of the token at a place."
+    token = ids[place]
+    known = [*before, *ids[:place]][-8:]
+    likelier = int((p>p[token]).sum())
+    text = _token_text(codec, known, token)
+    return TokenProbability(text, float(p[token]), likelier+1, _likeliest(codec, known, p, k), token)
+
+# %% ../../nbs/generation/49_generate.ipynb #8c12df39
 @torch.inference_mode()
+def _distributions(decoder, before, ids):
+    "The distribution of each token, in one pass."
+    prompts = torch.tensor([before], device=decoder.device)
+    targets = torch.tensor([ids], device=decoder.device)
+    return probabilities(decoder.score(prompts, targets)[0])
+
+# %% ../../nbs/generation/49_generate.ipynb #da157054
 def token_probabilities(
     decoder:Decoder,
     codec, # its `Codec`
@@ -444,8 +460,7 @@ def token_probabilities(
     _check_k(k)
     before, ids = _read_and_measured(decoder, codec, text)
     _check_text(decoder, before, ids)
-    prompts, targets = (torch.tensor([o], device=decoder.device) for o in (before, ids))
-    p = probabilities(decoder.score(prompts, targets)[0])[:,:len(codec)]
+    p = _distributions(decoder, before, ids)[:,:len(codec)]
     tokens = [_measured(codec, before, ids, place, p[place], k) for place in range(len(ids))]
     first = codec.decode(before, partial=True) if decoder.extends_prompt else ""
     return TokenProbabilities(text, tokens, first if text.startswith(first) else "")
@@ -456,11 +471,17 @@ def _others(token):
     return ", ".join(f"{o.text!r} {o.probability:.1%}" for o in token.alternatives)
 
 @patch
+def _summary(self:TokenProbabilities):
+    "Both figures, in words."
+    return f"perplexity {self.perplexity:,.1f}, {self.bits_per_character:.3f} bits per character"
+
+@patch
 def __str__(self:TokenProbabilities):
-    head = f"{'probability':>11}  {'rank':>6}  token"
-    lines = [f"{t.probability:>11.2%}  {t.rank:>6,}  {t.text!r:<14} likeliest: {_others(t)}" for t in self.tokens]
-    last = f"perplexity {self.perplexity:,.1f}, {self.bits_per_character:.3f} bits per character"
-    return "\n".join([head, *lines, last])
+    lines = [f"{'probability':>11}  {'rank':>6}  token"]
+    for t in self.tokens:
+        figures = f"{t.probability:>11.2%}  {t.rank:>6,}"
+        lines.append(f"{figures}  {t.text!r:<14} likeliest: {_others(t)}")
+    return "\n".join([*lines, self._summary()])
 
 @patch
 def __repr__(self:TokenProbabilities): return printable(str(self))
@@ -470,7 +491,8 @@ _LINES = "white-space:pre-wrap;line-height:1.8;border:1px solid #8884;border-rad
 
 def _as_span(token):
     "A token as HTML; the less likely it was, the stronger its colour."
-    strength = min(-math.log2(max(token.probability, 1e-6))/20, 1) # 1: a millionth
+    bits = -math.log2(max(token.probability, 1e-6))
+    strength = min(bits/20, 1) # 1: a millionth
     colour = f"rgba(255,120,0,{.75*strength:.2f})"
     about = f"{token.probability:.2%}, rank {token.rank}; likeliest: {_others(token)}"
     return f'<span style="background:{colour}" title="{escape_html(about)}">{escape_html(token.text)}</span>'
@@ -478,8 +500,8 @@ def _as_span(token):
 @patch
 def _repr_html_(self:TokenProbabilities):
     spans = "".join(map(_as_span, self.tokens))
-    last = f"perplexity {self.perplexity:,.1f}, {self.bits_per_character:.3f} bits per character"
-    return f'<div style="{_LINES}">{escape_html(self.unmeasured)}{spans}</div><small>{last}</small>'
+    body = escape_html(self.unmeasured)+spans
+    return f'<div style="{_LINES}">{body}</div><small>{self._summary()}</small>'
 
 # %% ../../nbs/generation/49_generate.ipynb #9fdfe55f
 class Comparison(dict):

@@ -10,6 +10,7 @@ __all__ = ['RUN', 'Run', 'Copied', 'in_runs', 'find_copies', 'Amount', 'amount_o
 import json
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
@@ -22,7 +23,7 @@ from ..text.dataset import TokenDataset
 from ..text.source import read_chunks
 from .index import Index, Queries, Runs, open_index
 
-# %% ../../nbs/trust/65_copying.ipynb #87d34d1b
+# %% ../../nbs/trust/65_copying.ipynb #44a93167
 RUN = 8 # tokens in a row that are no figure of speech
 
 @dataclass
@@ -34,6 +35,7 @@ class Run:
     position:int # where it begins there, in tokens
     text:str
 
+# %% ../../nbs/trust/65_copying.ipynb #b24bb9f8
 @dataclass
 class Copied:
     "What of a text is copied."
@@ -76,57 +78,79 @@ def share(self:Copied)->float:
     "The share of its tokens that stand in runs of `RUN` or more."
     return self.n_copied/max(len(self.ids), 1)
 
-# %% ../../nbs/trust/65_copying.ipynb #433bb28e
+# %% ../../nbs/trust/65_copying.ipynb #f3115d0e
 def _own_ids(sample, codec):
     "The tokens of a text up to its end."
     ids = sample.tokens if isinstance(sample, Sample) else codec.encode(sample)
     ends = [k for k,i in enumerate(ids) if i in codec.ends]
     return ids[:ends[0]] if ends else list(ids)
 
+def _key(ids):
+    "Ids as bytes."
+    return np.asarray(ids).astype(np.int64).tobytes()
+
+# %% ../../nbs/trust/65_copying.ipynb #bf0be856
 def _documents_of(data, sizes):
     "The documents that have one of these sizes, by their tokens."
-    wanted = [d for d in range(len(data)) if len(data[d]) in sizes]
-    return {data[d].astype(np.int64).tobytes(): d for d in reversed(wanted)}
+    lengths = np.diff(np.asarray(data.starts).astype(np.int64))
+    ending = [0, 1] # tokens of a document's end
+    about = np.isin(lengths, [size+end for size in sizes for end in ending])
+    documents = np.flatnonzero(about)[::-1].tolist()
+    return {_key(data[d]): d for d in documents}
 
+# %% ../../nbs/trust/65_copying.ipynb #3b23ffb9
 def _same_documents(data, texts):
     "For each text, whose forms are lists of ids, a document that is the same; None where there is none."
     sizes = {len(ids) for forms in texts for ids in forms if ids}
     known = _documents_of(data, sizes)
     found = []
     for forms in texts:
-        keys = (np.asarray(ids, np.int64).tobytes() for ids in forms if ids)
-        found.append(next((known[key] for key in keys if key in known), None))
+        keys = [_key(ids) for ids in forms if ids]
+        same = [known[key] for key in keys if key in known]
+        found.append(same[0] if same else None)
     return found
 
-# %% ../../nbs/trust/65_copying.ipynb #b708d683
-def _run(index, codec, ids, start, length, place):
-    "A run with its source."
+# %% ../../nbs/trust/65_copying.ipynb #37761389
+def _run(index, codec, ids, part, place):
+    "A part of a text as a run with its source."
     document = int(index.documents.numbers(place))
     position = place-int(index.documents.starts[document])
-    return Run(start, length, document, position, codec.decode(ids[start:start+length]))
+    return Run(part.start, part.stop-part.start, document, position, codec.decode(ids[part]))
 
 def _copied(index, codec, number, ids, runs):
     "What of a text is copied, from the runs of its tokens."
-    begins = _whole_runs(runs.lengths, RUN).tolist()
-    found = [_run(index, codec, ids, i, int(runs.lengths[i]), int(runs.places[i])) for i in begins]
+    found = []
+    for start in _whole_runs(runs.lengths, RUN).tolist():
+        length, place = runs.lengths[start], runs.places[start]
+        found.append(_run(index, codec, ids, slice(start, start+int(length)), int(place)))
     return Copied(number, ids, runs.lengths, found)
 
+# %% ../../nbs/trust/65_copying.ipynb #8953edc5
 def _parts(queries, runs):
     "The runs of each sequence."
-    for start,stop in zip(queries.stops, queries.stops[1:]): yield Runs(runs.lengths[start:stop], runs.places[start:stop])
+    lengths = np.split(runs.lengths, queries.stops[1:-1])
+    places = np.split(runs.places, queries.stops[1:-1])
+    return map(Runs, lengths, places)
 
-# %% ../../nbs/trust/65_copying.ipynb #e808e8af
+# %% ../../nbs/trust/65_copying.ipynb #2d234aae
+def _all_copied(index, codec, all_ids, barred=None):
+    "What of each text is copied, from its tokens."
+    queries = Queries(all_ids, index.documents.end)
+    ranges = None if barred is None else barred(queries)
+    parts = _parts(queries, index.runs(queries, ranges))
+    pairs = enumerate(zip(all_ids, parts))
+    return [_copied(index, codec, k, ids, runs) for k,(ids,runs) in pairs]
+
+# %% ../../nbs/trust/65_copying.ipynb #c3f7b9af
 def find_copies(
     samples, # each a `Sample` or a text
     data:TokenDataset,
     codec:Codec, # the tokenizer of both
 )->list: # of `Copied`
     "What of each text is copied from the data."
-    index, samples = open_index(data), list(samples)
+    samples = list(samples)
     all_ids = [_own_ids(sample, codec) for sample in samples]
-    queries = Queries(all_ids, index.documents.end)
-    parts = _parts(queries, index.runs(queries))
-    found = [_copied(index, codec, k, ids, runs) for k,(ids,runs) in enumerate(zip(all_ids, parts))]
+    found = _all_copied(open_index(data), codec, all_ids)
     forms = [(ids, codec.encode(str(sample))) for ids,sample in zip(all_ids, samples)]
     for copied,document in zip(found, _same_documents(data, forms)): copied.document = document
     return found
@@ -152,7 +176,7 @@ def amount_of(
     same = sum(c.document is not None for c in found)
     return Amount(len(found), tokens, max(longest), float(np.median(longest)), copied/max(tokens, 1), same)
 
-# %% ../../nbs/trust/65_copying.ipynb #cf0ff040
+# %% ../../nbs/trust/65_copying.ipynb #ed888aa3
 def stretches_of(
     data:TokenDataset,
     sizes:list, # tokens of each
@@ -162,12 +186,15 @@ def stretches_of(
     starts = np.asarray(data.starts).astype(np.int64)
     first = (uniforms(len(sizes), "split", seed)*len(data.tokens)).astype(np.int64)
     ends = starts[np.searchsorted(starts, first, side="right")]
-    return list(zip(first.tolist(), np.minimum(first+np.asarray(sizes, np.int64), ends).tolist()))
+    stops = np.minimum(first+np.asarray(sizes, np.int64), ends)
+    return list(zip(first.tolist(), stops.tolist()))
 
-def _barred(index, places, queries):
+# %% ../../nbs/trust/65_copying.ipynb #bdc17cd4
+def _own_documents(index, places, queries):
     "For each token of stretches of the data itself, the document that does not count."
-    sizes = np.diff(queries.stops)
-    numbers = np.repeat(index.documents.numbers([start for start,_ in places]), sizes)
+    starts = [start for start,_ in places]
+    own = index.documents.numbers(starts)
+    numbers = np.repeat(own, np.diff(queries.stops))
     return index.documents.starts[numbers], index.documents.starts[numbers+1]
 
 # %% ../../nbs/trust/65_copying.ipynb #0976d70d
@@ -177,10 +204,9 @@ def _real_text(index, codec, source, sizes):
     places = stretches_of(source, sizes)
     all_ids = [source.tokens[start:stop].tolist() for start,stop in places]
     all_ids = [[i for i in ids if i not in codec.ends] for ids in all_ids]
-    queries = Queries(all_ids, index.documents.end)
-    own = _barred(index, places, queries) if len(source.tokens)==len(index.documents.tokens) and source.tokens is index.documents.tokens else None
-    parts = _parts(queries, index.runs(queries, own))
-    return [_copied(index, codec, k, ids, runs) for k,(ids,runs) in enumerate(zip(all_ids, parts))]
+    own = partial(_own_documents, index, places)
+    is_itself = source.tokens is index.documents.tokens
+    return _all_copied(index, codec, all_ids, own if is_itself else None)
 
 # %% ../../nbs/trust/65_copying.ipynb #0c43bedc
 @dataclass(repr=False)
@@ -212,7 +238,7 @@ def memorization(
     real, what = _compare(open_index(data), codec, data, held_out, [len(c.ids) for c in found])
     return Report(found, amount_of(found), amount_of(real) if real else None, what, codec)
 
-# %% ../../nbs/trust/65_copying.ipynb #820775e9
+# %% ../../nbs/trust/65_copying.ipynb #9a41e7ce
 _ROWS = dict(
     texts=("texts", "{:,}"),
     tokens=("tokens", "{:,}"),
@@ -227,13 +253,18 @@ def facts(self:Report)->dict:
     real = asdict(self.held_out) if self.held_out else None
     return asdict(self.amount)|dict(held_out=real, compared=self.compared)
 
+# %% ../../nbs/trust/65_copying.ipynb #9e2a61cb
 @patch
 def rows(self:Report)->list: # of (what, of these texts, of real text)
     "The figures as a table."
-    amounts = [self.amount, *([self.held_out] if self.held_out else [])]
-    return [(what, *(form.format(getattr(a, name)) for a in amounts)) for name,(what,form) in _ROWS.items()]
+    amounts = [asdict(amount) for amount in (self.amount, self.held_out) if amount]
+    found = []
+    for name,(what,form) in _ROWS.items():
+        values = [form.format(amount[name]) for amount in amounts]
+        found.append((what, *values))
+    return found
 
-# %% ../../nbs/trust/65_copying.ipynb #1f60f921
+# %% ../../nbs/trust/65_copying.ipynb #40101929
 _SHOWN = 5 # of the longest runs
 
 @patch
@@ -243,17 +274,29 @@ def _longest(self:Report):
     return sorted(runs, key=lambda pair: -pair[1].length)[:_SHOWN]
 
 @patch
-def __repr__(self:Report):
-    head = f"{'':<28}{'these texts':>14}" + (f"{'real text':>14}" if self.held_out else "")
-    lines = [f"{what:<28}"+"".join(f"{value:>14}" for value in values) for what,*values in self.rows()]
-    lines += ["", f"real text: {self.compared}"]
-    for number,run in self._longest():
-        where = f"text {number}, {run.length} tokens from document {run.document} at {run.position}"
-        lines.append(f"{where}: {run.text!r}")
-    return printable("\n".join([head, *lines]))
+def _columns(self:Report):
+    "What stands above the columns."
+    return ["", "these texts", *(["real text"] if self.held_out else [])]
 
-# %% ../../nbs/trust/65_copying.ipynb #1461be62
-_COLOURS = ("#ff8c0066", "#1e90ff66", "#32cd3266", "#da70d666", "#ffd70066") # half transparent, for light and dark themes
+# %% ../../nbs/trust/65_copying.ipynb #3bf4dc3e
+def _where(run):
+    "The source of a run, in words."
+    return f"{run.length} tokens from document {run.document} at {run.position}"
+
+@patch
+def __str__(self:Report):
+    lines = []
+    for what,*values in (self._columns(), *self.rows()):
+        lines.append(f"{what:<28}"+"".join(f"{value:>14}" for value in values))
+    lines += ["", f"real text: {self.compared}"]
+    lines += [f"text {number}, {_where(run)}: {run.text!r}" for number,run in self._longest()]
+    return "\n".join(lines)
+
+@patch
+def __repr__(self:Report): return printable(str(self))
+
+# %% ../../nbs/trust/65_copying.ipynb #f4a56a1d
+_COLOURS = ("#ff8c0066", "#1e90ff66", "#32cd3266", "#da70d666", "#ffd70066") # half transparent
 _TEXT = "white-space:pre-wrap;line-height:1.5;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
 
 def _shares(copied):
@@ -264,38 +307,48 @@ def _shares(copied):
         owner[run.start:run.start+run.length] = k
     return owner
 
+# %% ../../nbs/trust/65_copying.ipynb #f626e25f
 def _pieces(copied, codec):
     "A text in pieces: (number of the run or -1, text)."
     owner = _shares(copied)
     cuts = [0, *(np.flatnonzero(np.diff(owner))+1).tolist(), len(owner)]
-    ends = [codec.decode(copied.ids[:k], partial=True) for k in cuts]
-    for k,(a,b) in enumerate(zip(ends, ends[1:])): yield int(owner[cuts[k]]) if len(owner) else -1, b[len(a):]
+    done = ""
+    for start,stop in zip(cuts, cuts[1:]):
+        text = codec.decode(copied.ids[:stop], partial=True)
+        number = int(owner[start]) if len(owner) else -1
+        yield number, text[len(done):]
+        done = text
 
-# %% ../../nbs/trust/65_copying.ipynb #3a4301b9
+# %% ../../nbs/trust/65_copying.ipynb #ea1b9b99
 def _marked(number, text, copied):
     "A piece as HTML."
     if number<0: return escape_html(text)
     run = copied.runs[number]
-    where = f"{run.length} tokens from document {run.document} at {run.position}"
     colour = _COLOURS[number%len(_COLOURS)]
-    return f'<mark style="background:{colour};color:inherit" title="{escape_html(where)}">{escape_html(text)}</mark>'
+    return f'<mark style="background:{colour};color:inherit" title="{_where(run)}">{escape_html(text)}</mark>'
 
+# %% ../../nbs/trust/65_copying.ipynb #7f68570c
 def coloured(
     copied:Copied,
     codec:Codec,
 )->str: # HTML
     "A text with its copied runs coloured, and their sources below."
     body = "".join(_marked(number, text, copied) for number,text in _pieces(copied, codec))
-    sources = [f"document {run.document} at {run.position}: {run.length} tokens" for run in copied.runs]
-    below = f"<br><small>{escape_html('; '.join(sources))}</small>" if sources else ""
+    sources = "; ".join(map(_where, copied.runs))
+    below = f"<br><small>{sources}</small>" if sources else ""
     return f'<div style="{_TEXT}">{body}{below}</div>'
 
+def _line(cells):
+    "A line of a table."
+    inside = "".join(f"<td>{escape_html(cell)}</td>" for cell in cells)
+    return f"<tr>{inside}</tr>"
+
+# %% ../../nbs/trust/65_copying.ipynb #a9af22c1
 @patch
 def _repr_html_(self:Report):
-    head = "<tr><th></th><th>these texts</th>" + ("<th>real text</th>" if self.held_out else "") + "</tr>"
-    rows = "".join("<tr>"+"".join(f"<td>{escape_html(cell)}</td>" for cell in row)+"</tr>" for row in self.rows())
+    lines = "".join(map(_line, [self._columns(), *self.rows()]))
     texts = "".join(coloured(copied, self.codec) for copied in self.texts)
-    return f"<table>{head}{rows}</table><small>real text: {escape_html(self.compared)}</small>{texts}"
+    return f"<table>{lines}</table><small>real text: {escape_html(self.compared)}</small>{texts}"
 
 # %% ../../nbs/trust/65_copying.ipynb #2b189883
 def _receipt_tokens(path):
@@ -342,7 +395,7 @@ def read_texts(
         return Sample("", text, tokens[number], 0., "", number)
     return [known(number, text) for number,text in texts]
 
-# %% ../../nbs/trust/65_copying.ipynb #d1958172
+# %% ../../nbs/trust/65_copying.ipynb #3e109d73
 def may_stay(
     lengths, # from each token on
     most:int, # tokens that a copied run may have
@@ -351,6 +404,7 @@ def may_stay(
     too_long = np.flatnonzero(np.asarray(lengths)>most)
     return int(too_long[0])+most if len(too_long) else len(lengths)
 
+# %% ../../nbs/trust/65_copying.ipynb #e2766c98
 class Novelty:
     "What keeps texts new."
     def __init__(self,

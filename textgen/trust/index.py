@@ -30,7 +30,7 @@ class Documents:
         self.end = -1 if data.end is None else int(data.end) # -1 is no token
         self.closed = self._all_end() # whether each ends with the end of text
 
-# %% ../../nbs/trust/64_index.ipynb #10b162dc
+# %% ../../nbs/trust/64_index.ipynb #7d26f874
 @patch
 def _all_end(self:Documents):
     "Whether every document ends with the end of text."
@@ -44,15 +44,17 @@ def ends(self:Documents, places):
     after = np.searchsorted(self.starts, places, side="right")
     return self.starts[after]
 
+# %% ../../nbs/trust/64_index.ipynb #9a1c339f
 @patch
 def numbers(self:Documents, places):
     "The numbers of the documents in which these places are."
     return np.searchsorted(self.starts, places, side="right")-1
 
-# %% ../../nbs/trust/64_index.ipynb #b2a30f81
+# %% ../../nbs/trust/64_index.ipynb #05253715
 _BLOCK = 1<<24 # suffixes that are sorted at once
 _MOST = 2**32 # places that 32 bits can name
 
+# %% ../../nbs/trust/64_index.ipynb #acee81c2
 class SuffixSort:
     "Suffixes on their way into order."
     def __init__(self,
@@ -67,7 +69,7 @@ class SuffixSort:
         self.rank = np.zeros(len(self.text), np.uint32) # of each suffix
         self.done = np.zeros(len(self.text), bool) # slots whose suffix stays there
 
-# %% ../../nbs/trust/64_index.ipynb #9c12d5c7
+# %% ../../nbs/trust/64_index.ipynb #d66b5f71
 def _begins(keys):
     "Whether another key begins here, in sorted ones."
     differs = keys[1:]!=keys[:-1]
@@ -79,6 +81,7 @@ def _next_group(self:SuffixSort, slot):
     rest = self.begins[slot:]
     return slot+int(rest.argmax()) if rest.any() else len(self.order)
 
+# %% ../../nbs/trust/64_index.ipynb #b4e2cab5
 @patch
 def _blocks(self:SuffixSort):
     "The slots in blocks that end where a group ends."
@@ -88,7 +91,7 @@ def _blocks(self:SuffixSort):
         yield start, stop
         start = stop
 
-# %% ../../nbs/trust/64_index.ipynb #9c0803f8
+# %% ../../nbs/trust/64_index.ipynb #8d17da33
 @patch
 def _place(self:SuffixSort, slots, places, begins):
     "Put suffixes into slots, in groups that begin where it is said."
@@ -97,6 +100,7 @@ def _place(self:SuffixSort, slots, places, begins):
     self.begins[slots] |= begins
     self.rank[places] = np.maximum.accumulate(first)
 
+# %% ../../nbs/trust/64_index.ipynb #2c5ca59c
 @patch
 def _settle(self:SuffixSort, slots, places, keys, ended):
     "Sort suffixes by keys into slots, and see which stay there."
@@ -106,7 +110,7 @@ def _settle(self:SuffixSort, slots, places, keys, ended):
     alone = begins & np.append(begins[1:], True)
     self.done[slots] = alone | ended[by]
 
-# %% ../../nbs/trust/64_index.ipynb #b892ca85
+# %% ../../nbs/trust/64_index.ipynb #f162c81c
 @patch
 def _left(self:SuffixSort, places):
     "How many tokens there are up to the end of the document."
@@ -119,6 +123,7 @@ def _token_at(self:SuffixSort, places, inside):
     tokens = self.text[at].astype(np.uint64)
     return np.where(inside, tokens+np.uint64(1), np.uint64(0))
 
+# %% ../../nbs/trust/64_index.ipynb #f5713f1e
 @patch
 def _packed(self:SuffixSort, places, left, base, n):
     "The first `n` tokens of suffixes as one number."
@@ -252,12 +257,18 @@ class _Pairs:
 
     def some(self, which, n):
         "Some of them, `n` tokens later."
-        return _Pairs(self.mine[which]+n, self.my_ends[which], self.theirs[which]+n, self.their_ends[which])
+        mine = self.mine[which]+n
+        theirs = self.theirs[which]+n
+        my_ends, their_ends = self.my_ends[which], self.their_ends[which]
+        return _Pairs(mine, my_ends, theirs, their_ends)
 
 @patch
-def _pairs(self:Index, queries, at, places): return _Pairs(at, queries.ends[at], places, self._stops(places))
+def _pairs(self:Index, queries, at, places):
+    "Places in queries and in the data."
+    stops = self._stops(places)
+    return _Pairs(at, queries.ends[at], places, stops)
 
-# %% ../../nbs/trust/64_index.ipynb #a5b92243
+# %% ../../nbs/trust/64_index.ipynb #147fea4d
 @patch
 def _same(self:Index, queries, pairs):
     "How many of the next `_STEP` tokens are the same; none is behind an end."
@@ -269,6 +280,7 @@ def _same(self:Index, queries, pairs):
     first_other = same.argmin(1)
     return np.where(same.all(1), _STEP, first_other)
 
+# %% ../../nbs/trust/64_index.ipynb #122511e1
 @patch
 def _agree(self:Index, queries, pairs, known):
     "How many tokens queries and suffixes have in common, from the `known` ones on."
@@ -289,13 +301,19 @@ class _Bounds:
     low_known:np.ndarray # tokens
     high_known:np.ndarray # tokens
 
+    def middle(self, which):
+        "The slots half way, and how many tokens these have in common with their queries at the least."
+        slots = (self.low[which]+self.high[which])//2
+        known = np.minimum(self.low_known[which], self.high_known[which])
+        return slots, known
+
     def move(self, before, which, slots, known):
         "Take slots as the new bounds of some queries."
         side, tokens = (self.low, self.low_known) if before else (self.high, self.high_known)
         side[which] = slots
         tokens[which] = known
 
-# %% ../../nbs/trust/64_index.ipynb #23d5b5e2
+# %% ../../nbs/trust/64_index.ipynb #1a6288b2
 @patch
 def _before(self:Index, queries, pairs):
     "Whether suffixes come before queries, by the first token that differs."
@@ -303,32 +321,51 @@ def _before(self:Index, queries, pairs):
     has_ended = pairs.theirs>=pairs.their_ends
     return (pairs.mine<pairs.my_ends) & (has_ended | smaller)
 
+# %% ../../nbs/trust/64_index.ipynb #27a7d495
 @patch
 def _halve(self:Index, queries, at, bounds, some):
     "One round of the search, for some of the queries."
-    middle = (bounds.low[some]+bounds.high[some])//2
-    pairs = self._pairs(queries, at[some], self.order[middle].astype(np.int64))
-    known = np.minimum(bounds.low_known[some], bounds.high_known[some])
+    middle, known = bounds.middle(some)
+    places = self.order[middle].astype(np.int64)
+    pairs = self._pairs(queries, at[some], places)
     n = self._agree(queries, pairs, known)
     before = self._before(queries, pairs.some(slice(None), n))
     for side,chosen in ((True, before), (False, ~before)):
         bounds.move(side, some[chosen], middle[chosen], n[chosen])
 
-# %% ../../nbs/trust/64_index.ipynb #07689dfe
-def _unbounded(n, slots):
-    "The bounds of `n` queries that may belong anywhere."
-    known = np.zeros((2, n), np.int64)
-    return _Bounds(np.full(n, -1), np.full(n, slots), *known)
+# %% ../../nbs/trust/64_index.ipynb #2fc30433
+def _unknown(low, high):
+    "Bounds of which nothing is known."
+    known = np.zeros((2, len(low)), np.int64)
+    return _Bounds(low, high, *known)
 
 @patch
-def _bounds(self:Index, queries, at):
-    "Between which slots each query belongs."
-    bounds = _unbounded(len(at), len(self.order))
+def _search(self:Index, queries, at, bounds):
+    "Halve until the bounds are neighbours."
     some = np.arange(len(at))
     while len(some):
         self._halve(queries, at, bounds, some)
         some = np.flatnonzero(bounds.high-bounds.low>1)
     return bounds
+
+# %% ../../nbs/trust/64_index.ipynb #c9db139c
+@patch
+def _by_token(self:Index, tokens):
+    "Bounds for all queries that begin with one of these tokens: low and high."
+    edges = np.stack([tokens, tokens+1], 1)
+    at = np.arange(edges.size)
+    lowest, highest = np.full(len(at), -1), np.full(len(at), len(self.order))
+    queries = Queries(edges.reshape(-1, 1))
+    found = self._search(queries, at, _unknown(lowest, highest))
+    return found.low[0::2], found.high[1::2]
+
+# %% ../../nbs/trust/64_index.ipynb #0a0cc912
+@patch
+def _bounds(self:Index, queries, at):
+    "Between which slots each query belongs."
+    tokens, which = np.unique(queries.ids[at], return_inverse=True)
+    low, high = self._by_token(tokens)
+    return self._search(queries, at, _unknown(low[which], high[which]))
 
 # %% ../../nbs/trust/64_index.ipynb #06399d44
 @dataclass
@@ -337,7 +374,7 @@ class Runs:
     lengths:np.ndarray # tokens; 0 where the token is not there at all
     places:np.ndarray # where one of the sources begins in the tokens of the data
 
-# %% ../../nbs/trust/64_index.ipynb #640ce3bd
+# %% ../../nbs/trust/64_index.ipynb #0555d868
 @patch
 def _places(self:Index, slots):
     "Where the suffixes in some slots begin; -1 for slots that are not there."
@@ -345,6 +382,7 @@ def _places(self:Index, slots):
     places = self.order[np.where(there, slots, 0)].astype(np.int64)
     return np.where(there, places, -1)
 
+# %% ../../nbs/trust/64_index.ipynb #83bbf685
 @patch
 def _outside(self:Index, slots, step, barred):
     "The next slots in a direction whose suffixes do not begin in the barred ranges."
@@ -358,7 +396,7 @@ def _outside(self:Index, slots, step, barred):
         slots[inside] += step
     return slots
 
-# %% ../../nbs/trust/64_index.ipynb #908ab7fb
+# %% ../../nbs/trust/64_index.ipynb #ef524f45
 @patch
 def _run_at(self:Index, queries, at, slots):
     "How many tokens queries have in common with the suffixes in some slots, and where these begin."
@@ -367,16 +405,30 @@ def _run_at(self:Index, queries, at, slots):
     n = self._agree(queries, pairs, np.zeros(len(at), np.int64))
     return np.where(places<0, 0, n), places
 
+# %% ../../nbs/trust/64_index.ipynb #31382bef
+@patch
+def _neighbours(self:Index, queries, at, bounds, barred):
+    "The runs of the suffixes below and above: lengths and places of each."
+    if barred is None:
+        below = bounds.low_known, self._places(bounds.low)
+        above = bounds.high_known, self._places(bounds.high)
+        return below, above
+    low = self._outside(bounds.low, -1, barred)
+    high = self._outside(bounds.high, 1, barred)
+    return self._run_at(queries, at, low), self._run_at(queries, at, high)
+
+# %% ../../nbs/trust/64_index.ipynb #48315fcf
 @patch
 def _look_up(self:Index, queries, at, barred):
     "The longest runs from some tokens on: lengths and places."
     bounds = self._bounds(queries, at)
-    low, high = bounds.low, bounds.high
-    if barred is not None:
-        low = self._outside(low, -1, barred)
-        high = self._outside(high, 1, barred)
-    below, above = (self._run_at(queries, at, slots) for slots in (low, high))
+    below, above = self._neighbours(queries, at, bounds, barred)
     return np.where(below[0]>=above[0], below, above)
+
+def _in_order(queries):
+    "The places of queries, by their first tokens: neighbours then look at the same memory."
+    ids = np.append(queries.ids, [0, 0])
+    return np.lexsort((ids[2:], ids[1:-1], ids[:-2]))
 
 # %% ../../nbs/trust/64_index.ipynb #cd4df012
 _AT_ONCE = 1<<18 # tokens that are looked up together
@@ -387,10 +439,10 @@ def runs(self:Index,
     barred=None, # (first, last) of each id: a range of places in which no source may begin
 )->Runs:
     "From each token of the queries on, the longest run that stands in the data, and where."
-    n = len(queries.ids)
-    found = np.zeros((2, n), np.int64)
-    for start in range(0, n if len(self.order) else 0, _AT_ONCE):
-        at = np.arange(start, min(start+_AT_ONCE, n))
+    found = np.zeros((2, len(queries.ids)), np.int64)
+    order = _in_order(queries) if len(self.order) else []
+    for start in range(0, len(order), _AT_ONCE):
+        at = order[start:start+_AT_ONCE]
         found[:,at] = self._look_up(queries, at, barred and tuple(side[at] for side in barred))
     return Runs(*found)
 
@@ -409,7 +461,7 @@ def index_path(
     path = Path(data.path)
     return path.with_name(f"{path.name}.index") if path.is_file() else None
 
-# %% ../../nbs/trust/64_index.ipynb #fbf5179a
+# %% ../../nbs/trust/64_index.ipynb #8376759f
 def _names(data):
     "What an index says of the data that it belongs to."
     return dict(tokens=_hash(data.tokens), documents=_hash(np.asarray(data.starts)), n=len(data.tokens))
@@ -421,6 +473,7 @@ def _save(order, path, names):
         writer.part("suffixes", order.nbytes, [order.astype("<u4", copy=False)])
         writer.finish({}, index_of=names)
 
+# %% ../../nbs/trust/64_index.ipynb #2aff4b3e
 def _read(path, names):
     "The order in a file; None where it belongs to other data."
     file = CacheFile(path)
