@@ -17,7 +17,8 @@ from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
 from .core import check_local, printable, unknown
 from .generation.files import generate_file
-from .generation.generate import Begun, Comparison, NextTokens, Stream, check_stream, compare, generate, next_tokens
+from .generation.generate import Begun, Comparison, NextTokens, Stream
+from .generation.generate import check_stream, compare, generate, next_tokens
 from .generation.loop import Writer
 from .lossy import adapted, encoded_already
 from .models.adapter import adapter_layers, far_from_base, has_adapter, merge_lora
