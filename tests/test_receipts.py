@@ -31,7 +31,10 @@ def test_an_older_receipt_is_read():
     assert body["version"] == 1 and Receipt.load(BUNDLED / "model" / "textgen.json")["steps"] == body["steps"]
 
 
-@pytest.mark.parametrize("asked", [dict(), dict(n=2, temperature=[0, 1.0]), dict(num_beams=2), dict(stop=["e"])], ids=str)
+ASKED = [dict(), dict(n=2, temperature=[0, 1.0]), dict(num_beams=2), dict(stop=["e"])]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
 def test_generation(tiny, tok, tmp_path, asked):
     tg = tiny(tok)
     for prompt in ("The sea", ["a", "b"]):

@@ -26,7 +26,7 @@ from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
 from .models.weights import model_hash
-from .receipt import Receipt, as_ancestor, place_name
+from .receipt import Receipt, after_merge, as_ancestor, place_name
 from .remote import check_no_other, is_remote
 from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
@@ -276,8 +276,7 @@ def _base(self:TextGen):
     if self.scratch: return None
     steps = self.receipt.get("steps") if self.receipt else None
     version = version_of(self.model)
-    names = self._hashes(version)["model"]
-    return dict(names, found=self.found, steps=steps, receipt=as_ancestor(self.receipt))
+    return self._hashes(version)["model"]|dict(found=self.found, steps=steps, receipt=as_ancestor(self.receipt))
 
 @patch
 def _train_device(self:TextGen, device):
@@ -334,15 +333,8 @@ def merge(self:TextGen):
     "Add a LoRA adapter to the weights, which makes it an ordinary model again."
     self._changing()
     merge_lora(self.model)
-    self.receipt = self.receipt and self._merged_receipt(self.receipt)
+    self.receipt = after_merge(self.receipt, model_hash(self.model))
     return self
-
-@patch
-def _merged_receipt(self:TextGen, receipt):
-    "The receipt of a training whose adapter was added to the weights: other weights, and what they were before."
-    before = receipt["model"]
-    model = before|dict(sha256=model_hash(self.model), merged=before["sha256"])
-    return replace(receipt, content=receipt.content|dict(model=model))
 
 # %% ../nbs/80_api.ipynb #e69be35a
 @patch

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'RECEIPT_FORMAT', 'RECEIPT_VERSION', 'file_name', 'place_name', 'find_place', 'named_sources', 'Receipt',
-           'versions', 'hardware', 'as_ancestor', 'ancestors', 'waiting', 'settle', 'check_overwrite']
+           'versions', 'hardware', 'as_ancestor', 'ancestors', 'after_merge', 'waiting', 'settle', 'check_overwrite']
 
 # %% ../nbs/01_receipt.ipynb #6ba93ef6
 import json,os,platform,re
@@ -167,6 +167,16 @@ def ancestors(
         base = ((base.get("receipt") or {}).get("model") or {}).get("base")
     return found
 
+def after_merge(
+    receipt, # a `Receipt` of a training, or None
+    sha256:str, # of the weights that an adapter was added to
+): # the receipt of these weights, or None
+    "The receipt of a training with other weights, and the hash of those before."
+    if receipt is None: return None
+    model = receipt["model"]
+    now = dict(model, sha256=sha256, merged=model["sha256"])
+    return Receipt(receipt.kind, receipt.content|dict(model=now))
+
 # %% ../nbs/01_receipt.ipynb #9dc63391
 def _check_field(name, value, expected, where):
     "Raise `VerifyError` where the value of a field has another type than `expected`."
@@ -246,7 +256,8 @@ def _read_json(path):
     "What a JSON file holds, or an error that says why it cannot be read."
     try: return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError: raise VerifyError(f"{path}: there is no such receipt") from None
-    except (ValueError, OSError, RecursionError) as e: raise VerifyError(f"{path}: not a receipt that can be read ({e})") from e
+    except (ValueError, OSError, RecursionError) as e:
+        raise VerifyError(f"{path}: not a receipt that can be read ({e})") from e
 
 # %% ../nbs/01_receipt.ipynb #1adfc6bc
 _READ = range(1, RECEIPT_VERSION+1) # versions; each only adds fields to the one before
