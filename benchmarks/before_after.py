@@ -9,11 +9,11 @@ then measures; old and new take turns, so that a busy machine meets both. The ta
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from record import Record, machine
 
 COMMON = """
 import json, sys, time, tempfile, torch
@@ -84,14 +84,6 @@ def row(name, old, new):
     return f"| {name} | {a:,.0f} | {b:,.0f} | {b/a:.2f} | {spread} |"
 
 
-def processor():
-    "The processor's name, and the widest instructions it has."
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    name = next((o.partition(":")[2].strip() for o in text.splitlines() if o.startswith("model name")), "")
-    wide = next((w for w in ("avx512_bf16", "avx512f", "avx2") if w in text), "")
-    return f"{name or platform.processor()}, {os.cpu_count()} cores, {wide}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", type=Path)
@@ -100,12 +92,18 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    lines = [f"{processor()}; medians of {asked.repeat} processes each, in turn.", ""]
+    found = Record("before_after", "Two commits side by side")
+    lines = [f"{machine()}; medians of {asked.repeat} processes each, in turn.", ""]
     lines += ["| work | before | after | after/before | least and most in a pair |", "|---|---:|---:|---:|---:|"]
     for name, code in WORK.items():
         if asked.only not in name: continue
-        lines.append(row(name, *compared(asked.old.resolve(), asked.new.resolve(), code, asked.repeat)))
+        old, new = compared(asked.old.resolve(), asked.new.resolve(), code, asked.repeat)
+        what, _, unit = name.rstrip(")").rpartition(" (")
+        found.add(what, "before", unit, old)
+        found.add(what, "after", unit, new)
+        lines.append(row(name, old, new))
         print(lines[-1], flush=True)
+    found.save()
     if asked.out: asked.out.write_text("\n".join(lines)+"\n", encoding="utf-8")
 
 

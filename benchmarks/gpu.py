@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import gpu_generate
-from main_job import RESULTS, machine
+from record import RESULTS, Record, machine
 from time_to_loss import nanogpt, ours
 
 FULL = dict(
@@ -201,6 +201,9 @@ def throughput(size, args):
     for _ in range(size["repeat"]):
         for n in seconds: seconds[n].append(bench(size, args.nanogpt) if n.startswith("nano") else one(n, args))
     tokens, rate = size["rows"]*size["window"], matrix_rate(size["matrix"])
+    limit = rate/operations(window=size["window"])
+    for n, v in seconds.items():
+        args.found.add("train GPT-2 124M, bf16, context 1024", n, "tokens/s", [tokens/s for s in v], limit=limit)
     rows = {n: tokens/statistics.median(v) for n, v in seconds.items()}
     lines = [f"| {n} | {v:,.0f} | {100*v*operations(window=size['window'])/rate:.0f}% |" for n, v in rows.items()]
     ratios = (
@@ -225,6 +228,9 @@ def characters(size, args):
     with tempfile.TemporaryDirectory() as d: peer = nanogpt(args.nanogpt, text, Path(d), size["flags"])
     theirs = next(((s, x) for _, s, x in peer if x <= size["target"]), None)
     seconds, loss = one("characters", args)
+    work = f"characters, 10.65 M weights, to {size['target']}"
+    args.found.add(work, "nanoGPT", "s", [(theirs or peer[-1][1:])[0]], better="less")
+    args.found.add(work, "textgen", "s", [seconds], better="less")
     said = (
         f"{seconds / theirs[0]:.2f} of nanoGPT's time (at most 0.33)"
         if theirs and loss <= size["target"]
@@ -253,9 +259,15 @@ def child(args):
     return textgen(args.size) if args.one == "textgen" else trainer(args.size)
 
 
-PARTS = dict(
-    throughput=throughput, characters=characters, generate=lambda size, args: one("generate", args)
-)
+def generate(size, args):
+    "The rows about generation."
+    got = one("generate", args)
+    for what, by, unit, value in got["figures"]:
+        args.found.add(f"GPT-2 124M, bf16, {what}", by, unit, [value])
+    return got["text"]
+
+
+PARTS = dict(throughput=throughput, characters=characters, generate=generate)
 
 
 def write(found):
@@ -281,11 +293,13 @@ def main():
     if args.one: return print(json.dumps(child(args)))
     import torch
     if not torch.cuda.is_available() and not args.tiny: sys.exit("no GPU: give --tiny to see that it works")
-    found = {}
+    found, args.found = {}, Record("gpu", "On a GPU")
     for part in args.parts.split(","):
         found[part] = PARTS[part](args.size, args)
         print(found[part], flush=True)
-        if not args.tiny: write(found)
+        if not args.tiny:
+            write(found)
+            args.found.save()
 
 
 if __name__ == "__main__": main()

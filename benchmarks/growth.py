@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from main_job import machine
+from record import Record, machine
 
 HERE = Path(__file__).parent
 SIZES = (1, 4, 16, 64, 200, 400, 1000, 4000) # MB
@@ -35,6 +35,7 @@ def main():
     a.add_argument("--gpt2")
     a.add_argument("--repeat", type=int, default=3)
     args, rows = a.parse_args(), []
+    found = Record("growth", "Encoding against size", better="less")
     with tempfile.TemporaryDirectory() as d:
         for mb in SIZES:
             write(f"{d}/text.txt", args.text, mb*1_000_000)
@@ -48,6 +49,9 @@ def main():
                         check=True,
                     )
                     runs.append(json.loads(r.stdout.splitlines()[-1]))
+                work = f"{how}, {mb:,} MB"
+                found.add(work, "textgen", "s", [o["seconds"] for o in runs])
+                found.add(f"{work}, memory", "textgen", "MB", [o["mb"] for o in runs])
                 runs.sort(key=lambda o: o["seconds"])
                 mid = runs[len(runs)//2]
                 rows.append(
@@ -60,6 +64,7 @@ def main():
                     )
                 )
                 print(rows[-1], flush=True)
+    found.save()
     with open(HERE/"results"/"growth.csv", "w", newline="") as f:
         w = csv.DictWriter(f, rows[0])
         w.writeheader()

@@ -14,7 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from main_job import RESULTS, machine
+from record import RESULTS, Record, machine
 
 SIZES = {
     "4 layers, 128 wide": dict(n_layer=4, n_head=4, n_embd=128),
@@ -53,6 +53,7 @@ def main():
         if table.exists()
         else {}
     )
+    found = Record("lr", "Learning rates", better="less")
     go = dict(batch_size=16, window=64, sample_every=0, view=NoView())
     with tempfile.TemporaryDirectory() as d:
         for name, shape in list(SIZES.items())[slice(args.size, None if args.size is None else args.size+1)]:
@@ -79,6 +80,8 @@ def main():
                     tg = new() if mode.startswith("scratch") else TextGen(base, device="cpu")
                     tg.train(train, steps=args.steps, lr=lr, **go, **kw)
                     losses[lr] = tg.evaluate(held).loss
+                for lr, loss in losses.items():
+                    found.add(f"{mode}, {name}", f"lr {lr:g}", "nats per token", [loss])
                 best = min(losses, key=losses.get)
                 cells = ", ".join(
                     f"{lr:g}: {'**' if lr == best else ''}{x:.3f}{'**' if lr == best else ''}"
@@ -87,7 +90,7 @@ def main():
                 row = f"| {mode} | {name} ({n/1e6:.1f} M) | {cells} |"
                 lines[tuple(row.split(" | ")[:2])] = row
                 print(row, flush=True)
-    RESULTS.mkdir(exist_ok=True)
+    found.save()
     head = f"| | shape | learning rate: loss after {args.steps} steps | default |\n|---|---|---|---|"
     lines = [
         f"{o} {pick_lr(mode.strip('| '), 1e6 * float(shape.split('(')[1].split()[0])):g} |"

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-RESULTS = Path(__file__).parent/"results"
+from record import RESULTS, Record, machine
 
 
 def measured(cmd, cwd):
@@ -25,22 +25,6 @@ def measured(cmd, cwd):
     _, status, usage = os.wait4(p.pid, 0)
     if status: sys.exit(f"failed: {' '.join(cmd)}")
     return time.perf_counter()-start, usage.ru_maxrss/(1e6 if sys.platform == "darwin" else 1e3)
-
-
-def machine():
-    "What this was measured on, in a line."
-    import torch
-    import transformers
-
-    name = (
-        next((o.split(":")[1].strip() for o in open("/proc/cpuinfo") if o.startswith("model name")), "")
-        if Path("/proc/cpuinfo").exists()
-        else ""
-    )
-    return (
-        f"{os.cpu_count()} cores {name}, {torch.backends.cpu.get_cpu_capability()}, Python {sys.version.split()[0]}, "
-        f"torch {torch.__version__}, transformers {transformers.__version__}"
-    )
 
 
 def main():
@@ -64,16 +48,18 @@ def main():
             [*tg, "generate", "model", "--seed", "42", "-n", "5", "--prompt", "ROMEO:", "--out", "a.txt"],
         ),
     ]
-    rows = []
+    rows, found = [], Record("main_job", "The main job, each command from its start to its exit", better="less")
     with tempfile.TemporaryDirectory() as d:
         for name, what, cmd in steps:
             runs = [measured(cmd, d) for _ in range(1 if name == "train" else args.repeat)]
+            found.add(f"{name}: {what}", "textgen", "s", [r[0] for r in runs])
+            found.add(f"{name}: {what}, memory", "textgen", "MB", [r[1] for r in runs])
             rows.append(
                 f"| `textgen {name}` | {what} | {statistics.median(r[0] for r in runs):.1f} | "
                 f"{max(r[1] for r in runs):,.0f} |"
             )
     table = "\n".join(["| command | does | seconds | peak MB |", "|---|---|---|---|", *rows])
-    RESULTS.mkdir(exist_ok=True)
+    found.save()
     (RESULTS / "main_job.md").write_text(
         f"# The main job\n\n{Path(args.file).name}, {os.path.getsize(text) / 1e6:.1f} MB; {machine()}\n\n{table}\n"
     )

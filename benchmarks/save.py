@@ -20,10 +20,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from main_job import RESULTS, machine
+from record import RESULTS, Record, machine
 from train import config, tokenizer
 
 SHAPES = dict(mini=(8, 256, 1000, 30), gpt2=(1, 128, 50257, 6))  # rows, tokens in a row, vocabulary, steps
+
+PARTS = ("a step", "a save", "weights only", "save_pretrained", "save_pretrained, flushed", "memory added by a save")
 
 
 def peak():
@@ -83,10 +85,8 @@ def run(shape, repeat):
             callbacks=(Clock(),),
         )
     times = [b-a for a, b in zip(times, times[1:])]
-    return [
-        1e3 * statistics.median(o)
-        for o in (times[len(times) // 3 :], saves, only, plain, [a + b for a, b in zip(plain, flushed)])
-    ] + extra
+    seconds = (times[len(times) // 3 :], saves, only, plain, [a + b for a, b in zip(plain, flushed)])
+    return [[1e3 * x for x in o] for o in seconds] + [extra]
 
 
 def main():
@@ -95,13 +95,16 @@ def main():
     a.add_argument("--one")
     args = a.parse_args()
     if args.one: return print(json.dumps(run(args.one, args.repeat)))
-    lines = []
+    lines, found = [], Record("save", "What a save costs", better="less")
     for shape, (rows, window, *_) in SHAPES.items():
         p = subprocess.run(
             [sys.executable, __file__, "--one", shape, "--repeat", str(args.repeat)], capture_output=True, text=True
         )
         if p.returncode: sys.exit(p.stderr)
-        step, save, only, plain, flushed, more = json.loads(p.stdout.splitlines()[-1])
+        got = json.loads(p.stdout.splitlines()[-1])
+        for what, values in zip(PARTS, got):
+            found.add(f"{shape}, {rows}×{window}: {what}", "textgen", "MB" if "memory" in what else "ms", values)
+        step, save, only, plain, flushed, more = map(statistics.median, got)
         lines.append(
             f"| {shape}, {rows}×{window} | {step:,.0f} | {save:,.0f} | {100 * save / (500 * step):.2f}% | "
             f"{only:,.0f} | {plain:,.0f} | {flushed:,.0f} | {more:,.0f} |"
@@ -111,7 +114,7 @@ def main():
         "flushed | MB a save adds to the peak |\n|---|---|---|---|---|---|---|---|"
     )
     text = "\n".join([head, *lines])
-    RESULTS.mkdir(exist_ok=True)
+    found.save()
     (RESULTS/"save.md").write_text(f"# What a save costs\n\n{machine()}\n\n{text}\n")
     print(text)
 

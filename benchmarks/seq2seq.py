@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 
-from main_job import RESULTS, machine
+from record import RESULTS, Record, machine
 
 ROWS, LENGTH, VOCAB = 8, 256, 32128
 
@@ -103,12 +103,12 @@ CONTESTANTS = {
 
 
 def race(tok, steps, repeat):
-    "After each round: name -> (seconds, CPU seconds) of a step, the medians of all."
+    "After each round: name -> (seconds, CPU seconds) of each step so far."
     data, found = rows(64), {}
     for _ in range(repeat):
         for name, (f, settings) in CONTESTANTS.items():
             found.setdefault(name, []).extend(f(tok, data, steps, **settings))
-        yield {n: [statistics.median(v) for v in zip(*x)] for n, x in found.items()}
+        yield found
 
 
 # ---- batches
@@ -158,6 +158,14 @@ def about_training(found):
         yield f"| {n} | {s:.2f} | {cpu:.2f} | {each / s:,.0f} | {default / s:.2f}× | {best / s:.2f}× |"
 
 
+def record(steps):
+    "The figures of the training, each step."
+    found = Record("seq2seq", f"A training step of t5-small's shape, {ROWS} rows of {LENGTH} tokens in and out", "less")
+    for name, times in steps.items():
+        found.add("a step", name.replace("`", ""), "s", [s for s, _ in times])
+    return found
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--steps", type=int, default=4)
@@ -171,7 +179,9 @@ def main():
     made = "\n".join(about_batches(tok, args.repeat))
     print(made, flush=True)
     RESULTS.mkdir(exist_ok=True)
-    for k, found in enumerate(race(tok, args.steps, args.repeat), 1):
+    for k, steps in enumerate(race(tok, args.steps, args.repeat), 1):
+        record(steps).save()
+        found = {n: [statistics.median(v) for v in zip(*x)] for n, x in steps.items()}
         table = "\n".join(about_training(found))
         print(table, flush=True)
         (RESULTS / "seq2seq.md").write_text(

@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import nullcontext
 
-from main_job import RESULTS, machine
+from record import RESULTS, Record, machine
 
 PAIRS = [("train", "train"), ("write", "write"), ("train", "write"), ("train", "write_gpt2")]
 
@@ -69,6 +69,9 @@ def one(what, seconds, spins):
     print(json.dumps(done / (time.perf_counter() - start)))
 
 
+UNITS = dict(train="steps/s", write="tokens/s", write_gpt2="tokens/s")
+
+
 def together(kinds, seconds, spins):
     "The speeds of processes that work at the same time."
     args = [sys.executable, __file__, "--seconds", str(seconds), *(["--spin"] if spins else [])]
@@ -101,10 +104,17 @@ def main():
             for pair in PAIRS:
                 shares.setdefault((pair, spins), []).append(together(pair, args.seconds, spins))
                 print(pair, spins, shares[pair, spins][-1], file=sys.stderr, flush=True)
+    found = Record("side_by_side", "Two processes on the same processors")
+    way = {False: "giving way", True: "spinning"}
+    for (kind, spins), values in alone.items():
+        found.add(f"{kind}, alone", way[spins], UNITS[kind], values)
+    for (pair, spins), values in shares.items():
+        for k, each in enumerate(zip(*values)):
+            found.add(f"{pair[k]}, in {' + '.join(pair)} ({k + 1})", way[spins], UNITS[pair[k]], each)
+    found.save()
     best = {k: statistics.median(v) for k, v in alone.items()}
-    units = dict(train="steps/s", write="tokens/s", write_gpt2="tokens/s")
     rows = ["| alone | giving way | spinning | |", "|---|---|---|---|"]
-    for k, unit in units.items():
+    for k, unit in UNITS.items():
         mine, theirs = best[k, False], best[k, True]
         rows.append(f"| {k} | {mine:,.1f} {unit} | {theirs:,.1f} {unit} | {mine / theirs:.2f}× |")
     rows += ["", "| at once | giving way | spinning |", "|---|---|---|"]

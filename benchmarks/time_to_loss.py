@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from main_job import RESULTS, machine
+from record import RESULTS, Record, here, machine
 
 TARGET = 1.88
 SHORT = dict(steps=250, batch_size=24, lr=2e-2, warmup=1)  # what is enough for the target
@@ -182,7 +182,14 @@ def main():
         f"1/{(reached[0] if reached else whole) / seconds:.1f} of nanoGPT's time to {TARGET}; in nanoGPT's whole "
         f"time a loss lower by {peer[-1][2] - long[1]:.2f}."
     )
-    RESULTS.mkdir(exist_ok=True)
+    found = Record(here("time_to_loss"), f"Time to a loss of {TARGET}, characters of tinyshakespeare", better="less")
+    missed, theirs = ", which it did not reach: its whole run", [reached[0] if reached else whole]
+    work = f"seconds to {TARGET}"
+    found.add(work, "nanoGPT" if reached else f"nanoGPT{missed}", "s", theirs)
+    found.add(work, "textgen" if worst <= TARGET else f"textgen{missed}", "s", [s for s, _ in runs])
+    found.add("loss in nanoGPT's time", "nanoGPT", "nats per token", [peer[-1][2]])
+    found.add("loss in nanoGPT's time", "textgen", "nats per token", [long[1]])
+    found.save()
     path = RESULTS / ("time_to_loss.md" if "AVX512" in machine() else "time_to_loss_avx2.md")
     path.write_text(
         f"# Time to a loss\n\nCharacters of tinyshakespeare, 4 layers, 4 heads, 128 wide, context 64; {machine()}\n\n"

@@ -16,9 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-RESULTS = Path(__file__).parent/"results"
+from record import RESULTS, Record, machine
 
 
 def texts(path, mb, size=8000):
@@ -107,7 +106,7 @@ def main():
     a.add_argument("--run")
     args = a.parse_args()
     if args.run: return one(args.run, args.text, args.mb)
-    rows = []
+    rows, found = [], Record("tokenizer", "Learning a tokenizer, and encoding with one", better="less")
     for job, who in JOBS.items():
         mb, runs = args.mb if job.startswith("train") else args.encode_mb, {n: [] for n in who}
         for _ in range(args.repeat):
@@ -121,18 +120,18 @@ def main():
         same = len({o["what"] for r in runs.values() for o in r}) == 1
         first = statistics.median(o["seconds"] for o in runs[who[0]])
         for n in who:
+            by = NAMES[n].replace("`", "")
+            found.add(f"{job}, {mb:.0f} MB", by, "s", [o["seconds"] for o in runs[n]])
+            found.add(f"{job}, {mb:.0f} MB, memory", by, "MB", [o["mb"] for o in runs[n]])
             s = statistics.median(o["seconds"] for o in runs[n])
             rows.append(
                 f"| {job}, {mb:.0f} MB | {NAMES[n]} | {s:.2f} | {mb / s:.1f} | {first / s:.1f}× | "
                 f"{max(o['mb'] for o in runs[n]):,.0f} | {'the same' if same else '**differs**'} |"
             )
-    sys.path.insert(0, str(Path(__file__).parent))
-    from main_job import machine
-
     table = "\n".join(
         ["| job | by | seconds | MB/s | faster by | peak MB | result |", "|---|---|---|---|---|---|---|", *rows]
     )
-    RESULTS.mkdir(exist_ok=True)
+    found.save()
     (RESULTS / "tokenizer.md").write_text(
         f"# Tokenizer\n\nLearning 8,000 tokens of byte-level BPE, and encoding with 1,000 learned from the same "
         f"text: mixed text (poems, plays, documentation, source code) in documents of about 8 kB; {machine()}. "

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from main_job import RESULTS, machine
+from record import RESULTS, Record, machine
 
 SHAPES = dict(mini=(32, 64, 40), gpt2=(4, 256, 7))  # rows, tokens in a row, steps
 VOCAB = dict(mini=1000, gpt2=50257)
@@ -198,12 +198,15 @@ def alone(who, shape):
     )
 
 
-def table(shape, names, repeat):
-    "Medians, side by side."
+def table(shape, names, repeat, found):
+    "Medians, side by side; each process's figures go into the record."
     got = {n: [] for n in names}
     for k in range(repeat):
         for n in names[k % len(names):]+names[:k % len(names)]: got[n].append(one(n, shape))
     rows, window, _ = SHAPES[shape]
+    for n, runs in got.items():
+        found.add(f"{shape}, {rows}×{window} tokens, a step", n, "ms", [ms for ms, _ in runs])
+        found.add(f"{shape}, {rows}×{window} tokens, memory", n, "MB", [mb for _, mb in runs])
     ms, mb = ({n: statistics.median(o[i] for o in v) for n, v in got.items()} for i in (0, 1))
     lines = [f"| {n} | {ms[n]:,.0f} | {rows*window/ms[n]*1e3:,.0f} | {mb[n]:,.0f} |" for n in names]
     return (
@@ -220,7 +223,7 @@ def table(shape, names, repeat):
     )
 
 
-def compared(shape, repeat):
+def compared(shape, repeat, found):
     text, ms, mb = table(
         shape,
         [
@@ -229,6 +232,7 @@ def compared(shape, repeat):
             if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "Trainer, defaults", "Trainer, at its best")
         ],
         repeat,
+        found,
     )
     best = min(v for n, v in ms.items() if n in ("textgen", "textgen, compiled"))
     ratio = {n: ms[n]/best for n in ("Trainer, defaults", "Trainer, at its best")}
@@ -239,8 +243,10 @@ def compared(shape, repeat):
     )
 
 
-def lightning(repeat):
+def lightning(repeat, found):
     pairs = [p for _ in range(repeat) for p in one("turns", "mini")]
+    found.add("mini, 32×64 tokens, a step", "textgen", "ms", [1e3 * a for a, _ in pairs])
+    found.add("mini, 32×64 tokens, a step", "a bare loop", "ms", [1e3 * b for _, b in pairs])
     ours, bare, added = (
         1e3 * statistics.median(o) for o in ([a for a, _ in pairs], [b for _, b in pairs], [a - b for a, b in pairs])
     )
@@ -254,8 +260,8 @@ def lightning(repeat):
     )
 
 
-def lora(repeat):
-    text, _, mb = table("gpt2", ["textgen", "textgen, LoRA of rank 8"], repeat)
+def lora(repeat, found):
+    text, _, mb = table("gpt2", ["textgen", "textgen, LoRA of rank 8"], repeat, found)
     return (
         f"{text}\n\nA LoRA run's peak is {mb['textgen'] - mb['textgen, LoRA of rank 8']:,.0f} MB below that of a "
         f"full one."
@@ -272,11 +278,13 @@ def main():
     if args.one: return alone(args.one, args.shape)
     RESULTS.mkdir(exist_ok=True)
     for what in args.what or ["mini", "gpt2", "lora", "lightning"]:
+        found = Record(f"train_{what}", f"Training on a CPU: {what}", better="less")
         text = (
-            dict(lightning=lightning, lora=lora)[what](args.repeat)
+            dict(lightning=lightning, lora=lora)[what](args.repeat, found)
             if what in ("lightning", "lora")
-            else compared(what, args.repeat)
+            else compared(what, args.repeat, found)
         )
+        found.save()
         (RESULTS / f"train_{what}.md").write_text(
             f"# Training on a CPU: {what}\n\n{machine()}\n\n"
             f"{text.replace('## ', '**', 1).replace(' tokens', ' tokens**', 1)}\n"

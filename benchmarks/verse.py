@@ -26,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import verse  # noqa: E402
 
-from main_job import machine  # noqa: E402
+from record import Record, machine  # noqa: E402
 
 
 # ---- n-grams
@@ -377,10 +377,13 @@ def main():
         (Path(args.into) / f"{args.name.replace(' ', '_').replace(',', '')}.json").write_text(json.dumps(got))
         return print(json.dumps(got))
     rows = ["| tokens | bits per character | seconds |", "|---|---|---|"]
+    found = Record("verse_ngram", "n-grams of order 5 on held-out poems", better="less")
     for size in args.vocabulary:
         bits, seconds = ngram(args.data, size)
         rows.append(f"| {size:,} | {bits:.3f} | {seconds:.0f} |")
+        found.add(f"{size:,} tokens", "Kneser-Ney", "bits per character", [bits])
         print(rows[-1], flush=True)
+    found.save()
     print("\n".join([f"n-grams of order 5, interpolated Kneser-Ney; {machine()}", "", *rows]))
 
 

@@ -43,6 +43,8 @@ class Hub:
         self.log, self.received, self.sent = [], 0, 0
         self.breaks_put, self.breaks_get = 0, 0  # how many bodies are cut in the middle
         self.answer = None  # a status that answers everything
+        self.refuses = None  # a status that answers every commit
+        self.stays = False  # whether nothing can be deleted
         self.delay = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.server.daemon_threads = True
@@ -151,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return what(self, data, *found.groups())
         self.say(404, dict(error=f"no route {path}"))
 
-    do_GET = do_POST = do_PUT = do_HEAD = route
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = route
 
     # ---- who, and where
     def whoami(self, data):
@@ -172,6 +174,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self.say(409, dict(error="You already created this model repo", url=f"{self.hub.url}/{name}"))
         self.hub.repos[name] = Repo(asked.get("visibility") == "private" or bool(asked.get("private")))
         self.say(200, dict(url=f"{self.hub.url}/{name}", name=name))
+
+    def delete(self, data):
+        asked = json.loads(data)
+        name = f"{asked.get('organization') or self.user()}/{asked['name']}"
+        if self.hub.stays:
+            return self.say(403, dict(error="this token may not delete"))
+        if self.writable(name):
+            del self.hub.repos[name]
+            self.say(200)
 
     def yaml(self, data):
         self.say(200, dict(errors=[], warnings=[]))
@@ -218,6 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self.writable(name)
         if not repo:
             return
+        if self.hub.refuses:
+            return self.say(self.hub.refuses, dict(error="your storage is full"))
         files, gone = {}, []
         for line in map(json.loads, data.splitlines()):
             o = line["value"]
@@ -292,6 +305,7 @@ NAME = r"([\w.-]+(?:/[\w.-]+)?)"
 ROUTES = [
     (r"/api/whoami-v2", _Handler.whoami),
     (r"/api/repos/create", _Handler.create),
+    (r"/api/repos/delete", _Handler.delete),
     (r"/api/validate-yaml", _Handler.yaml),
     (rf"/api/models/{NAME}/preupload/(\w+)", _Handler.preupload),
     (rf"/{NAME}\.git/info/lfs/objects/batch", _Handler.batch),

@@ -1,6 +1,7 @@
 "Adapters that peft made load as peft itself loads them, and damaged folders say what is wrong."
 
 import json
+import shutil
 import warnings
 import pytest
 import torch
@@ -75,6 +76,10 @@ def test_as_peft_loads_it(kind, folder, tmp_path):
         with pytest.raises(ModelError, match="merge it first"): tg.save(tmp_path/"again")
     else:
         tg.save(tmp_path/"again")
+        with pytest.raises(ModelError, match="is neither beside it nor in the working directory"):
+            load_model(tmp_path/"again", device="cpu")
+        name = "tied" if "tied" in kind else "base"
+        shutil.copytree(path.parents[1]/name, tmp_path/name)
         same(load_model(tmp_path/"again", device="cpu"))
     tg.merge()
     same(tg.model)
@@ -115,7 +120,6 @@ DAMAGE = dict(
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_folders(damage, folder, tmp_path):
     "One clear line, which names the folder."
-    import shutil
     path = shutil.copytree(folder("plain"), tmp_path/"adapter")
     DAMAGE[damage](path)
     with pytest.raises(ModelError, match="adapter") as caught: load_model(path, device="cpu")

@@ -290,7 +290,7 @@ for command in sys.argv[1:]:
     except SystemExit as e: print(e.code, 'torch' in sys.modules)
     print("NEXT")
 """
-COMMANDS = ["", "tokenizer", "encode", "train", "generate", "info", "demo"]
+COMMANDS = ["", "tokenizer", "encode", "train", "generate", "verify", "info", "demo"]
 
 
 @pytest.fixture(scope="module")

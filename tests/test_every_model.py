@@ -78,11 +78,13 @@ NO_LAYER_INPUT = dict(hidden_size_per_layer_input=0, vocab_size_per_layer_input=
 FIRST = dict(gemma4_assistant=dict(text_config=NO_LAYER_INPUT|dict(model_type="gemma4_text")))
 MORE["gemma4_assistant"] = dict(text_config=NO_LAYER_INPUT|dict(num_kv_shared_layers=2))
 SOME = ["openai-gpt", "xlm", "rwkv", "recurrent_gemma", "mpt", "xlnet", "bert", "switch_transformers", "nllb-moe",
-        "led", "bamba", "deepseek_v32", "voxtral", "xlstm", "roberta", "encoder-decoder"]
+        "led", "bamba", "deepseek_v32", "voxtral", "xlstm", "roberta", "encoder-decoder",
+        "reformer"]
 
 AHEAD = "looks at the words that follow"
 REFUSED = {name: AHEAD for name in ("xlnet", "xlm", "cpmant")}
 REFUSED["voxtral_realtime"] = "reads no plain text"
+REFUSED["reformer"] = "seeds torch's global generator"
 NO_WRITER = "no model that writes for a"
 UNMADE = {name: NO_WRITER for name in ("whisper", "musicgen", "musicgen_melody")}  # of sound
 UNMADE |= {name: "layer types producing a cache" for name in ("gemma4_assistant", "gemma4_unified_assistant")}
@@ -92,7 +94,6 @@ ROBERTAS = "camembert data2vec-text roberta roberta-prelayernorm xlm-roberta xlm
 DIFFER = dict.fromkeys(ROBERTAS, COUNTS)|dict(
     blt="transformers' generate looks for `num_hidden_layers`, which its configuration has not",
     recurrent_gemma="transformers' generate keeps its state in the model, and goes on from the text before",
-    reformer="with a cache its hashed attention looks at other words than in one pass",
 )
 
 def _small(known):
@@ -179,6 +180,18 @@ def _check(name, model, tok, data):
 def test_unusual_models(name, tok, data):
     "Without a cache that can be used, with positions or an index of its own, with a context under another name."
     _check(name, _model(name), tok, data)
+
+@pytest.mark.parametrize("how, says", [
+    (dict(is_decoder=False), "decoder looks at the words that follow; set is_decoder to true in the 'decoder'"),
+    (dict(add_cross_attention=False), "decoder does not look at the encoder; set add_cross_attention to true")])
+def test_a_decoder_that_cannot_answer(how, says, tok, tmp_path):
+    "New, and from a folder: before any weight is read."
+    config = _config("encoder-decoder")
+    for name,value in how.items(): setattr(config.decoder, name, value)
+    with pytest.raises(ModelError, match=says): TextGen.new(config, tok)
+    TextGen(_model("encoder-decoder"), tok, device="cpu").save(tmp_path/"m")
+    config.save_pretrained(tmp_path/"m")
+    with pytest.raises(ModelError, match=says): TextGen(tmp_path/"m", device="cpu")
 
 def test_beyond_the_context_of_mpt(tok):
     "Its context is called `max_seq_len`; a text may be longer."

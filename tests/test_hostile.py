@@ -167,28 +167,31 @@ def test_the_view_of_a_notebook(text, monkeypatch):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_the_panel(text):
-    from textgen.widgets import _OWN, PanelView, TrainPanel
+    "A note, a task and a sample; then as the name of a file, in the messages, the code and the static copy."
+    from textgen.panels.source import OWN
+    from textgen.panels.train import RunView
+    from textgen.widgets import TrainPanel
 
     def shown(t):
         panel = TrainPanel()
-        view = PanelView(panel)
+        view = RunView(panel.note)
         view.start(9, 0)
         view.note(t)
         view.update(1, [3.0], 3.0, 1.0, {t: 3.0, "b": 2.0})
         view.sample(1, _samples(t))
-        panel._show(t, _samples(t))
-        panel._show_code(t, dict(template="x"), dict(steps=1, save_to=None))
-        return "".join(getattr(panel, k).value for k in ("line", "notes", "samples"))
+        view.show_texts(t, _samples(t))
+        return "".join([*view.parts(), panel.messages.value])
 
     safe(shown, text)
     panel = TrainPanel()
-    panel.source.value, panel.path.value = _OWN, text.replace("\x00", "")
+    panel.source.menu.value, panel.source.path.value = OWN, text.replace("\x00", "")
     panel.train()
     if panel.thread:
         panel.thread.join()
-    assert {t for t, _ in Reader(panel.line.value).tags} <= {"span", "b"} and {
-        t for t, _ in Reader(panel.code.value).tags
-    } <= {"details", "summary", "pre"}
+    own = {"div", "details", "summary", "pre", "button"}
+    assert {t for t, _ in Reader(panel.messages.value + panel.code_view.value).tags} <= own
+    body = panel.static().split("</style>", 1)[1]
+    assert {t for t, _ in Reader(body).tags} <= own | {"span", "i"}
 
 
 @pytest.mark.parametrize("text", [t for t in HOSTILE if CONTROL.search(t)], ids=ascii)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import pytest
-from hubserver import Hub
+from hubserver import Hub, Repo
 from textgen import ExportError, ModelError, TextGen
 from textgen.hub import check_on_hub, hub_folder
 from textgen.sharing.card import MARK
@@ -202,6 +202,40 @@ def test_an_upload_that_is_given_up(server, tg, fast):
         other.push_to_hub("me/m")
     assert len(calls) == 2 and len([o for o in server.log if o[0] == "PUT"]) == 1
     assert repo.files["model.safetensors"] != before["model.safetensors"]
+
+
+@pytest.mark.parametrize("private", [None, True])
+def test_a_first_push_that_is_refused(private, server, tg):
+    "No empty repository is left; one that was there stays, with what is in it."
+    server.refuses = 413
+    said = _timed(tg.push_to_hub, "me/m", private=private)
+    assert "the Hub does not take these files" in said and "storage" in said and not server.repos
+    server.refuses = None
+    tg.push_to_hub("me/m", private=private)
+    server.repos["me/m"].commit({"config.json": (b"{}", False)})
+    before = dict(server.repos["me/m"].files)
+    server.refuses = 413
+    assert "was made" not in _timed(tg.push_to_hub, "me/m") and server.repos["me/m"].files == before
+    server.repos["me/empty"] = Repo()
+    _timed(tg.push_to_hub, "me/empty")
+    assert "me/empty" in server.repos  # somebody made it for something
+
+
+def test_a_first_push_that_cannot_be_taken_back(server, tg):
+    server.refuses, server.stays = 413, True
+    said = _timed(tg.push_to_hub, "me/m")
+    assert f"me/m was made and is empty till then, or delete it in {server.url}/me/m/settings" in said
+
+
+def test_a_first_push_that_drops(server, tg, fast):
+    "What has arrived is kept for the next, and it is said that the repository is there."
+    server.breaks_put = 99
+    said = _timed(tg.push_to_hub, "me/m")
+    assert "push again: what has arrived is not sent a second time; me/m was made and is empty till then" in said
+    assert not server.repos["me/m"].files
+    server.breaks_put = 0
+    tg.push_to_hub("me/m")
+    assert TextGen("me/m", device="cpu").receipt == tg.receipt
 
 
 def test_a_download_that_drops(server, tg, fast, monkeypatch):

@@ -70,7 +70,7 @@ def test_the_panel(work, cli, data):
 
     panel = TrainPanel(steps=1, batch_size=1, window=16, save_to="m", sample_every=0)
     panel.train()
-    assert "m holds another model" in panel.line.value and not panel.button.disabled and panel.thread is None
+    assert "m holds another model" in panel.messages.value and not panel.button.disabled and panel.thread is None
     panel.replace.value = True
     panel.train().wait()
     panel.replace.value = False

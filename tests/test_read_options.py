@@ -1,21 +1,20 @@
 "Everything that takes text reads it by the words of `TokenDataset.from_files`: Python, the terminal and the panel."
 
-import html
 import inspect
-import re
 from dataclasses import fields
 from datetime import UTC, datetime
 import pytest
 import typer
-from textgen import Task, TextGen, TokenDataset, documents, train_tokenizer
+from textgen import TextGen, TokenDataset, documents, train_tokenizer
+from textgen.panels.source import OWN, UPLOAD, ReadFields
 from textgen.settings import ReadSettings
-from textgen.widgets import _OWN, _UPLOAD, ReadFields, TrainPanel
+from textgen.widgets import DataPanel, TrainPanel
 
 ENCODING = {"sources", "tokenizer", "dedupe", "save", "compress"}  # what is encoded, and what becomes of it
 READING = [name for name in inspect.signature(TokenDataset.from_files).parameters if name not in ENCODING]
 FUNCTIONS = {"where"}  # no terminal and no field can hold one
 PYTHON = dict(train=TextGen.train, evaluate=TextGen.evaluate, documents=documents)
-PYTHON |= dict(train_tokenizer=train_tokenizer, panel=TrainPanel)
+PYTHON |= dict(train_tokenizer=train_tokenizer, panel=TrainPanel, data_panel=DataPanel)
 
 
 def _commands():
@@ -40,7 +39,7 @@ def test_every_word_of_from_files(name):
 
 def test_defaults_are_the_same():
     given = inspect.signature(TokenDataset.from_files).parameters
-    for f in (TextGen.train, TextGen.evaluate, train_tokenizer, TrainPanel):
+    for f in (TextGen.train, TextGen.evaluate, train_tokenizer, TrainPanel, DataPanel):
         taken = inspect.signature(f).parameters
         assert [n for n in READING if taken[n].default != given[n].default] == []
 
@@ -103,37 +102,39 @@ def test_the_fields_of_the_panel(name, upload, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     panel = TrainPanel()
-    panel.source.value = _UPLOAD if upload else _OWN
+    panel.source.menu.value = UPLOAD if upload else OWN
     if upload:
         when, content = datetime.now(UTC), path.read_bytes()
-        panel.upload.value = [dict(name=path.name, type="", size=1, content=content, last_modified=when)]
+        panel.source.upload.value = [dict(name=path.name, type="", size=1, content=content, last_modified=when)]
     else:
-        panel.path.value = str(path)
+        panel.source.path.value = str(path)
+    typed = panel.source.reading.fields
     for field, value in how.items():
-        getattr(panel, field).value = value.replace("\n", "\\n") if isinstance(value, str) else value
-        assert getattr(panel, field).layout.display != "none"
-    file, reading = panel._text()
-    assert reading == how and [d.text for d in documents(file, **reading)] == wanted
-    panel._show_code(file, reading, dict(steps=1, save_to=None))
-    code = html.unescape(re.search("<pre>(.*)</pre>", panel.code.value, re.S)[1])
+        typed[field].value = value.replace("\n", "\\n") if isinstance(value, str) else value
+        assert typed[field].layout.display != "none"
+    text, _ = panel.source.text()
+    assert text.reading == how and [d.text for d in documents(text.source, **text.reading)] == wanted
+    panel.start.menu.value = "new: mini"
+    code = panel.code()
     assert code.count(", ".join(f"{k}={v!r}" for k, v in how.items())) == 2
     compile(code, "code", "exec")
 
 
 def test_fields_that_do_not_belong_to_a_file():
     "They are hidden, and what was typed into them before does not count."
-    panel = TrainPanel()
-    assert panel.reading.box.layout.display == "none"
-    panel.source.value, panel.path.value = _OWN, "a.csv"
-    panel.column.value, panel.quoting.value = "tweet", "none"
-    assert panel._text()[1] == dict(column="tweet", quoting="none")
-    panel.path.value = "a.parquet"
-    assert panel._text()[1] == dict(column="tweet") and panel.quoting.layout.display == "none"
-    panel.path.value = "a.txt"
-    assert panel._text()[1] == {} and panel.by.layout.display == ""
-    panel.path.value = "folder"
-    assert panel._text()[1] == dict(column="tweet", quoting="none")
-    assert panel.reading.box.selected_index is None and panel.reading.box.layout.display == ""
+    source = TrainPanel().source
+    typed = source.reading.fields
+    assert source.reading.box.layout.display == "none"
+    source.menu.value, source.path.value = OWN, "a.csv"
+    typed["column"].value, typed["quoting"].value = "tweet", "none"
+    assert source.draft().reading == dict(column="tweet", quoting="none")
+    source.path.value = "a.parquet"
+    assert source.draft().reading == dict(column="tweet") and typed["quoting"].layout.display == "none"
+    source.path.value = "a.txt"
+    assert source.draft().reading == {} and typed["by"].layout.display == ""
+    source.path.value = "folder"
+    assert source.draft().reading == dict(column="tweet", quoting="none")
+    assert source.reading.box.layout.display == ""
 
 
 def test_what_is_given_in_code():
@@ -141,38 +142,11 @@ def test_what_is_given_in_code():
     def is_long(row): return len(row["tweet"]) > 9
 
     panel = TrainPanel(column="tweet", newlines=False, where=is_long, batch_size=2)
-    panel.source.value, panel.path.value = _OWN, "a.csv"
-    assert panel._text()[1] == dict(column="tweet", newlines=False, where=is_long)
-    panel.column.value, panel.newlines.value = "text", True
-    assert panel._text()[1] == dict(column="text", where=is_long)
-    assert "where=is_long" in panel._code("a.csv", panel._text()[1], dict(steps=1, save_to=None))
-    compile(panel._code("a.csv", dict(where=lambda row: True), dict(steps=1, save_to=None)), "code", "exec")
-
-
-def test_hostile_words_about_reading():
-    "They stand in the code and in an error, as text."
-    panel = TrainPanel()
-    bad = "</pre><script>alert(1)</script>"
-    words = dict.fromkeys(("column", "template", "encoding", "quoting"), bad)
-    panel._show_code("a.csv", words, dict(steps=1, save_to=bad))
-    panel.source.value, panel.path.value, panel.quoting.value = _OWN, "a.csv", bad
-    panel.train()
-    if panel.thread: panel.thread.join()
-    assert "script" in panel.line.value and "<script" not in panel.code.value + panel.line.value
-
-
-def test_training_by_the_panel(tmp_path, monkeypatch):
-    "A table whose texts have quotes of their own, by the button."
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.tsv").write_text("id\ttweet\n" + '1\t"Oh" he said, and went\n' * 60)
-    panel = TrainPanel(steps=1, vocab_size=300, batch_size=1, window=16, sample_every=0, save_to="")
-    panel.source.value, panel.path.value = _OWN, "a.tsv"
-    panel.column.value, panel.quoting.value = "tweet", "none"
-    panel.train().wait()
-    assert panel.textgen.receipt["data"][0]["documents"] == 60
-    assert "column=&#x27;tweet&#x27;, quoting=&#x27;none&#x27;" in panel.code.value.replace("&#39;", "&#x27;")
-
-
-def test_a_task_takes_them_too():
-    task = inspect.signature(Task).parameters
-    assert {*READING} <= {*task} or task["read"].kind is inspect.Parameter.VAR_KEYWORD
+    source, typed = panel.source, panel.source.reading.fields
+    source.menu.value, source.path.value = OWN, "a.csv"
+    assert source.draft().reading == dict(column="tweet", newlines=False, where=is_long)
+    typed["column"].value, typed["newlines"].value = "text", True
+    assert source.draft().reading == dict(column="text", where=is_long)
+    assert "where=is_long" in panel.code() and "batch_size=2" in panel.code()
+    source.reading.given["where"] = lambda row: True
+    compile(panel.code(), "code", "exec")

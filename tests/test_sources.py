@@ -374,3 +374,31 @@ def test_training_reads_as_from_files_does(tmp_path):
     assert (tg.receipt["data"][0]["documents"], tg.receipt["settings"]["windows"]) == (60, "stream")
     tg.train(tmp_path / "a.txt", by="document", **short)
     assert (tg.receipt["data"][0]["documents"], tg.receipt["settings"]["windows"]) == (1, "document")
+
+
+# ---- sets
+@pytest.mark.parametrize("make", [set, frozenset])
+def test_a_set_is_refused(make, tok, tg, tmp_path):
+    "It has no order, and the order of texts decides what is learned; wherever a list is meant."
+    from textgen import Mixture, Task, TextGenError, TokenDataset, train_tokenizer
+
+    path = tmp_path / "a.txt"
+    path.write_text("The sea")
+    paths, texts = make([str(path)]), make(["The sea"])
+    calls = [
+        lambda: list(documents(paths)),
+        lambda: TokenDataset.from_files(paths, tok),
+        lambda: TokenDataset.from_texts(texts, tok),
+        lambda: TokenDataset.merge(paths),
+        lambda: train_tokenizer(paths),
+        lambda: train_tokenizer(texts=texts),
+        lambda: Task("t", paths),
+        lambda: Mixture(texts),
+        lambda: tg.train(paths, steps=1),
+        lambda: tg.evaluate(texts),
+    ]
+    for call in calls:
+        with pytest.raises(TextGenError, match=r"a set has no order, .* give a list, such as sorted"):
+            call()
+    with pytest.raises(TextGenError, match="prompt must be text, or a list of texts, got"):
+        tg.generate(make(["The"]))

@@ -76,6 +76,22 @@ def test_a_setter_stands_behind_its_property():
     assert a.size == a.n == 3
 
 
+def test_a_class_grows_in_another_module(tmp_path):
+    "A method that a later module patches is seen where the class is."
+    package = tmp_path/"pack"
+    package.mkdir()
+    (package/"__init__.py").write_text("")
+    (package/"early.py").write_text("class A:\n    n = 1\n")
+    make = "@patch(cls_method=True)\ndef make(cls:A): return cls()"
+    size = "@patch(as_prop=True)\ndef size(self:A)->int: return self.n"
+    (package/"late.py").write_text(f"from .early import A\n\n{make}\n\n{size}\n")
+    patched.write_package(package, tmp_path/"out"/"pack")
+    out = tmp_path/"out"/"pack"
+    assert "from pack.late import _guest_make as make" in (out/"early.py").read_text()
+    late = (out/"late.py").read_text()
+    assert "@classmethod\ndef _guest_make(cls: type[A])" in late and "@property\ndef _guest_size(self:A)" in late
+
+
 def first_cell(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(cells=[dict(cell_type="markdown", source=text)])), encoding="utf-8")

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -573,6 +574,29 @@ def test_torchrun(alone, cache, tok_folder, tmp_path):
     )
     _same(alone, losses, tmp_path / "m")
     assert said.count("6 steps of 8") == 1
+
+
+@pytest.mark.slow
+def test_srun(alone, cache, tok_folder, tmp_path):
+    "Two processes with the variables that `srun` gives those of two machines."
+    (tmp_path / "script.py").write_text(SCRIPT)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
+    step = dict(SLURM_STEP_NUM_TASKS="2", SLURM_STEP_NUM_NODES="2", SLURM_NTASKS="2", SLURM_NTASKS_PER_NODE="1")
+    job = dict(SLURM_NNODES="2", SLURM_JOB_ID="7", SLURM_JOB_NAME="a", SLURM_NODELIST="localhost", SLURM_LOCALID="0")
+    env = os.environ | step | job | dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, OMP_NUM_THREADS="1")
+    words = ["script.py", str(tmp_path / "m"), str(cache), str(tok_folder), json.dumps(dict(batch_size=4))]
+    running = [
+        subprocess.Popen(
+            [sys.executable, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=env | dict(SLURM_PROCID=str(k), SLURM_NODEID=str(k)))
+        for k in range(2)
+    ]
+    said = [p.communicate(timeout=240) for p in running]
+    assert [p.returncode for p in running] == [0, 0], said
+    _same(alone, json.loads(said[0][0].partition("LOSSES")[2].splitlines()[0]), tmp_path / "m")
+    assert "".join(err for _, err in said).count("6 steps of 8") == 1
 
 
 def test_two_processes_resume(pair, cache, tok_folder, tmp_path):

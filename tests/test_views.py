@@ -20,7 +20,7 @@ METHODS = {k for k, v in vars(View).items() if callable(v)}
 
 
 def test_the_methods_of_a_view():
-    assert METHODS == {"start", "note", "update", "sample", "end"}
+    assert METHODS == {"start", "note", "update", "held_out", "sample", "end"}
 
 
 def test_all_views_derive_from_one():
@@ -36,10 +36,15 @@ def test_all_views_derive_from_one():
                 for k, v in vars(importlib.import_module(m.name)).items()
                 if k.endswith("View") and not k.startswith("_") and isinstance(v, type)
             }
-    assert {v.__name__ for v in named} >= {"View", "NoView", "LineView", "NotebookView", "PanelView"} and all(
+    assert {v.__name__ for v in named} >= {"View", "NoView", "LineView", "NotebookView", "RunView"} and all(
         issubclass(v, View) for v in named
     )
     assert named - {View} == {*_views()}
+
+
+class Text(str):
+    prompt = ""
+    text = property(str)
 
 
 class Samples(list):
@@ -54,18 +59,19 @@ def panel():
 
 @pytest.fixture
 def make(panel):
-    from textgen.widgets import PanelView
+    from textgen.panels.train import RunView
 
+    views = panel.views = []
     return {
         "View": View,
         "NoView": NoView,
         "LineView": LineView,
         "NotebookView": NotebookView,
-        "PanelView": lambda: PanelView(panel),
+        "RunView": lambda: views.append(RunView(panel.note)) or views[-1],
     }
 
 
-@pytest.mark.parametrize("name", ["View", "NoView", "LineView", "NotebookView", "PanelView"])
+@pytest.mark.parametrize("name", ["View", "NoView", "LineView", "NotebookView", "RunView"])
 def test_a_run_in_a_view(name, make, panel):
     "Notes before the start, between the steps, at the end; by-task losses; samples."
     view = check_view(make[name]())
@@ -75,19 +81,21 @@ def test_a_run_in_a_view(name, make, panel):
         view.update(1, [3.0], 3.0, 100.0)
         view.note("the disk is full")
         view.update(4, [2.0, 2.5, 2.1], 2.5, 100.0, {"poems": 2.0, "news": 3.0})
-        view.sample(4, Samples(["The sea is calm"]))
+        view.held_out(4, 2.25)
+        view.sample(4, Samples([Text("The sea is calm")]))
         view.end()
         view.note("after the last")
-    said = out.getvalue() + err.getvalue() + panel.notes.value
+    said = out.getvalue() + err.getvalue() + panel.messages.value
     assert all(
         (words in said) == (name != "NoView")
         for words in ("before the first step", "the disk is full", "after the last")
     )
-    if name == "PanelView":
+    if name == "RunView":
         assert (
-            "poems 2.000" in panel.line.value
-            and "The sea is calm" in panel.samples.value
-            and panel.notes.value.count("<br>") == 2
+            "poems</i> 2.00" in panel.views[0].figures.value
+            and "The sea is calm" in panel.views[0].samples.value
+            and "held out 2.25" in panel.views[0].curve.value
+            and panel.messages.value.count("tg-note") == 3
         )
     if name == "LineView":
         assert "step 4" in said and "The sea is calm" in said
@@ -104,7 +112,7 @@ def test_a_view_that_lacks_a_method(tiny, tok, data):
             raise AssertionError("a step was computed")
 
     with pytest.raises(
-        TrainError, match="view= lacks end, note, sample; derive it from textgen.training.callback.View"
+        TrainError, match="view= lacks end, held_out, note, sample; derive it from textgen.training.callback.View"
     ):
         tiny(tok).train(data, steps=2, view=Half())
 
@@ -129,9 +137,9 @@ def test_the_panel_shows_what_is_odd(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     panel = TrainPanel(steps=2, batch_size=1, window=16, lr=5.0, sample_every=0, save_to="")
     panel.train().wait()
-    assert "2 steps of 1×16 tokens" in panel.notes.value and "lr=5 is unusual here" in panel.notes.value
+    assert "2 steps of 1×16 tokens" in panel.messages.value and "lr=5 is unusual here" in panel.messages.value
     panel.train().wait()
-    assert panel.notes.value.count("2 steps of 1×16") == 1
+    assert panel.messages.value.count("2 steps of 1×16") == 1
 
 
 def test_the_panel_shows_that_the_disk_is_full(tmp_path, monkeypatch):
@@ -148,32 +156,37 @@ def test_the_panel_shows_that_the_disk_is_full(tmp_path, monkeypatch):
     panel = TrainPanel(steps=2, batch_size=1, window=16, save_every=1, sample_every=0, save_to="m")
     with pytest.raises(ModelError, match="the trained model is in memory"):
         panel.train().wait()
-    assert "cannot write &lt;m&gt;: No space left on device; training goes on" in panel.notes.value
+    assert "cannot write &lt;m&gt;: No space left on device; training goes on" in panel.messages.value
 
 
 def test_an_upload_replaces_no_file(tmp_path, monkeypatch):
     "Neither a file of its name, nor a link, nor one that the browser names with a folder; the same bytes are one file."
     from datetime import datetime
-    from textgen.widgets import _UPLOAD, TrainPanel
+    from textgen.panels.source import UPLOAD
+    from textgen.widgets import TrainPanel
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "poems.txt").write_bytes(b"mine")
     (tmp_path / "link.txt").symlink_to("elsewhere.txt")
     panel = TrainPanel()
-    panel.source.value = _UPLOAD
+    panel.source.menu.value = UPLOAD
+
+    said = []
 
     def upload(name, content):
         when = datetime.now(UTC)
         one = dict(name=name, type="text/plain", size=len(content), content=content, last_modified=when)
-        panel.upload.value = [one]
-        return str(panel._text()[0])
+        panel.source.upload.value = [one]
+        text, notes = panel.source.text()
+        said.extend(notes)
+        return str(text.source)
 
     assert upload("poems.txt", b"theirs") == "poems-2.txt"
     assert upload("../poems.txt", b"others") == "poems-3.txt"
     assert upload("C:\\texts\\poems.txt", b"theirs") == "poems-2.txt"
     assert upload("link.txt", b"theirs") == "link-2.txt" and not (tmp_path / "elsewhere.txt").exists()
     assert upload("..", b"theirs") == "upload.txt"
-    assert (tmp_path / "poems.txt").read_bytes() == b"mine" and "poems-2.txt" in panel.notes.value
+    assert (tmp_path / "poems.txt").read_bytes() == b"mine" and "poems-2.txt" in " ".join(said)
 
 
 @pytest.mark.parametrize("tasks", [None, {"a {long} name of a task": 2.0, "another\x1b[2J": 3.0}])

@@ -13,8 +13,9 @@ _homes = {  # the module in which each public name lives
     "text.dataset": "TokenDataset",
     "tasks.task": "Task",
     "tasks.mixture": "Mixture",
-    "generation.samples": "Samples Sample",
+    "sharing.keep": "Samples Sample",
     "training.trainer": "Run",
+    "trust.verify": "verify Verdict",
 }
 _names = {name: home for home, names in _homes.items() for name in names.split()}
 __all__ = [*_names]

@@ -161,10 +161,11 @@ class TextGen:
         """The engine that would write a text now. """
         ...
 
-    def generate(self, prompt='', *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> Samples:
+    def generate(self, prompt='', data=None, *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None) -> Samples:
         """Write texts that go on from `prompt`.
 
         prompt: what to go on from; empty begins a new text; a list of prompts: `n` texts for each
+        data: what `novel_only` compares with: what the model has learned from
         n: texts to write
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
@@ -182,10 +183,11 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def generate_one(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> str:
+    def generate_one(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None) -> str:
         """Write one text and return it, prompt included, as a plain string.
 
         prompt: what to go on from
@@ -205,13 +207,16 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def stream(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def stream(self, prompt: str = '', *, index: int = 0, data=None, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
         """Write one text and give it away piece by piece, never with half a character.
 
         prompt: what to go on from
+        index: number of the sample, as `generate` counts them
+        data: with `novel_only` a stream is refused, since nothing can be taken back
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
@@ -228,22 +233,25 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def next_tokens(self, prompt: str = '', k: int = 10):
-        """The `k` likeliest tokens after `prompt`, with their probabilities.
+    def next_tokens(self, prompt: str = '', k: int = 10, after=()):
+        """The `k` likeliest tokens after `prompt` and what was written, with their probabilities.
 
         prompt: what to go on from
         k: how many
+        after: ids that were written after the prompt, such as `sample.tokens[:5]`
         """
         ...
 
-    def generate_samples(self, prompt: str = '', temperatures=(0.7, 1.0, 1.2), *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def generate_samples(self, prompt: str = '', temperatures=(0.7, 1.0, 1.2), data=None, *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
         """The same prompt and seed at several temperatures.
 
         prompt: what to go on from
         temperatures: what to try
+        data: what `novel_only` compares with: what the model has learned from
         n: texts to write
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
@@ -260,15 +268,17 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def generate_to_file(self, path=None, prompt='', *, n: int = 20, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def generate_to_file(self, path=None, prompt='', *, n: int = 20, data=None, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
         """Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was.
 
         path: .jsonl for JSON lines, or an address; None: textgen-<seed>.txt
         prompt: what to go on from; a list of prompts: `n` texts for each
         n: texts to write
+        data: what `novel_only` compares with: what the model has learned from
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
@@ -285,6 +295,7 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
@@ -304,6 +315,23 @@ class TextGen:
         newlines: make every kind of line end a newline
         where: a function of the text (of a table: of the row) that says whether to take it
         quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
+        """
+        ...
+
+    def memorization(self, samples, data, *, held_out=None):
+        """How much of some texts is copied from the training data, from where, and how much of real text would be.
+
+        samples: what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
+        data: what the model has learned from: a `TokenDataset`, a token cache, or files of text
+        held_out: text that it has not learned from, to compare with; None: the data is compared with itself
+        """
+        ...
+
+    def probabilities(self, text: str, k: int = 5):
+        """How likely each token of a text is under the model, and what else might have stood there.
+
+        text: read from its beginning; a seq2seq model reads it as an output
+        k: alternatives for each token
         """
         ...
 
@@ -364,12 +392,19 @@ class Receipt:
         """ """
         ...
 
-    def get(self, key, default=None):
-        """The field `key`, or `default` where there is none. """
+    def get(self, key: str, default=None):
+        """The field `key`, or `default` where there is none.
+
+        key: name of the field
+        default: what there is in its place
+        """
         ...
 
     def check(self, where='receipt'):
-        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt. """
+        """Raise `VerifyError` where a field is missing or of the wrong type; returns the receipt.
+
+        where: what the error calls it, such as its path
+        """
         ...
 
     def to_json(self) -> str:
@@ -377,7 +412,11 @@ class Receipt:
         ...
 
     def save(self, path, error=...) -> Path:
-        """Write the receipt to `path`, whole or not at all. """
+        """Write the receipt to `path`, whole or not at all.
+
+        path: of the file
+        error: where it cannot be written
+        """
         ...
 
     @classmethod
@@ -409,6 +448,7 @@ class GenerateSettings:
     batch_invariant: bool = ...
     num_beams: int = ...
     schema: str = ...
+    novel_only: int = ...
 
 class TrainSettings:
     """How to train. """
@@ -525,12 +565,18 @@ class TokenDataset:
         """The id that ends a document; None where the tokenizer has none. """
         ...
 
-    def encode(self, text) -> list:
-        """The ids of a text, by the tokenizer of this dataset. """
+    def encode(self, text: str) -> list:
+        """The ids of a text, by the tokenizer of this dataset.
+
+        text: any, of which nothing is taken for a special token
+        """
         ...
 
     def decode(self, ids) -> str:
-        """The text of ids, by the tokenizer of this dataset. """
+        """The text of ids, by the tokenizer of this dataset.
+
+        ids: token ids
+        """
         ...
 
     def __getitem__(self, i: int) -> np.ndarray:
@@ -744,13 +790,16 @@ class Samples:
     prompt: Any
     prompt_tokens: Any
     folder: Any
-    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None):
+    engine: Any
+    def __init__(self, samples, settings, prompt='', prompt_tokens=(), origin=None, folder=None, record=None, engine=None):
         """samples: each a `Sample`
         settings: the `GenerateSettings` they were asked for with
         prompt: what they continue; of several prompts a list
         prompt_tokens: its ids; of several prompts a list of lists
         origin: a function that gives the hashes of model and tokenizer
         folder: what the model's folder says of tokens, as `folder_rules` gives it
+        record: the receipt they were read with; None: they were just written
+        engine: what wrote them: its name, and the type of the weights
         """
         ...
 
@@ -758,8 +807,9 @@ class Samples:
         """ """
         ...
 
-    def __getitem__(self, i):
-        """ """
+    def __getitem__(self, i) -> Any:
+        """i: a `Sample`; of a slice, `Samples`
+        """
         ...
 
     def __iter__(self):
@@ -771,6 +821,13 @@ class Samples:
         """The seed that gives the same texts again. """
         ...
 
+    def among(self, samples) -> Samples:
+        """Some of these, in any order, with all that is known of the call.
+
+        samples: some of its samples
+        """
+        ...
+
     def __str__(self):
         """ """
         ...
@@ -778,6 +835,53 @@ class Samples:
     @property
     def receipt(self) -> Receipt:
         """What is needed to check every token: model, prompt, settings, seed, ids. """
+        ...
+
+    @property
+    def kept(self) -> Samples:
+        """The texts that were marked to be kept. """
+        ...
+
+    @property
+    def discarded(self) -> Samples:
+        """The texts that were marked to be left out. """
+        ...
+
+    def filter(self, test) -> Samples:
+        """The texts for which `test` is true.
+
+        test: a function of a `Sample`
+        """
+        ...
+
+    def sort(self, by: str = 'likelihood', *, reverse: bool = False) -> Samples:
+        """The texts in another order.
+
+        by: "likelihood" (likeliest first), "novelty" (least copied first), "length" (longest first)
+        reverse: the other way round
+        """
+        ...
+
+    def save(self, path) -> Path:
+        """Write the texts with their marks and notes, and their receipt beside them.
+
+        path: a file that ends in .jsonl
+        """
+        ...
+
+    @classmethod
+    def load(cls, path) -> Samples:
+        """Read texts with their marks, notes and receipt.
+
+        path: a file that `save` or `generate_to_file` has written
+        """
+        ...
+
+    def documents(self, prompt: bool = True) -> list:
+        """The texts as training data, without those that were discarded.
+
+        prompt: whether the prompt is part of a text
+        """
         ...
 
 
@@ -791,8 +895,30 @@ class Sample:
     finish_reason: str
     index: int
     attempt: int = ...
+    mark: str = ...
+    note: str = ...
+    copied: Any = ...
     def __str__(self):
         """ """
+        ...
+
+    def keep(self, note: str = ''):
+        """Mark the text to be kept; returns it.
+
+        note: why, for whoever reads the list later
+        """
+        ...
+
+    def discard(self, note: str = ''):
+        """Mark the text to be left out; returns it.
+
+        note: why, for whoever reads the list later
+        """
+        ...
+
+    @property
+    def likelihood(self) -> float:
+        """The mean log-probability of its tokens. """
         ...
 
 
@@ -808,16 +934,61 @@ class Run:
     validation: list = ...
     tasks: dict = ...
     def plot(self, ax=None):
-        """The loss curve: every step faint, the running average strong. """
+        """The loss curve: every step faint, the running average strong.
+
+        ax: matplotlib's axes; None: new ones
+        """
         ...
 
-    def to_csv(self, path):
-        """Write the losses as a table: step, loss. """
+    def to_csv(self, path) -> Path:
+        """Write the losses as a table: step, loss.
+
+        path: of the file
+        """
         ...
 
-    def to_png(self, path):
-        """Write the loss curve as a picture. """
+    def to_png(self, path) -> Path:
+        """Write the loss curve as a picture.
+
+        path: of the file
+        """
         ...
 
 
-__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer']
+def verify(path, model=None) -> Verdict:
+    """Is this text what its receipt says?
+
+    path: a file of texts with its receipt beside it, the receipt, or an address
+    model: a `TextGen`, a folder or its address, or a Hub id; None: it is looked for
+    """
+    ...
+
+class Verdict:
+    """Is a text what its receipt says? """
+    # fields
+    status: str
+    reason: str
+    samples: list = ...
+    file: str = ...
+    @property
+    def ok(self) -> bool:
+        """Whether every text is what the receipt says. """
+        ...
+
+    @property
+    def exit_code(self) -> int:
+        """What the command `textgen verify` ends with. """
+        ...
+
+    @property
+    def bound(self) -> float:
+        """The chance that a text had passed with a token changed: of all texts the largest. """
+        ...
+
+    @property
+    def bits(self) -> float:
+        """How much of the seed a text agrees with: of all texts the least. """
+        ...
+
+
+__all__ = ['CacheError', 'CorpusError', 'Document', 'ExportError', 'GenerateError', 'GenerateSettings', 'Mixture', 'ModelError', 'Receipt', 'Run', 'Sample', 'Samples', 'Task', 'TaskError', 'TextGen', 'TextGenError', 'TokenDataset', 'TokenizerError', 'TrainError', 'TrainSettings', 'Verdict', 'VerifyError', 'bundled', 'documents', 'load_tokenizer', 'train_tokenizer', 'verify']

@@ -17,16 +17,18 @@ from .answers import task_metrics
 from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
 from .core import check_local, printable, unknown
 from .generation.files import generate_file
-from .generation.generate import Comparison, NextTokens, compare, generate, next_tokens, stream
-from .generation.samples import Samples
+from .generation.generate import Begun, Comparison, NextTokens, Stream, TokenProbabilities
+from .generation.generate import check_stream, compare, generate, next_tokens, token_probabilities
+from .generation.loop import Writer
 from .lossy import adapted, encoded_already
-from .models.adapter import adapter_layers, has_adapter, merge_lora
+from .models.adapter import adapter_layers, far_from_base, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
 from .models.seq2seq import wrap
 from .models.weights import model_hash
-from .receipt import Receipt
+from .receipt import Receipt, place_name
 from .remote import check_no_other, is_remote
+from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
 from .settings import split_reading, takes
 from .tasks.batch import eval_batches, open_source
@@ -185,17 +187,21 @@ def _hashes(self:TextGen, version):
     if any(m.disable_adapters for m in adapter_layers(self.model)):
         why = "the model's adapter is switched off, and no hash names the rest"
         raise GenerateError(f"{why}; switch it on for a receipt: tg.model.enable_adapters()")
-    model = dict(sha256=self._hash(version), found=self.found)
+    model = dict(sha256=self._hash(version), found=place_name(self.found))
     return dict(model=model, tokenizer=dict(sha256=self.codec.fingerprint))
 
 # %% ../nbs/80_api.ipynb #cd8f3871
+def _novelty_of(novel):
+    "What a receipt says of the data that texts were compared with."
+    return dict(novelty=novel.facts()) if novel else {}
+
 _CHANGED = "the model has changed since these texts were begun (it was trained since, or its weights were written to); "
 
 @patch
-def _origin(self:TextGen, version): # `version_of` of the model as it is now
-    "A function that gives the hashes of the model as it is now."
+def _origin(self:TextGen, version, novel=None): # `version_of` of the model as it is now
+    "A function that gives the hashes of the model as it is now, and of what texts are compared with."
     def origin():
-        if version_of(self.model)==version: return self._hashes(version)
+        if version_of(self.model)==version: return self._hashes(version)|_novelty_of(novel)
         raise GenerateError(f"{_CHANGED}take the receipt before, or generate again")
     return origin
 
@@ -266,11 +272,11 @@ def _read(self:TextGen, data, options, say):
 # %% ../nbs/80_api.ipynb #1e34b3f1
 @patch
 def _base(self:TextGen):
-    "What the receipt says of the model a training starts from; None for random weights."
+    "The model a training starts from, for its receipt; None for random weights."
     if self.scratch: return None
     steps = self.receipt.get("steps") if self.receipt else None
     version = version_of(self.model)
-    return dict(self._hashes(version)["model"], steps=steps)
+    return dict(self._hashes(version)["model"], found=self.found, steps=steps)
 
 @patch
 def _train_device(self:TextGen, device):
@@ -317,6 +323,8 @@ def save(self:TextGen,
     "Write model, tokenizer and receipt as a plain transformers folder."
     folder = save_model(self.model, self.codec, folder, self.receipt)
     self.found = str(folder)
+    note = far_from_base(self.model, folder)
+    if note: note_once(note)
     return folder
 
 # %% ../nbs/80_api.ipynb #9f457054
@@ -366,24 +374,34 @@ def _guide_for(self:TextGen, schema):
 
 # %% ../nbs/80_api.ipynb #ef6998be
 @patch
-def _ask(self:TextGen, **kwargs):
-    "The settings, and what keeps their schema."
+def _novel(self:TextGen, settings, data):
+    "What keeps texts new, where that is asked for: an object of `65_copying`."
+    if settings.novel_only is None: return None
+    from textgen.trust.copying import Novelty
+    if data is not None: return Novelty(open_data(data, self.codec), settings.novel_only)
+    raise GenerateError("novel_only compares with the training data, and a model does not carry it along; give it as data=")
+
+# %% ../nbs/80_api.ipynb #b62e2f17
+@patch
+def _ask(self:TextGen, data=None, **kwargs):
+    "The settings, what keeps their schema, and what keeps texts new."
     settings = make_settings(GenerateSettings, GenerateError, **kwargs)
     guide = self._guide_for(settings.schema) if settings.schema else None
-    return settings, guide
+    return settings, guide, self._novel(settings, data)
 
 # %% ../nbs/80_api.ipynb #12ca3f70
 @patch
 @takes(GenerateSettings)
 def generate(self:TextGen,
     prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
+    data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs)->Samples:
     "Write texts that go on from `prompt`."
-    settings, guide = self._ask(**kwargs)
+    settings, guide, novel = self._ask(data, **kwargs)
     version = version_of(self.model)
     writer = self._writer(settings, version)
-    origin = self._origin(version)
-    return generate(writer, self.codec, prompt, settings, origin, guide=guide)
+    origin = self._origin(version, novel)
+    return generate(writer, self.codec, prompt, settings, origin, guide=guide, allowed=novel)
 
 # %% ../nbs/80_api.ipynb #1711eb57
 @patch
@@ -399,31 +417,41 @@ def generate_one(self:TextGen,
 @takes(GenerateSettings, but=["n"])
 def stream(self:TextGen,
     prompt:str="", # what to go on from
-    **kwargs): # yields str
+    *,
+    index:int=0, # number of the sample, as `generate` counts them
+    data=None, # with `novel_only` a stream is refused, since nothing can be taken back
+    **kwargs)->Stream:
     "Write one text and give it away piece by piece, never with half a character."
-    settings, guide = self._ask(**kwargs)
-    return self._pieces(prompt, settings, guide)
+    check_stream(prompt, index)
+    settings, guide, _ = self._ask(data, n=index+1, **kwargs)
+    return Stream(lambda: self._begun(prompt, settings, guide, index), settings)
 
 # %% ../nbs/80_api.ipynb #c62500ba
 @patch
-def _pieces(self:TextGen, prompt, settings, guide):
-    "The pieces of `stream`: of the model as it is when the first is asked for."
-    version = version_of(self.model)
+def _watch(self:TextGen, version):
+    "A function that raises `GenerateError` where the model is another one than at the beginning."
     changes = self._changes
-    writer = self._writer(settings, version)
-    for piece in stream(writer, self.codec, prompt, settings, guide):
-        yield piece
-        if self._changes!=changes: break
-    if version_of(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+    def watch(at_end):
+        if self._changes==changes and not at_end: return
+        if version_of(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+    return watch
+
+@patch
+def _begun(self:TextGen, prompt, settings, guide, index):
+    "What a stream begins with: the model as it is now."
+    version = version_of(self.model)
+    writer = Writer(self._writer(settings, version), self.codec, prompt, settings, guide)
+    return Begun(writer, self._origin(version), self._watch(version), index)
 
 # %% ../nbs/80_api.ipynb #27756991
 @patch
 def next_tokens(self:TextGen,
     prompt:str="", # what to go on from
     k:int=10, # how many
+    after=(), # ids that were written after the prompt, such as `sample.tokens[:5]`
 )->NextTokens:
-    "The `k` likeliest tokens after `prompt`, with their probabilities."
-    return next_tokens(self.wrapped, self.codec, prompt, k)
+    "The `k` likeliest tokens after `prompt` and what was written, with their probabilities."
+    return next_tokens(self.wrapped, self.codec, prompt, k, after)
 
 # %% ../nbs/80_api.ipynb #439b4792
 @patch
@@ -431,13 +459,14 @@ def next_tokens(self:TextGen,
 def generate_samples(self:TextGen,
     prompt:str="", # what to go on from
     temperatures=(0.7, 1.0, 1.2), # what to try
+    data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs)->Comparison:
     "The same prompt and seed at several temperatures."
-    settings, guide = self._ask(**kwargs)
+    settings, guide, novel = self._ask(data, **kwargs)
     version = version_of(self.model)
     writer = self._writer(settings, version)
-    origin = self._origin(version)
-    return compare(writer, self.codec, prompt, settings, temperatures, origin, guide)
+    origin = self._origin(version, novel)
+    return compare(writer, self.codec, prompt, settings, temperatures, origin, guide, novel)
 
 # %% ../nbs/80_api.ipynb #f33c1a7f
 @patch
@@ -447,14 +476,14 @@ def generate_to_file(self:TextGen,
     prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
+    data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs): # the path, or the address
     "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
-    settings, guide = self._ask(n=n, **kwargs)
+    settings, guide, novel = self._ask(data, n=n, **kwargs)
     version = version_of(self.model)
     writer = self._writer(replace(settings, batch_invariant=settings.num_beams==1), version)
-    origin = self._origin(version)
-    seeded = kwargs.get("seed") is not None
-    return generate_file(writer, self.codec, path, prompt, settings, origin, guide, seeded=seeded)
+    origin = self._origin(version, novel)
+    return generate_file(writer, self.codec, path, prompt, settings, origin, guide, novel)
 
 # %% ../nbs/80_api.ipynb #6be49ee7
 @patch
@@ -505,6 +534,28 @@ def evaluate(self:TextGen,
     for t in tasks: result.metrics |= self._metrics(t.task, reading, answers)
     return result
 
+# %% ../nbs/80_api.ipynb #13cb80cf
+@patch
+def memorization(self:TextGen,
+    samples, # what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
+    data, # what the model has learned from: a `TokenDataset`, a token cache, or files of text
+    *,
+    held_out=None, # text that it has not learned from, to compare with; None: the data is compared with itself
+): # a `Report`
+    "How much of some texts is copied from the training data, from where, and how much of real text would be."
+    from textgen.trust.copying import memorization
+    real = None if held_out is None else open_data(held_out, self.codec)
+    return memorization(samples, open_data(data, self.codec), self.codec, real)
+
+# %% ../nbs/80_api.ipynb #382dc2aa
+@patch
+def probabilities(self:TextGen,
+    text:str, # read from its beginning; a seq2seq model reads it as an output
+    k:int=5, # alternatives for each token
+)->TokenProbabilities:
+    "How likely each token of a text is under the model, and what else might have stood there."
+    return token_probabilities(self.wrapped, self.codec, text, k)
+
 # %% ../nbs/80_api.ipynb #21b55a64
 @patch
 def _prompts(self:TextGen, prompts):
@@ -517,9 +568,8 @@ def _prompts(self:TextGen, prompts):
 def _copying(self:TextGen, data, prompts):
     "How much some texts copy from the data they were learned from; None where that is not given."
     if data is None: return None
-    from textgen.sharing.card import copying
     texts = self.generate(prompts or "", n=max(1, 20//max(1, len(prompts))), seed=0)
-    return copying([s.tokens for s in texts], open_data(data, self.codec).tokens)
+    return self.memorization(texts, data).facts()
 
 # %% ../nbs/80_api.ipynb #3867c194
 @patch

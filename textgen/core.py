@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'NONE', 'TextGenError', 'CorpusError', 'TokenizerError', 'CacheError', 'TaskError', 'ModelError',
-           'TrainError', 'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'first_line', 'printable',
-           'escape_html', 'shown', 'say', 'check_hub_id', 'optional', 'check_local', 'check_place', 'atomic_path',
-           'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed', 'Progress']
+           'TrainError', 'GenerateError', 'VerifyError', 'ExportError', 'unknown', 'check_ordered', 'first_line',
+           'printable', 'escape_html', 'shown', 'say', 'check_hub_id', 'optional', 'check_local', 'check_place',
+           'atomic_path', 'recover', 'atomic_folder', 'sha256', 'random_words', 'uniforms', 'draw_seed', 'check_seed',
+           'Progress']
 
 # %% ../nbs/00_core.ipynb #b9e8b1b3
 import ctypes,errno,glob,hashlib,html,importlib,os,re,shutil,sys,tempfile,time
@@ -48,6 +49,16 @@ def unknown(
     near = get_close_matches(str(name), names, n=3, cutoff=0.6)
     hint = f"did you mean {_either(near)}?" if near else f"there are: {', '.join(names) or 'none'}"
     return error(f"unknown {what} {name!r}; {hint}")
+
+# %% ../nbs/00_core.ipynb #e0566943
+def check_ordered(
+    value, # what was given
+    what:str, # what it should be, such as "texts"
+    error=TextGenError, # class of the error
+):
+    "Raise `error` for a set, which has no order."
+    if not isinstance(value, (set, frozenset)): return
+    raise error(f"a set has no order, and the order of {what} matters; give a list, such as sorted(…)")
 
 # %% ../nbs/00_core.ipynb #7ce7a6f2
 def first_line(

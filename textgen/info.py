@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from .core import CorpusError, ModelError, TextGenError, VerifyError, first_line, recover, sha256
-from .receipt import Receipt
+from .receipt import Receipt, find_place
 from .remote import fetch_folder, file_here, is_remote, open_place, remote_files
 from .text.source import TABLE_TYPES, file_type
 from .text.table import rows
@@ -135,10 +135,10 @@ def _model_facts(folder):
     return facts | _needed(needs) | _receipt_of(folder)
 
 # %% ../nbs/78_info.ipynb #a6a54686
-def _base_need(base):
+def _base_need(base, folder):
     "The base of an adapter, and what is wrong with it."
     from textgen.hub import downloaded
-    here = is_remote(base) or base in downloaded() or Path(base).is_dir()
+    here = is_remote(base) or base in downloaded() or Path(find_place(base, folder.parent)).is_dir()
     return f"its base {base}", [] if here else [f"its base {base} is not here"]
 
 def _peft_need():
@@ -161,7 +161,7 @@ def _adapter_facts(folder):
     facts = dict(kind=kind, base=base, rank=config.get("r"))
     facts |= _size_facts(folder)
     facts["tokenizer"] = _tokenizer_name(folder)
-    return facts | _needed([_peft_need(), _base_need(base)]) | _receipt_of(folder)
+    return facts | _needed([_peft_need(), _base_need(base, folder)]) | _receipt_of(folder)
 
 # %% ../nbs/78_info.ipynb #831d56b4
 def _matches(receipt, file):

@@ -75,9 +75,12 @@ def _aside(place):
     return replace(place, path=f"{place.path.rpartition('/')[0]}/{_stamp()}")
 
 # %% ../nbs/07_remote.ipynb #61e19569
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci")
+
 @patch
 def _make_folder(self:Place):
     "Make the folder that a file goes to."
+    if self.address.partition(":")[0] in _BUCKETS: return
     self.fs.makedirs(self.path.rpartition("/")[0], exist_ok=True)
 
 # %% ../nbs/07_remote.ipynb #a7b8bb65
@@ -209,7 +212,7 @@ def first_bytes(
 )->bytes:
     "The beginning of a file."
     place = open_place(address, error)
-    with _errors(place, "read"): return place.fs.cat_file(place.path, 0, n)
+    with _errors(place, "read"): return place.fs.cat_file(place.path, start=0, end=n)
 
 # %% ../nbs/07_remote.ipynb #9741a845
 MANIFEST = "textgen-files.json"

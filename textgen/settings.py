@@ -185,7 +185,8 @@ _generate_rules = dict(
     repetition_penalty=_number(lambda v: 0<v<float("inf"), "above 0 (1 is none, 1.2 is usual)"),
     no_repeat_ngram=_whole(0, " of tokens (0 is never)"),
     batch_size=_whole(1, " of texts", none=True),
-    num_beams=_whole(1, " of beams", most=1000))
+    num_beams=_whole(1, " of beams", most=1000),
+    novel_only=_whole(1, " of tokens", none=True))
 
 # %% ../nbs/02_settings.ipynb #9828fa57
 @dataclass
@@ -208,8 +209,11 @@ class GenerateSettings:
     batch_invariant:bool=False # the same texts to the last bit, whatever n and batch_size
     num_beams:int=1 # search this many beams for the likeliest text, instead of drawing
     schema:str=NONE # what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+    novel_only:int=NONE # longest run of tokens that may be copied from the training data; none given: any
 
-    def __post_init__(self): self._check()
+    def __post_init__(self):
+        self.seeded = self.seed is not None # whether the seed was given, or is drawn now
+        self._check()
 
 # %% ../nbs/02_settings.ipynb #dd13cf60
 def _check_beams(s):
@@ -217,7 +221,7 @@ def _check_beams(s):
     if s.n>s.num_beams:
         above = f"n ({s.n}) is above num_beams ({s.num_beams})"
         raise GenerateError(f"beam search gives at most as many texts as beams: {above}")
-    refused = dict(schema=s.schema, banned=s.banned, batch_invariant=s.batch_invariant)
+    refused = dict(schema=s.schema, banned=s.banned, batch_invariant=s.batch_invariant, novel_only=s.novel_only)
     for name,value in refused.items():
         if value: raise GenerateError(f"{name} does not go with beam search; leave out num_beams")
 

@@ -2,7 +2,7 @@
 
 In a copy of the repository: notebooks are cleaned, the package is exported, the table of rooms, the sidebar and
 README.md are made again. Nothing may change. Then the notebooks are processed for the site there, which runs their
-exported cells and their import cells. Then `tools/style.py`.
+exported cells and their import cells, and `tools/pages.py` looks at what came of it. Then `tools/style.py`.
 """
 
 import ast
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pages
 import style
 
 ROOT = Path(__file__).parent.parent
@@ -77,15 +78,18 @@ def in_step():
                 "cells that hold an import and other code, give the import a cell of its own:\n" + "\n".join(found)
             )
         process(copy)
+        found = pages.problems(copy, copy / "_proc")
         wrong = {top: out for top in HOW if (out := changed(ROOT, copy, top))}
+    for line in found:
+        print(line, file=sys.stderr)
     for top, out in wrong.items():
         print(f"not what the notebooks make: {', '.join(map(str, out))}; {HOW[top]}", file=sys.stderr)
-    if not wrong:
+    if not wrong and not found:
         print(
             "notebooks clean, export changes nothing; stubs for editors, README.md, table of rooms and sidebar in step;"
-            " processed for the site"
+            " processed for the site, where every link leads somewhere"
         )
-    return not wrong
+    return not wrong and not found
 
 
 def code_cells(path):

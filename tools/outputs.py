@@ -1,7 +1,7 @@
 """Run notebooks and store what they show: `python tools/outputs.py nbs/training/60_trainer.ipynb …`.
 
 Cells marked `#| eval: false` are left as they are. Widgets and standard error are not stored: neither says anything to
-a reader of the page.
+a reader of the page. The form of a notebook for Colab is filled for the run (`tutorials.STORED`) and stays as it was.
 """
 
 import subprocess
@@ -11,6 +11,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+import tutorials
+
 
 def shown(o):
     "Whether an output is for the reader."
@@ -19,18 +21,21 @@ def shown(o):
 
 def run(path):
     nb = nbformat.read(path, as_version=4)
-    skipped = {c.id: c.source for c in nb.cells if c.cell_type == "code" and "#| eval: false" in c.source}
+    written = {c.id: c.source for c in nb.cells}
+    skipped = {c.id for c in nb.cells if c.cell_type == "code" and "#| eval: false" in c.source}
     for c in nb.cells:
         if c.id in skipped:
             c.source = ""
+    tutorials.fill(nb, tutorials.STORED.get(path.stem, {}))
     with (
         tempfile.TemporaryDirectory() as d
     ):  # tutorials write files; the library's own notebooks export, and do that from their place
         place = d if path.parent.name in ("tutorials", "explanations") else path.parent
         NotebookClient(nb, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(place)}}).execute()
     nb.metadata.pop("widgets", None)
+    nb.cells = [c for c in nb.cells if c.id in written]
     for c in nb.cells:
-        c.source = skipped.get(c.get("id"), c.source)
+        c.source = written[c.id]
         if c.cell_type == "code":
             c.outputs = [o for o in c.outputs if shown(o)]
     nbformat.write(nb, path)

@@ -3,9 +3,11 @@
 fastcore's `@patch` lets a class grow method by method beside the prose that explains each. A type checker reads the
 class
 alone, so every such method would seem to be missing. `gathered` moves them, and says from which line each line came.
+A class may also grow in another module than its own. Such a method becomes a function there, and its class imports it.
 """
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ KINDS = {"as_prop": "@property", "cls_method": "@classmethod", "set_prop": "@{}.
 class Method:
     "A patched function: its classes, its lines, those of its `@patch`, and where its first parameter is annotated."
 
+    name: str
     classes: list
     first: int
     last: int
@@ -46,7 +49,8 @@ def as_method(node):
     decorator = next((KINDS[k].format(node.name) for k in named if k in KINDS), "")
     classes = [n.id for n in ast.walk(me.annotation) if isinstance(n, ast.Name)]
     annotation = (me.lineno, me.col_offset + len(me.arg), me.annotation.end_col_offset)
-    return Method(classes, first, node.end_lineno, range(patch.lineno, patch.end_lineno + 1), decorator, annotation)
+    lines = range(patch.lineno, patch.end_lineno + 1)
+    return Method(node.name, classes, first, node.end_lineno, lines, decorator, annotation)
 
 
 def methods(tree):
@@ -68,6 +72,24 @@ def inside(method, lines):
             yield "    " + line, n
 
 
+def as_guest(name):
+    "What a method is called that is written outside of its class's module."
+    return f"_guest_{name}"
+
+
+def outside(method, lines):
+    "The lines of a method that stays a function, since its class is in another module."
+    row, begin, end = method.annotation
+    if method.decorator:
+        yield method.decorator, method.first
+    for n in range(method.first, method.last + 1):
+        line = lines[n - 1]
+        if n == row and method.decorator == KINDS["cls_method"]:
+            line = f"{line[:begin]}: type[{method.classes[0]}]{line[end:]}"
+        if n not in method.patch:
+            yield re.sub(rf"^(def ){method.name}\b", rf"\1{as_guest(method.name)}", line), n
+
+
 def body_indented(node, lines):
     "Whether a class has a body on lines of its own, to which more can be added."
     return node.end_lineno > node.lineno and lines[node.end_lineno - 1].startswith(" ")
@@ -79,15 +101,42 @@ def split_class(line, node):
     return [(line[:at].rstrip(), node.lineno), ("    " + line[at:], node.lineno)]
 
 
-def gathered(source):
+def origins(tree, module):
+    "The module that each name comes from which is imported from a module beside this one."
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join([*module.split(".")[: -node.level], *filter(None, [node.module])])
+            found |= {a.asname or a.name: base for a in node.names}
+    return found
+
+
+def guests_of(sources):
+    "(module, class) -> the lines with which the class imports its methods from other modules."
+    found = {}
+    for module, source in sources.items():
+        tree = ast.parse(source)
+        homes = origins(tree, module)
+        for m in methods(tree):
+            for c in [c for c in m.classes if c in homes]:
+                line = f"    from {module} import {as_guest(m.name)} as {m.name}"
+                found.setdefault((homes[c], c), []).append(line)
+    return found
+
+
+def gathered(source, module="", guests=None):
     "A module with the patched methods inside their classes, and the original number of each line."
     lines, tree = source.splitlines(), ast.parse(source)
     at = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
-    moved = [m for m in methods(tree) if m.classes and all(c in at for c in m.classes)]
-    gone = {n for m in moved for n in range(m.first, m.last + 1)}
+    all_methods, homes = methods(tree), origins(tree, module)
+    moved = [m for m in all_methods if m.classes and all(c in at for c in m.classes)]
+    away = {m.first: m for m in all_methods if module and len(m.classes) == 1 and m.classes[0] in homes}
+    gone = {n for m in [*moved, *away.values()] for n in range(m.first, m.last + 1)}
     new = [("from __future__ import annotations", 1)]
     ends = {n.end_lineno: name for name, n in at.items()}
     for i, line in enumerate(lines, 1):
+        if i in away:
+            new += outside(away[i], lines)
         if i in gone or line.startswith("from __future__"):
             continue
         if i in ends and not body_indented(at[ends[i]], lines):
@@ -97,17 +146,21 @@ def gathered(source):
         for m in moved:
             if ends.get(i) in m.classes:
                 new += inside(m, lines)
+        if i in ends:
+            new += [(o, i) for o in (guests or {}).get((module, ends[i]), [])]
     return "\n".join(o for o, _ in new) + "\n", [n for _, n in new]
 
 
 def write_package(source, target):
     "Write the package with gathered methods; returns the original lines of each file."
-    origin = {}
-    for path in sorted(Path(source).rglob("*.py")):
-        if path.name == "_modidx.py":
-            continue
+    paths = [p for p in sorted(Path(source).rglob("*.py")) if p.name != "_modidx.py"]
+    root = Path(source).parent
+    names = [".".join(p.relative_to(root).with_suffix("").parts) for p in paths]
+    sources = {name: p.read_text(encoding="utf-8") for name, p in zip(names, paths)}
+    guests, origin = guests_of(sources), {}
+    for path, (module, text) in zip(paths, sources.items()):
         there = Path(target) / path.relative_to(source)
         there.parent.mkdir(parents=True, exist_ok=True)
-        text, origin[there.resolve()] = gathered(path.read_text(encoding="utf-8"))
+        text, origin[there.resolve()] = gathered(text, module, guests)
         there.write_text(text, encoding="utf-8")
     return origin

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 import nbformat
 from nbconvert import MarkdownExporter
+from rooms import BEGIN, END
 
 ROOT = Path(__file__).parent.parent
+ROOMS = "[The list of all rooms](index.ipynb) has a line for each."  # in the place of the table, which is the site's
 
 
 def readme(root=ROOT):
@@ -18,7 +20,10 @@ def readme(root=ROOT):
             c.source = "\n".join(o for o in c.source.splitlines() if not o.startswith("#|"))
     nb.metadata["language_info"] = {"name": "python"}  # fences say what is in them
     body, _ = MarkdownExporter().from_notebook_node(nb)
+    body = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", ROOMS, body, flags=re.S)
     body = re.sub(r"\]\((?!https?:|#)([^)]+\.ipynb)\)", r"](nbs/\1)", body)  # on the site these are beside the page
+    body = body.replace("](images/", "](nbs/images/")
+    body = re.sub(r"\n{3,}", "\n\n", body)
     return "<!-- made from nbs/index.ipynb by `make readme`; edit that -->\n\n" + body.strip() + "\n"
 
 

@@ -289,7 +289,8 @@ def _modules(folder, config):
     tensors = {name: t.float() for name,t in load_file(folder/"model.safetensors").items()}
     model = Weights(tensors, TRANSPOSED.get(config.model_type, ()))
     if "lm_head" not in vars(model): vars(model)["lm_head"] = _embedding(model, config.model_type)
-    more = dict(config=config, generation_config=_generation_config(folder), device=torch.device("cpu"))
+    more = dict(config=config, generation_config=_generation_config(folder))
+    more |= dict(device=torch.device("cpu"), dtype=torch.float32)
     vars(model).update(more)
     return model
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
@@ -38,8 +39,10 @@ def _rule_for(texts):
     return rule
 
 def _as_line(sample):
-    "A sample as a line of JSON."
-    row = dict(index=sample.index, prompt=sample.prompt, text=sample.text, finish_reason=sample.finish_reason)
+    "A sample as a line of JSON; its tokens are in the receipt."
+    row = {name: value for name,value in vars(sample).items() if name not in ("tokens", "attempt")}
+    remarks = [name for name in ("mark", "note", "copied") if row[name] in ("", None)]
+    for name in remarks: del row[name]
     return json.dumps(row, ensure_ascii=False)+"\n"
 
 def _layout(samples, path):
@@ -366,14 +369,14 @@ def generate_file(
     settings:GenerateSettings, # how
     origin=None, # a function that gives the hashes for the receipt
     guide:Guide|None=None, # what keeps the schema of the settings
-    seeded:bool=True, # whether the seed was given; else a file that was begun keeps the one it began with
+    allowed:Callable|None=None, # ids -> how many of them may stay, for `novel_only`
 ): # the path, or the address
     "Write texts to a file, so that it can be stopped and continued."
-    _check_shared(seeded, path, share()[1])
+    _check_shared(settings.seeded, path, share()[1])
     local = _made_here(path)
     s = replace(settings, batch_invariant=settings.num_beams==1)
-    journal = _begin(local, as_prompts(prompt), s, origin, seeded, folder_rules(decoder.model))
-    writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide)
+    journal = _begin(local, as_prompts(prompt), s, origin, settings.seeded, folder_rules(decoder.model))
+    writer = Writer(decoder, codec, prompt, replace(s, seed=journal.seed), guide, allowed)
     _write_share(writer, journal)
     return _sent(_file_of(writer, journal, prompt, local, origin), path)
 

@@ -9,7 +9,7 @@ __all__ = ['TILE', 'ATTEMPTS', 'as_prompts', 'Writer', 'window', 'free_memory', 
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import product
 import numpy as np
@@ -54,9 +54,11 @@ def _read_ids(decoder, codec, prompt):
         return codec.prompt_ids(prompt)
     return encoder_ids(codec.encode(prompt), codec, decoder.longest_input).tolist()
 
-def _check_guide(settings, guide):
-    "Refuse a schema that nobody keeps."
+def _check_guide(settings, guide, allowed):
+    "Refuse a schema that nobody keeps, and novelty that nobody looks after."
     if settings.schema and not guide: raise GenerateError("a schema is kept by a guide, which TextGen.generate makes")
+    if settings.novel_only and not allowed:
+        raise GenerateError("novel_only needs the training data; call TextGen.generate(novel_only=…, data=…)")
 
 # %% ../../nbs/generation/48_loop.ipynb #507644d0
 class Writer:
@@ -67,8 +69,10 @@ class Writer:
         prompt, # what to continue; a list: `settings.n` texts for each
         settings:GenerateSettings,
         guide:Guide|None=None, # what keeps the schema of the settings
+        allowed:Callable|None=None, # ids -> how many of them may stay, for `novel_only`
     ):
-        _check_guide(settings, guide)
+        _check_guide(settings, guide, allowed)
+        self.allowed = allowed
         self.decoder = decoder
         self.codec = codec
         self.settings = settings
@@ -446,23 +450,41 @@ def draw_for(self:Writer, rows:Rows, steps:int)->Draw:
         min_steps=self._min_steps(rows, steps))
 
 # %% ../../nbs/generation/48_loop.ipynb #a317d6a5
-ATTEMPTS = 8 # of a text that comes out empty
+ATTEMPTS = 8 # of a text that comes out empty, or copies
+
+@patch
+def _n_allowed(self:Writer, row):
+    "How many tokens of a text may stay."
+    return self.allowed(row.ids) if self.allowed else len(row.ids)
 
 @patch
 def _is_again(self:Writer, row):
     "Whether a finished text is to be written once more."
-    if not self.settings.nonempty or row.temperature==0 or row.attempt+1>=ATTEMPTS: return False
-    return not self.text(row).strip()
+    if row.temperature==0 or row.attempt+1>=ATTEMPTS: return False
+    is_empty = self.settings.nonempty and not self.text(row).strip()
+    return is_empty or self._n_allowed(row)<len(row.ids)
 
 @patch
+def _cut(self:Writer, row):
+    "Cut a text before it copies more than it may."
+    n = self._n_allowed(row)
+    if n==len(row.ids): return
+    row.ids = row.ids[:n]
+    row.logprob = sum(row.logprobs[:n])
+    row.finish_reason = "copied"
+
+# %% ../../nbs/generation/48_loop.ipynb #6c9d850c
+@patch
 def _collect(self:Writer, rows):
-    "Take out the texts that are finished; an empty one waits to be written again."
+    "Take out the texts that are finished; an empty or copied one waits to be written again."
     rows.finished = []
     for r,row in enumerate(rows.texts):
         if row is None or not row.finish_reason: continue
         rows.texts[r] = None
         if self._is_again(row): rows.waiting.appendleft((row.prompt, row.index, row.attempt+1))
-        else: rows.finished.append(row)
+        else:
+            self._cut(row)
+            rows.finished.append(row)
 
 # %% ../../nbs/generation/48_loop.ipynb #b9eca73f
 @patch

@@ -338,6 +338,28 @@ def prefill(self:NativeDecoder,
     inputs = self.encoder.cross_kv(prompts)
     return self._read_prompt(self.plain.shift_right(written), **inputs)
 
+# %% ../../nbs/generation/44_native.ipynb #748e4be1
+@patch
+def _inputs(self:NativeDecoder, prompts, targets):
+    "What is read so that each target can be chosen, and what an encoder makes of the prompts."
+    if self.encoder is None: return torch.cat([prompts, targets], 1)[:,:-1], {}
+    return self.plain.shift_right(targets[:,:-1]), self.encoder.cross_kv(prompts)
+
+@patch
+def score(self:NativeDecoder,
+    prompts:torch.Tensor, # int64 [rows, n_prompt]
+    targets:torch.Tensor, # int64 [rows, n_target]
+)->torch.Tensor: # float32 [rows, n_target, vocabulary]
+    "The logits from which each target was to be chosen, in one pass."
+    ids, inputs = self._inputs(prompts, targets)
+    rows, n = ids.shape
+    self.step._check_length(n)
+    state = replace(self.step.empty_state(rows, len(self.plan.layers)).with_room(n), **inputs)
+    positions = torch.arange(n).repeat(rows)
+    token_rows = torch.arange(rows).repeat_interleave(n)
+    read = self.step.read(ids.reshape(-1), self.step._c_state(state, positions, token_rows))
+    return read.view(rows, n, -1)[:,n-targets.shape[1]:]
+
 # %% ../../nbs/generation/44_native.ipynb #4a6907ad
 @dataclass
 class _Drawn:

@@ -74,7 +74,8 @@ _BLANKS = r"( |\n {0,8})?" # between the parts of JSON: one, or a new line that 
 
 def _json_grammar(schema):
     "The grammar of a JSON schema, which may bring options of llguidance's own."
-    options = {"whitespace_pattern": _BLANKS, **schema.get("x-guidance", {})}
+    own = schema.get("x-guidance", {})
+    options = own if "whitespace_flexible" in own else {"whitespace_pattern": _BLANKS, **own}
     bounded = {**schema, "x-guidance": options}
     return f"start: %json {json.dumps(bounded)}"
 
@@ -139,7 +140,7 @@ class _Vocabulary:
         self.tokens = tokens
         self.eos_token_id = codec.end
         self.bos_token_id = None
-        self.special_token_ids = sorted({*codec.ends, *codec.tokenizer.all_special_ids})
+        self.special_token_ids = sorted({*codec.ends, *codec.plain.all_special_ids})
         self.id_of = {b: i for i,b in reversed([*enumerate(tokens)]) if b}
         self.longest = max(map(len, tokens))
 

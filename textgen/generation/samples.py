@@ -10,8 +10,9 @@ __all__ = ['RULE', 'Sample', 'Samples', 'continuation', 'splits_blank', 'Reader'
 import json
 from collections import deque
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -29,9 +30,12 @@ class Sample:
     text:str # what was written, without the prompt
     tokens:list # the ids drawn, with the end of text where one was drawn
     logprob:float # natural logarithm of the probability that the model itself gives these tokens
-    finish_reason:str # "end": the model ended it; "stop": a stop string; "length": cut; "stuck": rules left no token
+    finish_reason:str # "end": by the model; "stop": a stop string; "length", "copied": cut; "stuck": no token was left
     index:int # its number among the samples, from 0
-    attempt:int=0 # how many texts were empty before it
+    attempt:int=0 # how many texts were thrown away before it
+    mark:str="" # what its reader says: "keep", "discard", or nothing
+    note:str="" # and why
+    copied:int|None=None # longest run of tokens that stands in the training data, too; None: nobody has looked
     def __str__(self): return self.prompt+self.text
 
 # %% ../../nbs/generation/46_samples.ipynb #543820f7
@@ -46,20 +50,26 @@ class Samples:
         prompt_tokens=(), # its ids; of several prompts a list of lists
         origin=None, # a function that gives the hashes of model and tokenizer
         folder=None, # what the model's folder says of tokens, as `folder_rules` gives it
+        record:Receipt|None=None, # the receipt they were read with; None: they were just written
+        engine=None, # what wrote them: its name, and the type of the weights
     ):
         self._samples = list(samples)
         self.settings = settings
         self.prompt = prompt
         self.prompt_tokens = list(prompt_tokens)
         self.folder = folder or {}
+        self.engine = engine
         self._origin = origin
+        self._record = record
 
 # %% ../../nbs/generation/46_samples.ipynb #be03f4ea
 @patch
 def __len__(self:Samples): return len(self._samples)
 
 @patch
-def __getitem__(self:Samples, i): return self._samples[i]
+def __getitem__(self:Samples, i)->Any: # a `Sample`; of a slice, `Samples`
+    some = self._samples[i]
+    return self.among(some) if isinstance(i, slice) else some
 
 @patch
 def __iter__(self:Samples)->Iterator[Sample]: return iter(self._samples)
@@ -68,6 +78,15 @@ def __iter__(self:Samples)->Iterator[Sample]: return iter(self._samples)
 def seed(self:Samples)->int:
     "The seed that gives the same texts again."
     return self.settings.seed
+
+@patch
+def among(self:Samples,
+    samples, # some of its samples
+)->Samples:
+    "Some of these, in any order, with all that is known of the call."
+    some = copy(self)
+    some._samples = list(samples)
+    return some
 
 # %% ../../nbs/generation/46_samples.ipynb #75a5d8cf
 @patch
@@ -85,10 +104,17 @@ def __repr__(self:Samples):
 # %% ../../nbs/generation/46_samples.ipynb #7b13bc7e
 _BOX = "white-space:pre-wrap;line-height:1.4;border:1px solid #8884;border-radius:6px;padding:.6em .8em;margin:.4em 0"
 
+def _remarks(sample):
+    "What is known of a text besides itself."
+    marked = ": ".join(filter(None, [sample.mark, sample.note]))
+    copied = "" if sample.copied is None else f"longest copied run: {sample.copied} tokens"
+    return "; ".join(filter(None, [marked, copied]))
+
 def _box(sample):
     "A text as a box of HTML."
-    prompt, text = escape_html(sample.prompt), escape_html(sample.text)
-    return f'<div style="{_BOX}"><b>{prompt}</b>{text}</div>'
+    prompt, text, below = map(escape_html, (sample.prompt, sample.text, _remarks(sample)))
+    remarks = f"<br><small>{below}</small>" if below else ""
+    return f'<div style="{_BOX}"><b>{prompt}</b>{text}{remarks}</div>'
 
 @patch
 def _repr_html_(self:Samples):
@@ -109,14 +135,29 @@ def _prompt_record(samples):
     return dict(prompt="", prompt_tokens=[], prompts=each)
 
 # %% ../../nbs/generation/46_samples.ipynb #c63dd51b
-@patch(as_prop=True)
-def receipt(self:Samples)->Receipt:
-    "What is needed to check every token: model, prompt, settings, seed, ids."
+@patch
+def _content(self:Samples):
+    "What a receipt of texts that were just written says."
     content = dict(model={}, tokenizer={}) if self._origin is None else self._origin()
     content |= _prompt_record(self)
     content |= dict(settings=asdict(self.settings), seed=self.seed)
     if self.folder: content["generation_config"] = self.folder
-    content |= dict(samples=[_sample_record(s) for s in self], versions=versions())
+    if self.engine: content["engine"] = self.engine
+    return content | dict(samples=[_sample_record(s) for s in self], versions=versions())
+
+@patch
+def _content_read(self:Samples, record):
+    "What the receipt says that texts were read with, of those that are here."
+    known = {row["index"]: row for row in record["samples"]}
+    content = record.content | dict(samples=[known[s.index] for s in self])
+    content.pop("file", None) # it describes the file they were read from
+    return content
+
+# %% ../../nbs/generation/46_samples.ipynb #60fc594d
+@patch(as_prop=True)
+def receipt(self:Samples)->Receipt:
+    "What is needed to check every token: model, prompt, settings, seed, ids."
+    content = self._content_read(self._record) if self._record else self._content()
     return Receipt("generation", content).check()
 
 # %% ../../nbs/generation/46_samples.ipynb #74a0eb24
@@ -213,6 +254,7 @@ class Row:
     stops:Stops|None=None # what ends it, where the bytes of tokens tell
     tail:bytes=b"" # the last bytes of its text, in which a stop string may begin
     keeper:_Keeps|None=None # what keeps a schema in it, as `Guide.start` gives it
+    logprobs:list=field(default_factory=list) # of each id
 
 # %% ../../nbs/generation/46_samples.ipynb #c3049411
 @patch(as_prop=True)
@@ -279,6 +321,7 @@ def _reason(self:Row, token, settings, ends):
 def _add(self:Row, tokens, logprobs):
     "Add new tokens."
     self.ids += tokens
+    self.logprobs += logprobs[:len(tokens)]
     self.logprob = sum(logprobs[:len(tokens)], self.logprob)
     if self.logprob!=self.logprob: raise GenerateError(_NOT_A_NUMBER)
 
@@ -367,7 +410,7 @@ def token_bytes(
     codec, # a `Codec`
 )->list[bytes]: # one for each id; b"" for control tokens
     "What each token of a vocabulary adds to a text, in the tokenizer's own spelling."
-    control = set(codec.tokenizer.all_special_ids)
+    control = set(codec.plain.all_special_ids)
     names = ["" if i in control else codec.fast.id_to_token(i) or "" for i in range(len(codec))]
     spell = _bytes_of if _is_byte_level(codec) else _bytes_of_piece
     return [spell(name) for name in names]

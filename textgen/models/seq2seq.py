@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 import torch
 from fastcore.basics import patch
+from .build import check_config
 from .causal import CausalDecoder
 from .decoder import Decoder
 from .plain import PlainDecoder, config_facts, last_half, mean_cross_entropy, nats
@@ -135,6 +136,7 @@ def wrap(
     model, # a transformers model
 )->CausalDecoder|Seq2SeqDecoder:
     "A transformers model as a decoder; `ModelError` where it cannot be one."
+    check_config(model.config)
     if model.config.is_encoder_decoder: return Seq2SeqDecoder(model)
     decoder = CausalDecoder(model)
     return decoder if decoder.is_usual else decoder.try_out()

@@ -6,7 +6,7 @@
 __all__ = ['ARCHITECTURES', 'PRECISIONS', 'Architecture', 'find_architecture', 'write_gguf']
 
 # %% ../../nbs/sharing/72_gguf.ipynb #3aab58b9
-import errno,json
+import errno,json,re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +48,100 @@ def _pattern(spec):
     return step["pattern"].get("Regex") if isolated and _is_bytes(last, False) else None
 
 # %% ../../nbs/sharing/72_gguf.ipynb #17a94353
+def _no_rule(spec, why=""):
+    "The error for a tokenizer that llama.cpp would read otherwise."
+    what = f"llama.cpp has no rule for this tokenizer ({spec['model']['type']}{why})"
+    which = "it knows byte-level BPE as of GPT-2, SmolLM, Llama 3 and Qwen 2, and SentencePiece's BPE as of Llama 2"
+    return ExportError(f"{what}; {which}; textgen trains such ones (kind='bpe')")
+
 def _rule(spec):
-    "The name of a tokenizer's rule; an error where it has none."
+    "The name of a byte-level tokenizer's rule; an error where it has none."
     model, normalizer = spec["model"], spec["normalizer"] or dict(type="NFC")
-    is_plain = model["type"]=="BPE" and not model.get("byte_fallback") and normalizer["type"]=="NFC"
+    is_plain = model["type"]=="BPE" and normalizer["type"]=="NFC"
     how = str(_pattern(spec)), bool(model.get("ignore_merges"))
     found = _RULES.get(how) if is_plain else None
     if found: return found
-    what = f"llama.cpp has no rule for this tokenizer ({model['type']})"
-    which = "it knows byte-level BPE as of GPT-2, SmolLM, Llama 3 and Qwen 2"
-    raise ExportError(f"{what}; {which}; textgen trains such ones (kind='bpe')")
+    raise _no_rule(spec)
+
+# %% ../../nbs/sharing/72_gguf.ipynb #2b5fba39
+_MARK = "\u2581" # SentencePiece's blank
+_MARKED = dict(type="Replace", pattern=dict(String=" "), content=_MARK)
+_NO_SPLIT = dict(type="Split", pattern=dict(String=" "), behavior="MergedWithPrevious", invert=False)
+
+def _steps_before(spec):
+    "What is done to a text before it is split, step by step."
+    normalizer = spec["normalizer"] or dict(normalizers=[])
+    return normalizer.get("normalizers", [normalizer])
+
+def _blank_before(spec):
+    "When a blank is put before a text: first, always or never; None where blanks are treated in another way."
+    pre, steps = spec["pre_tokenizer"], _steps_before(spec)
+    if not steps and pre and pre["type"]=="Metaspace": return None if pre["split"] else pre["prepend_scheme"]
+    if pre not in (None, _NO_SPLIT): return None
+    if steps==[_MARKED]: return "never"
+    return "always" if steps==[dict(type="Prepend", prepend=_MARK), _MARKED] else None
+
+# %% ../../nbs/sharing/72_gguf.ipynb #c59d1c32
+def _places(model):
+    "The places of each token's merges in the list."
+    found = {}
+    for place,pair in enumerate(model["merges"]):
+        parts = pair.split(" ") if isinstance(pair, str) else pair
+        found.setdefault("".join(parts), []).append(place)
+    return found
+
+def _cuts(token, vocab):
+    "In how many ways a token is two tokens."
+    n = 0
+    for i in range(1, len(token)):
+        first, rest = token[:i], token[i:]
+        n += first in vocab and rest in vocab
+    return n
+
+# %% ../../nbs/sharing/72_gguf.ipynb #599125a2
+def _is_sound(token, places, vocab):
+    "Whether llama.cpp joins two tokens to this one where the tokenizer does: every cut is a merge, all stand together."
+    if not places: return not _cuts(token, vocab)
+    together = places[-1]-places[0]==len(places)-1
+    return together and len(places)==_cuts(token, vocab)
+
+def _misread(spec):
+    "A token that llama.cpp would join in other cases than this tokenizer; None where there is none."
+    vocab, places = spec["model"]["vocab"], _places(spec["model"])
+    special = {o["content"] for o in spec["added_tokens"]}
+    for token in vocab:
+        if token in special: continue
+        if not _is_sound(token, places.get(token, []), vocab): return token
+    return None
+
+# %% ../../nbs/sharing/72_gguf.ipynb #c037627d
+_BYTES = [f"<0x{i:02X}>" for i in range(256)]
+
+def _is_odd(token, blank):
+    "Whether llama.cpp would find an added token that is text elsewhere, or go on after it in another way."
+    if token["special"]: return False
+    strips = token["lstrip"] or token["rstrip"] or token["single_word"]
+    return strips or blank=="first" or " " in token["content"] or _MARK in token["content"]
+
+# %% ../../nbs/sharing/72_gguf.ipynb #ea5e5685
+def _why_misread(spec, blank):
+    "What llama.cpp would do in another way; an empty text where it does all alike."
+    model = spec["model"]
+    if model["type"]!="BPE" or blank is None: return " with byte fallback, and steps before it"
+    if not set(_BYTES)<=set(model["vocab"]): return ", not every byte has a token"
+    if model["ignore_merges"]: return ", whole words are not merged"
+    odd = [o["content"] for o in spec["added_tokens"] if _is_odd(o, blank)]
+    if odd: return f", the added token {odd[0]!r} is found in another way"
+    token = _misread(spec)
+    return f", {token!r} is not merged as SentencePiece would" if token else ""
+
+# %% ../../nbs/sharing/72_gguf.ipynb #142dbc3d
+def _way(spec):
+    "How llama.cpp reads a text as this tokenizer does: its kind of tokenizer, and the rule; else an error."
+    if not spec["model"].get("byte_fallback"): return "gpt2", _rule(spec)
+    why = _why_misread(spec, _blank_before(spec))
+    if why: raise _no_rule(spec, why)
+    return "llama", "default"
 
 # %% ../../nbs/sharing/72_gguf.ipynb #571f129f
 def _gguf():
@@ -66,8 +150,9 @@ def _gguf():
 
 def _typed_tokens(spec):
     "Tokens and their types, by id: added ones are control tokens or text."
-    kinds = _gguf().TokenType
-    tokens = {i: (token, kinds.NORMAL) for token,i in spec["model"]["vocab"].items()}
+    kinds, model = _gguf().TokenType, spec["model"]
+    tokens = {i: (token, kinds.NORMAL) for token,i in model["vocab"].items()}
+    if model.get("byte_fallback"): tokens |= {model["vocab"][token]: (token, kinds.BYTE) for token in _BYTES}
     for token in spec["added_tokens"]:
         kind = kinds.CONTROL if token["special"] else kinds.USER_DEFINED
         tokens[token["id"]] = token["content"], kind
@@ -78,15 +163,18 @@ def _merge(pair):
     "A merge as one text."
     return pair if isinstance(pair, str) else " ".join(pair)
 
-def _vocabulary(codec, rows):
-    "The rule, the tokens, their types, and the merges."
-    spec = json.loads(codec.spec)
+def _vocabulary(spec, rows):
+    "The tokens and their types."
     tokens = _typed_tokens(spec)
     unused = _gguf().TokenType.UNUSED
     each = [tokens.get(i, (f"[PAD{i}]", unused)) for i in range(rows)]
     names, kinds = zip(*each)
-    merges = [_merge(pair) for pair in spec["model"]["merges"]]
-    return _rule(spec), list(names), list(kinds), merges
+    return list(names), list(kinds)
+
+def _scores(spec, names):
+    "The score of each token: what is merged first has the highest."
+    places = _places(spec["model"])
+    return [-1.-min(places.get(name, [0])) for name in names]
 
 # %% ../../nbs/sharing/72_gguf.ipynb #e47227f2
 _ENDS = ("eos", "eot", "eom")
@@ -102,14 +190,26 @@ def _marks(outgoing):
     return dict(zip(_ENDS, ends)) | dict(bos=begin), bool(prefix)
 
 # %% ../../nbs/sharing/72_gguf.ipynb #c5598434
-def _add_vocabulary(writer, outgoing, rows):
-    "Write the vocabulary."
-    rule, names, kinds, merges = _vocabulary(outgoing.codec, rows)
-    writer.add_tokenizer_model("gpt2")  # byte-level BPE, whatever the rule
+def _add_pieces(writer, spec, names):
+    "Write what llama.cpp needs to read as SentencePiece does."
+    writer.add_token_scores(_scores(spec, names))
+    writer.add_add_space_prefix(_blank_before(spec)!="never")
+    writer.add_remove_extra_whitespaces(False)
+
+def _add_tokens(writer, spec, rows):
+    "Write the tokens, and how a text becomes tokens."
+    (kind, rule), (names, kinds) = _way(spec), _vocabulary(spec, rows)
+    writer.add_tokenizer_model(kind)
     writer.add_tokenizer_pre(rule)
     writer.add_token_list(names)
     writer.add_token_types(kinds)
-    writer.add_token_merges(merges)
+    if kind=="llama": _add_pieces(writer, spec, names)
+    else: writer.add_token_merges([_merge(pair) for pair in spec["model"]["merges"]])
+
+# %% ../../nbs/sharing/72_gguf.ipynb #912e68b5
+def _add_vocabulary(writer, outgoing, rows):
+    "Write the vocabulary."
+    _add_tokens(writer, json.loads(outgoing.codec.spec), rows)
     ids, has_prefix = _marks(outgoing)
     for name,i in ids.items(): writer.add_uint32(f"tokenizer.ggml.{name}_token_id", i)
     writer.add_add_bos_token(has_prefix)
@@ -317,7 +417,7 @@ def write_gguf(
 )->dict: # what the receipt says
     "Write a model as GGUF files, and a `Modelfile` for the last of them."
     settings = find_architecture(outgoing).settings(outgoing.model.config)
-    _rule(json.loads(outgoing.codec.spec))
+    _way(json.loads(outgoing.codec.spec))
     for precision in precisions: _write_file(outgoing, folder/f"model-{precision}.gguf", precision)
     text = _modelfile(outgoing, f"model-{precisions[-1]}.gguf", settings["context_length"])
     (folder/"Modelfile").write_text(text, encoding="utf-8")

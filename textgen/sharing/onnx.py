@@ -186,6 +186,13 @@ def _program(traced, example, outputs):
         verbose=False)
     return program.model_proto
 
+# %% ../../nbs/sharing/71_onnx.ipynb #31a326d5
+def _forget_origin(graph):
+    "Take out what the tracer notes about the program that it traced."
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output): del part.metadata_props[:]
+
 # %% ../../nbs/sharing/71_onnx.ipynb #ee4cda9f
 def trace(
     outgoing, # an `Outgoing`
@@ -199,7 +206,7 @@ def trace(
     try:
         with _quietly(): model = _program(traced, example, outputs)
     except _ERRORS as e: raise _refused(outgoing, f"torch cannot trace it ({first_line(e)})") from e
-    del model.graph.value_info[:]
+    _forget_origin(model.graph)
     _name_sizes(model.graph)
     return model
 

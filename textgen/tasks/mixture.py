@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from numbers import Real
 import numpy as np
 from fastcore.basics import patch
-from ..core import TaskError, printable, unknown
+from ..core import TaskError, check_ordered, printable, unknown
 from .example import Opened
 from .source import Several, Text, as_source
 from .task import AnyTask, Task
@@ -44,6 +44,13 @@ def _check_options(rates, cap, temperature, by):
     if rates!="proportional" and (cap is not None or temperature!=1):
         raise TaskError("cap= and temperature= belong to rates='proportional'; leave them out, or leave out rates=")
 
+# %% ../../nbs/tasks/25_mixture.ipynb #3013f340
+def _all_tasks(given):
+    "Whatever was given as tasks."
+    check_ordered(given, "tasks", TaskError)
+    several = given if isinstance(given, (list, tuple)) else [given]
+    return [as_task(t) for t in several]
+
 # %% ../../nbs/tasks/25_mixture.ipynb #8dc148ba
 class Mixture(AnyTask):
     "Several tasks that train one model."
@@ -56,8 +63,7 @@ class Mixture(AnyTask):
         by:str="example", # what the rates are shares of: "example" or "token"
         name:str=None, # by which it is registered
     ):
-        given = tasks if isinstance(tasks, (list, tuple)) else [tasks]
-        self.tasks = [as_task(t) for t in given]
+        self.tasks = _all_tasks(tasks)
         if not self.tasks: raise TaskError("a mixture needs at least one task")
         _check_numbers(rates, len(self.tasks))
         _check_options(rates, cap, temperature, by)
@@ -78,12 +84,20 @@ def _in_order(self:Mixture, rates):
         if k not in names: raise unknown("task in this mixture", k, filter(None, names), TaskError)
     return [rates[n] for n in names]
 
+# %% ../../nbs/tasks/25_mixture.ipynb #eeaf4251
+@patch
+def _evened(self:Mixture):
+    "What makes large tasks count for less, in words."
+    cap = f", cap {self.cap:g}" if self.cap else ""
+    if self.temperature==1: return cap
+    return f"{cap}, temperature {self.temperature:g}"
+
 @patch
 def _contents(self:Mixture):
     "The tasks and their rates, in words."
     names = ", ".join(t.name or repr(t) for t in self.tasks)
     by = f" by {self.by}" if self.by!="example" else ""
-    return f"{names}; rates {self.rates}{by}"
+    return f"{names}; rates {self.rates}{by}{self._evened()}"
 
 # %% ../../nbs/tasks/25_mixture.ipynb #0a44d142
 def as_task(

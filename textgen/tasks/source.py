@@ -15,7 +15,7 @@ from functools import cached_property
 from numbers import Real
 from pathlib import Path
 from fastcore.basics import patch
-from ..core import TaskError, unknown
+from ..core import TaskError, check_ordered, unknown
 from ..settings import ReadSettings
 from ..text.corpus import BUNDLED, bundled, documents
 from ..text.source import TABLE_TYPES, TEXT_TYPES, find_files, read_chunks
@@ -179,6 +179,7 @@ def as_source(
     text:bool=False, # text alone, as a task reads it
 )->Source:
     "What `value` is: found out here, once."
+    check_ordered(value, "data", TaskError)
     if isinstance(value, Text): return value
     if text: return _as_text(value)
     return value if isinstance(value, Source) else _as_data(value)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..array import Spill
+from ..receipt import file_name
 from ..core import CorpusError, Progress, random_words, uniforms
 from .corpus import SEP
 from .source import find_files
@@ -271,7 +272,7 @@ def _count(self:Builder, piece, data, docs):
     self.bytes += text
     self.characters += text-_continuing(data)
     if self.open or not docs: return
-    self.sources[piece.source] += len(docs)
+    self.sources[file_name(piece.source)] += len(docs)
     self.hashes.append(np.fromiter(map(hash, docs), np.int64, len(docs)))
 
 # %% ../../nbs/text/18_builder.ipynb #5fbed307

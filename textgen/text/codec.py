@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 from ..core import TokenizerError, recover
 from .corpus import SEP
-from .pretrained import config_ends, load_tokenizer
+from .pretrained import SavedTokenizer, config_ends, load_tokenizer, saved_tokenizer
 from .tokenizer import BYTE_OF, MARKERS, PROBE, SENTINEL, SPACE, check_text, cut_text, fingerprint
 
 # %% ../../nbs/text/15_codec.ipynb #9dc864c5
@@ -45,6 +45,10 @@ def _sentinels(tokenizer):
     ids = (added.get(SENTINEL.format(i)) for i in count())
     return list(takewhile(lambda i: i is not None, ids))
 
+def _of_transformers(tokenizer):
+    "The same tokenizer as transformers has it."
+    return tokenizer.whole() if isinstance(tokenizer, SavedTokenizer) else tokenizer
+
 # %% ../../nbs/text/15_codec.ipynb #00f12d84
 class Codec:
     "A tokenizer's text in, text out: no control token from text, nothing tidied."
@@ -53,22 +57,24 @@ class Codec:
         ends=(), # further ids that end a text; those in a model's folder are found
         **kwargs, # for the Hub: revision, trust_remote_code
     ):
-        self.tokenizer: Any = load_tokenizer(tokenizer, **kwargs)
-        self.spec = _spec(self.tokenizer)
+        self.plain: Any = saved_tokenizer(tokenizer) or load_tokenizer(tokenizer, **kwargs)
+        self.spec = _spec(self.plain)
         self.fast = _unpadded(self.spec)
         self.encoded = 0 # bytes of pieces
-        self.size = _size(self.tokenizer)
+        self.size = _size(self.plain)
         self.ends = self._find_ends([*ends, *config_ends(tokenizer, kwargs.get("revision"))])
         self.end = next(iter(self.ends), None)
         self.begin = self._find_begin()
-        self.pad = self.tokenizer.pad_token_id
-        self.sentinels = _sentinels(self.tokenizer)
+        self.pad = self.plain.pad_token_id
+        self.sentinels = _sentinels(self.plain)
 
     def __len__(self): return self.size
     def __repr__(self):
         short = self.fingerprint[:12]
         return f"Codec({self.size:,} tokens, {short})"
 
+    @cached_property
+    def tokenizer(self)->Any: return _of_transformers(self.plain)
     @cached_property
     def fingerprint(self): return fingerprint(self.spec)
     @cached_property
@@ -90,14 +96,14 @@ class Codec:
 @patch
 def _find_ends(self:Codec, named):
     "The ids that end a text: the tokenizer's own first, then those that are named elsewhere and exist."
-    own = self.tokenizer.eos_token_id
+    own = self.plain.eos_token_id
     ids = named if own is None else [own, *named]
     return tuple(dict.fromkeys(i for i in ids if 0<=i<self.size))
 
 @patch
 def _find_begin(self:Codec):
     "The id that begins a text; where there is none, the one that ends the text before."
-    own = self.tokenizer.bos_token_id
+    own = self.plain.bos_token_id
     return self.end if own is None else own
 
 # %% ../../nbs/text/15_codec.ipynb #154a2493
@@ -166,7 +172,7 @@ def decode(self:Codec,
 # %% ../../nbs/text/15_codec.ipynb #0a3abdc5
 def _marks(codec)->tuple[list[int],list[int]]:
     "The ids that the tokenizer itself puts before and after a text."
-    whole = list(codec.tokenizer("a").input_ids)
+    whole = list(codec.plain.encode("a"))
     plain = codec.encode("a")
     n = len(plain)
     places = range(len(whole)-n+1)
@@ -210,7 +216,7 @@ def input_ids(self:Codec, text:str)->list[int]:
 # %% ../../nbs/text/15_codec.ipynb #f915047c
 def _names(codec, form):
     "The names of all added tokens, each written in this form."
-    return [form.format(name) for name in codec.tokenizer.get_added_vocab()]
+    return [form.format(name) for name in codec.plain.get_added_vocab()]
 
 def _hard_texts(codec):
     "Texts that tokenizers lose something of."

@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from ..array import Chain, Spill
 from ..core import CacheError, CorpusError, TextGenError
-from ..core import check_place, check_seed, escape_html, printable, unknown
+from ..core import check_ordered, check_place, check_seed, escape_html, printable, unknown
+from ..receipt import find_place, named_sources, place_name
 from ..remote import check_remote_file, is_remote, named, new_file
 from .builder import Builder, build, describe_losses, known_files, merge_info, share_of_info
 from .builder import held_out, stretches, total_bytes
@@ -76,17 +77,20 @@ def vocab_size(self:TokenDataset)->int:
 @patch(as_prop=True)
 def end(self:TokenDataset):
     "The id that ends a document; None where the tokenizer has none."
-    if "end" in self.header: return self.header["end"]
-    return self.codec.end
+    return self.header["end"] if "end" in self.header else self.codec.end
 
 # %% ../../nbs/text/19_dataset.ipynb #1768c87c
 @patch
-def encode(self:TokenDataset, text)->list[int]:
+def encode(self:TokenDataset,
+    text:str, # any, of which nothing is taken for a special token
+)->list[int]:
     "The ids of a text, by the tokenizer of this dataset."
     return self.codec.encode(text)
 
 @patch
-def decode(self:TokenDataset, ids)->str:
+def decode(self:TokenDataset,
+    ids, # token ids
+)->str:
     "The text of ids, by the tokenizer of this dataset."
     return self.codec.decode(ids)
 
@@ -106,17 +110,19 @@ def __getitem__(self:TokenDataset, i:int)->np.ndarray:
 # %% ../../nbs/text/19_dataset.ipynb #c4981ae6
 EMBED = 400
 
+def _found(codec): return place_name(codec.tokenizer.name_or_path) or "./"
+
 def _carried(codec, n_bytes):
-    "The tokenizer as bytes; none where it was found somewhere and would be large beside the tokens."
-    found = codec.tokenizer.name_or_path
-    if found and n_bytes<EMBED*len(codec): return b""
+    "The tokenizer as bytes; none where others can find it and it would be large beside the tokens."
+    is_elsewhere = not _found(codec).startswith("./")
+    if is_elsewhere and n_bytes<EMBED*len(codec): return b""
     return tokenizer_to_json(codec.tokenizer).encode()
 
 # %% ../../nbs/text/19_dataset.ipynb #0a19e2d1
 def _header(codec, tokens, starts):
     "What a reader has to know before anything else."
     return dict(
-        found=str(codec.tokenizer.name_or_path or ""),
+        found=_found(codec),
         dtype=tokens.dtype.name,
         n_tokens=tokens.n,
         n_documents=starts.n-1,
@@ -130,14 +136,14 @@ def _header(codec, tokens, starts):
 def _write(path, compress, codec, info, tokens, starts):
     "Write a cache, whole or not at all."
     if compress not in COMPRESSION:
-        raise unknown("compression", compress, [c or "None" for c in COMPRESSION], CacheError)
+        raise unknown("compression", compress, COMPRESSION, CacheError)
     spec = _carried(codec, tokens.nbytes)
     with new_file(path, CacheError) as tmp, tmp.open("wb") as f:
         writer = CacheWriter(f, compress)
         writer.part("tokens", tokens.nbytes, tokens.chunks)
         writer.part("documents", starts.nbytes, starts.chunks)
         if spec: writer.part("tokenizer", len(spec), [spec])
-        writer.finish(info, **_header(codec, tokens, starts))
+        writer.finish(named_sources(info), **_header(codec, tokens, starts))
     return path
 
 # %% ../../nbs/text/19_dataset.ipynb #2f3afa03
@@ -153,7 +159,7 @@ def save(self:TokenDataset,
 def _found_codec(header, path, **kwargs):
     "The tokenizer that a cache names, from where it was found."
     name = header["tokenizer"][:12]
-    found = header["found"]
+    found = find_place(header["found"])
     try: codec = Codec(found, **kwargs)
     except TextGenError as e:
         gone = f"found in {found}, where it is no more ({e})"
@@ -330,6 +336,7 @@ def open_data(
     codec, # the `Codec` to encode text with
 )->TokenDataset:
     "A dataset for this tokenizer from whatever was handed over."
+    check_ordered(data, "data", CacheError)
     if isinstance(data, (list, tuple)): found = _open_list(data, codec)
     elif _is_encoded(data): found = _load(data)
     else: found = TokenDataset.from_files(data, codec)
@@ -345,6 +352,7 @@ def _opened(data):
 
 def _to_merge(datasets):
     "Datasets of one tokenizer, opened where they are paths."
+    check_ordered(datasets, "datasets", CacheError)
     if isinstance(datasets, (TokenDataset, str, os.PathLike)):
         raise CacheError("merge takes a list of datasets: TokenDataset.merge([a, b])")
     found = [_opened(data) for data in datasets]

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 from fastcore.basics import patch
-from ..core import CorpusError, optional, say
+from ..core import CorpusError, check_ordered, optional, say
 from .encoding import guess_encoding
 
 # %% ../../nbs/text/10_source.ipynb #87f491d7
@@ -115,6 +115,7 @@ def find_files(
     sources, # a path, folder, pattern or address, or a list of these
 )->list: # paths, and addresses as strings, in order, each once
     "The files that `sources` stand for."
+    check_ordered(sources, "files", CorpusError)
     if isinstance(sources, (str, os.PathLike)): sources = [sources]
     found = [_one_source(s) for s in sources]
     return list(dict.fromkeys(chain(*found)))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sized
 from functools import cached_property
 from typing import Any
 from fastcore.basics import patch
-from ..core import CorpusError, optional, unknown
+from ..core import CorpusError, check_ordered, optional, unknown
 from .source import file_type, note, open_binary, read_chunks
 
 # %% ../../nbs/text/11_table.ipynb #8096d4b7
@@ -406,6 +406,7 @@ def _frame_rows(frame):
 # %% ../../nbs/text/11_table.ipynb #ab2e686d
 def _records(obj):
     "The records of something in memory as they are, strings among them."
+    check_ordered(obj, "texts", CorpusError)
     if isinstance(obj, str): obj = [obj]
     rows = _frame_rows(obj) if hasattr(obj, "itertuples") else obj
     for i,o in enumerate(rows, 1):

@@ -13,7 +13,7 @@ import itertools,json,re,subprocess,sys,tempfile
 from pathlib import Path
 from typing import Any
 from fastcore.meta import delegates
-from ..core import Progress, TokenizerError, check_place, recover, sha256, unknown
+from ..core import Progress, TokenizerError, check_ordered, check_place, recover, sha256, unknown
 from ..remote import check_remote_folder, is_remote, new_folder, remote_files
 from .corpus import SEP, documents, pieces
 
@@ -319,6 +319,7 @@ def _texts_of(files, texts, kwargs):
     "The texts to learn from, read from files where they are not given."
     if (files is None)==(texts is None): raise TokenizerError("give either files= or texts= to learn from")
     if texts is None: return (d.text for d in documents(files, **kwargs))
+    check_ordered(texts, "texts", TokenizerError)
     return [texts] if isinstance(texts, str) else texts
 
 # %% ../../nbs/text/13_tokenizer.ipynb #966f0839

@@ -70,6 +70,9 @@ class View:
         say(f"training: {text}", sys.stderr, flush=True)
     def update(self, step:int, losses:list, average:float, rate:float, tasks:dict=None):
         "Losses since the last update; tokens a second; the average of each task, where there are several."
+    def held_out(self, step:int, loss:float):
+        "The loss on text that is not trained on; a note, unless a view draws it."
+        self.note(f"step {step}: held-out loss {loss:.3f}")
     def sample(self, step:int, samples):
         "What the model writes now, a `Samples`."
     def end(self):
@@ -230,7 +233,7 @@ def _picture(self:NotebookView):
     import base64
     if len(self.losses)<2: return ""
     png = base64.b64encode(curve_png(self.losses, self.steps-self.first)).decode()
-    return f'<br><img style="max-width:640px" src="data:image/png;base64,{png}">'
+    return f'<br><img alt="The loss so far" style="max-width:640px" src="data:image/png;base64,{png}">'
 
 # %% ../../nbs/training/56_callback.ipynb #1d02a4c3
 @patch

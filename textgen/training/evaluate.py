@@ -59,14 +59,18 @@ def _line(self:Run):
 
 # %% ../../nbs/training/59_evaluate.ipynb #54d091e9
 @patch
-def plot(self:Run, ax=None):
+def plot(self:Run,
+    ax=None, # matplotlib's axes; None: new ones
+):
     "The loss curve: every step faint, the running average strong."
     import matplotlib.pyplot as plt
     if ax is None: ax = plt.subplots(figsize=(6,3))[1]
     return draw_losses(ax, self.losses, self.validation)
 
 @patch
-def to_csv(self:Run, path):
+def to_csv(self:Run,
+    path, # of the file
+)->Path:
     "Write the losses as a table: step, loss."
     rows = [f"{k},{x:.6g}" for k,x in enumerate(self.losses, 1)]
     with atomic_path(path, TrainError) as tmp: tmp.write_text("\n".join(["step,loss", *rows, ""]))
@@ -74,7 +78,9 @@ def to_csv(self:Run, path):
 
 # %% ../../nbs/training/59_evaluate.ipynb #e4bb0c27
 @patch
-def to_png(self:Run, path):
+def to_png(self:Run,
+    path, # of the file
+)->Path:
     "Write the loss curve as a picture."
     with atomic_path(path, TrainError) as tmp: tmp.write_bytes(curve_png(self.losses, validation=self.validation))
     return Path(path)

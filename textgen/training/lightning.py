@@ -44,9 +44,27 @@ class Devices:
     local:int # of them, on this machine
     strategy:object # by which they work together: one of Lightning's, or its name
 
-def _world(asked, device)->int:
+def _launched()->tuple: # processes on all machines, and on this one; 0 and 0 without a launcher
+    "What a launcher says of its processes."
+    env = os.environ
+    if "WORLD_SIZE" in env:
+        world = int(env["WORLD_SIZE"])
+        return world, int(env.get("LOCAL_WORLD_SIZE", world))
+    world = int(env.get("SLURM_STEP_NUM_TASKS", 0))
+    return world, world//int(env.get("SLURM_STEP_NUM_NODES", 1))
+
+# %% ../../nbs/training/51_lightning.ipynb #aed33942
+def _check_launched(asked, launched):
+    "Raise `TrainError` where a launcher has started another number of processes than asked for."
+    by_launcher = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_NUM_TASKS" in os.environ
+    if not by_launcher or asked in ("auto", "all", launched): return
+    raise TrainError(f"the launcher has started {launched} processes, and devices is {asked}; leave devices= out")
+
+def _world(asked, device, launched)->int:
     "How many processes are asked for."
-    if asked=="auto": return int(os.environ.get("WORLD_SIZE", 1))
+    _check_launched(asked, launched)
+    if asked in ("auto", "all") and launched: return launched
+    if asked=="auto": return 1
     if asked!="all": return asked
     return torch.cuda.device_count() if device.type=="cuda" else 1
 
@@ -65,8 +83,9 @@ def find_devices(
     device:torch.device, # what kind of device
 )->Devices:
     "Where a run with these settings computes."
-    world = _world(settings.devices, device)
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    launched, local = _launched()
+    world = _world(settings.devices, device, launched)
+    local = local or world
     if world==1 and settings.strategy=="auto": return Devices(1, 1, "auto")
     if world>1 and "ipykernel" in sys.modules:
         raise TrainError("several devices need a script: run it with python or torchrun, "

@@ -41,7 +41,6 @@ def pick_precision(
 )->str: # "fp32", "bf16" or "fp16"
     "The fastest safe numbers to compute with here."
     if device.type=="cuda": return _gpu_precision(device, model_type)
-    if device.type=="xla": return "bf16"
     fast = any(getattr(torch.cpu, name, lambda: False)() for name in _FAST_BF16)
     return "bf16" if fast and device.type=="cpu" else "fp32"
 
@@ -108,13 +107,21 @@ def _mode(settings, scratch, optimizer):
     return "scratch" if optimizer=="muon" else "scratch_adamw"
 
 # %% ../../nbs/training/58_report.ipynb #6f834388
+def _check_numbers(precision, device):
+    "Raise `TrainError` for numbers that a device does not train in."
+    if precision=="fp16" and device.type!="cuda":
+        raise TrainError("precision='fp16' needs a CUDA GPU; use 'bf16', 'fp32' or 'auto'")
+    if precision=="bf16" and device.type=="xla":
+        raise TrainError("a TPU multiplies in bf16 by itself and keeps weights in fp32; use precision='fp32' or 'auto'")
+
 def _pick_numbers(settings, device, model_type):
     "The precision that is asked for, or the fastest safe one."
     precision = settings.precision
     if precision=="auto": precision = pick_precision(device, model_type)
-    if precision!="fp16" or device.type=="cuda": return precision
-    raise TrainError("precision='fp16' needs a CUDA GPU; use 'bf16', 'fp32' or 'auto'")
+    _check_numbers(precision, device)
+    return precision
 
+# %% ../../nbs/training/58_report.ipynb #b57da0a6
 def _pick_warmup(settings):
     "The warmup that is asked for, or a twentieth of the run and at most 100 steps."
     if settings.warmup is not None: return settings.warmup

@@ -16,12 +16,12 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from ..core import NONE, ModelError, TextGenError, TrainError
 from ..generation.generate import generate
-from ..models.adapter import add_lora, has_adapter
+from ..models.adapter import far_from_base, add_lora, has_adapter
 from ..models.decoder import Decoder
 from ..models.folder import check_folder, save_model
 from ..models.seq2seq import widen_habit
 from ..models.weights import model_hash
-from ..receipt import Receipt, versions
+from ..receipt import Receipt, place_name, versions
 from ..remote import here, is_remote
 from ..settings import GenerateSettings, TrainSettings
 from ..tasks.batch import WindowSource, eval_batches, make_source
@@ -53,12 +53,21 @@ class Job:
     base:dict|None=None # for the receipt: where a model that is not from scratch came from
     scratch:bool=False # the weights are random
 
+# %% ../../nbs/training/60_trainer.ipynb #5aa726ab
+def _check_keep(folder, keep):
+    "Raise `TrainError` where several saves are asked for at an address, which holds one."
+    if keep==1 or not is_remote(folder): return
+    what = f"keep={keep} keeps earlier saves beside a folder of this machine, and {folder} is an address"
+    raise TrainError(f"{what}; leave out keep=, or train into a folder here and send the result: tg.save('{folder}')")
+
+def _named_base(base):
+    "The model a training starts from, as its receipt names it; None for random weights."
+    return base and dict(base, found=place_name(base.get("found")))
+
 # %% ../../nbs/training/60_trainer.ipynb #0c5fc0e8
 def _device(job):
     "Where to train: where the model is, unless something else is asked for."
     return torch.device(job.device or job.decoder.device)
-
-_ONE = "an address has the newest only, with keep=1"
 
 def _checked(job):
     "The job with its device and its folder settled, or why it cannot be done."
@@ -68,7 +77,7 @@ def _checked(job):
     check_callbacks(s)
     check_control(s.control)
     folder = check_folder(s.save_to) if s.save_to else None
-    if is_remote(folder) and s.keep>1: raise TrainError(f"keep={s.keep} keeps saves beside a folder here; {_ONE}")
+    _check_keep(folder, s.keep)
     return replace(job, settings=replace(s, save_to=folder), device=_device(job))
 
 # %% ../../nbs/training/60_trainer.ipynb #4be6e16c
@@ -78,17 +87,20 @@ def _view(job):
     return NoView() if int(rank) else check_view(job.view or default_view())
 
 # %% ../../nbs/training/60_trainer.ipynb #1141c7d5
-def _reading(settings, rows):
+_TPU_SHAPES = 8 # a TPU compiles a step anew for each shape of a batch, which takes a minute
+
+def _reading(settings, rows, device):
     "How the data is read, so many rows at a time."
     how = {k: getattr(settings, k) for k in ("window", "seed", "validation")}
-    return Reading(batch_size=rows, by=settings.windows, **how)
+    shapes = _TPU_SHAPES if device.type=="xla" else None
+    return Reading(batch_size=rows, by=settings.windows, shapes=shapes, **how)
 
 def _opened(job, rows):
     "The data, so many rows at a time, and the settings that follow from it."
     decoder = job.decoder
     window = pick_window(job.settings.window, decoder.context, decoder.limit)
     settings = replace(job.settings, window=window)
-    source = make_source(decoder.kind, job.data, job.codec, _reading(settings, rows))
+    source = make_source(decoder.kind, job.data, job.codec, _reading(settings, rows, _device(job)))
     return source, settle(settings, source, rows)
 
 # %% ../../nbs/training/60_trainer.ipynb #3f944de0
@@ -122,7 +134,7 @@ class Session:
         self.setup = open_job(job, self.start)
         self.settings = self.setup.settings
         self.view = _view(job)
-        self.base = job.base
+        self.base = _named_base(job.base)
         self.data = self.setup.source.describe()
         self.before, self.seen = 0., 0 # seconds and tokens before a resumption
         self.validation = [] # (step, loss on held-out text)
@@ -150,7 +162,7 @@ def report(self:Session):
 def hold_out(self:Session):
     "Take the held-out text, if some is asked for."
     if not self.settings.validation: return
-    reading = _reading(self.settings, self.settings.batch_size)
+    reading = _reading(self.settings, self.settings.batch_size, _device(self.job))
     found = eval_batches(self.job.decoder.kind, self.job.data, self.job.codec, reading)
     self.held = some_batches(found, 100_000)
 
@@ -168,12 +180,15 @@ def adapt(self:Session):
     s, model = self.settings, self.job.decoder.model
     if not s.lora: return
     if not has_adapter(model): self._add_adapter(model, s)
+    note = far_from_base(model, s.save_to) if s.save_to else None
+    if note: self.view.note(note)
     for name,p in model.named_parameters(): p.requires_grad_("lora_" in name)
 
+# %% ../../nbs/training/60_trainer.ipynb #db3cced3
 @patch
 def _add_adapter(self:Session, model, s):
     "Give a model a new adapter."
-    found = (self.base or {}).get("found")
+    found = (self.job.base or {}).get("found")
     if s.save_to and not found:
         raise TrainError("an adapter needs a model that lies somewhere: save this one first, tg.save('folder')")
     add_lora(model, s.lora, base=found, seed=s.seed)
@@ -319,7 +334,7 @@ def measure(self:Session, step)->float|None:
     if not self.validation or self.validation[-1][0]!=step:
         loss = self._held_out_loss()
         self.validation.append((step, round(loss, 4)))
-        self.view.note(f"step {step}: held-out loss {loss:.3f}")
+        self.view.held_out(step, loss)
     return self.validation[-1][1]
 
 # %% ../../nbs/training/60_trainer.ipynb #399935a3

