@@ -30,15 +30,23 @@ INLINE void score_keys(const float *query, const float *keys, int64_t length, in
 
 // scores -> e^(score - largest); returns what they are to be multiplied by to sum to 1.
 INLINE float exponentiate(float *scores, int64_t length) {
-    vfloat largest = (vfloat){} - 1e30f, sum = {};
-    for (int64_t j = 0; j < length; j += LANES) largest = vmax(largest, load(scores + j));
-    float top = max_lanes(largest);
-    for (int64_t j = 0; j < length; j += LANES) {
-        vfloat e = vexp(load(scores + j) - top);
-        store(scores + j, e);
-        sum += e;
+    vpart largest = (vpart){} - 1e30f;
+    Parts sum = {};
+    int64_t whole = (length + LANES - 1) / LANES * LANES;
+    for (int64_t j = 0; j < whole; j += PART) {
+        vpart score = load_part(scores + j);
+        largest = choose_part(score > largest, score, largest);
     }
-    return 1.f / sum_lanes(sum);
+    float tops[PART], top = -1e30f;
+    store_part(tops, largest);
+    UNROLL for (int i = 0; i < PART; i++) top = tops[i] > top ? tops[i] : top;
+    for (int64_t j = 0; j < whole; j += LANES)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            vpart e = vexp_part(load_part(scores + j + p * PART) - top);
+            store_part(scores + j + p * PART, e);
+            sum.at[p] += e;
+        }
+    return 1.f / sum_lanes(joined(sum));
 }
 
 enum { COLUMNS = 4 * PART };  // numbers of a value that are summed at once, twice: 8 registers

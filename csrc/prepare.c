@@ -8,17 +8,6 @@
 #include <immintrin.h>
 #endif
 
-// Sixteen sums, or largest numbers, in the registers that they take.
-typedef struct {
-    vpart at[PARTS];
-} Parts;
-
-INLINE vfloat joined(Parts parts) {
-    vfloat all;
-    UNROLL for (int p = 0; p < PARTS; p++) store_part((float *)&all + p * PART, parts.at[p]);
-    return all;
-}
-
 // LayerNorm (with a bias) or RMSNorm (without) of one row: x, y [size]. They may be the same.
 void normalize(const Norm *norm, const float *x, float *y) {
     int64_t n = norm->size;

@@ -38,12 +38,16 @@ INLINE void store(float *to, vfloat v) { *(vfloat *)to = v; }
 INLINE vpart load_part(const float *from) { return *(const vpart *)from; }
 INLINE void store_part(float *to, vpart v) { *(vpart *)to = v; }
 
-// The lanes of `a` where the mask is -1, of `b` where it is 0.
-INLINE vfloat choose(vint mask, vfloat a, vfloat b) {
-    return (vfloat)(((vint)a & mask) | ((vint)b & ~mask));
-}
+// Sixteen sums, or largest numbers, in the registers that they take.
+typedef struct {
+    vpart at[PARTS];
+} Parts;
 
-INLINE vfloat vmax(vfloat a, vfloat b) { return choose(a > b, a, b); }
+INLINE vfloat joined(Parts parts) {
+    vfloat all;
+    UNROLL for (int p = 0; p < PARTS; p++) store_part((float *)&all + p * PART, parts.at[p]);
+    return all;
+}
 
 // Halves are added to each other until one number is left: four additions wait for each other, in place of fifteen.
 INLINE float sum_lanes(vfloat v) {
@@ -80,13 +84,7 @@ INLINE vpart vexp_part(vpart x) {
     return (p * r * r + r + 1.f) * (vpart)(n << 23);  // n is the exponent's bits: times 2^k
 }
 
-INLINE vfloat vexp(vfloat x) {
-    vfloat y;
-    UNROLL for (int i = 0; i < PARTS; i++)
-        store_part((float *)&y + i * PART, vexp_part(load_part((float *)&x + i * PART)));
-    return y;
-}
-
+// The numbers of `a` where the mask is -1, of `b` where it is 0.
 INLINE vpart choose_part(vipart mask, vpart a, vpart b) {
     return (vpart)(((vipart)a & mask) | ((vipart)b & ~mask));
 }
