@@ -97,7 +97,7 @@ def _write_samples(samples, path):
 _naming = threading.Lock() # so that two threads do not take the same free name
 
 def write_samples(
-    samples:Samples,
+    samples, # `Samples`, or a selection from several calls
     path=None, # .jsonl for JSON lines; None: textgen-<seed>.txt, with a number where that is taken
 )->Path:
     "Write texts and their receipt, both whole or not at all."

@@ -8,6 +8,7 @@ __all__ = ['Ask', 'call_code', 'Written', 'Actions', 'Card']
 # %% ../../nbs/panels/90_card.ipynb #20434218
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 import ipywidgets as w
 from fastcore.basics import patch
 from ..core import draw_seed, escape_html
@@ -73,8 +74,8 @@ class Written:
     "A text, and what a person made of it."
     ask:Ask
     text:str="" # so far, perhaps edited
-    sample:Sample|None=None # once it has ended
-    call:Receipt|None=None # of its call
+    sample:Any=None # the `Sample`, once it has ended
+    call:Any=None # the `Receipt` of its call
     mark:str="" # "keep", "discard", or nothing
     places:list = field(default_factory=list) # what else might have stood there, where that is shown
 

@@ -118,7 +118,7 @@ def documents(self:Selection)->list[str]:
 
 @patch
 def save_documents(self:Selection,
-    path="chosen.jsonl", # JSON lines; gets a number where it is taken
+    path:str|Path="chosen.jsonl", # JSON lines; gets a number where it is taken
 )->Path: # to be given to `tg.train`
     "Write the texts as a file that training reads."
     texts = self.documents()

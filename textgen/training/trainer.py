@@ -258,7 +258,7 @@ def receipt(self:Session)->Receipt:
     facts["settings"] = self._used_settings()
     facts |= self._course()
     facts["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    facts["hardware"] = hardware(self.setup.device)
+    facts["hardware"] = hardware(str(self.setup.device))
     return Receipt("training", dict(facts, versions=versions()))
 
 # %% ../../nbs/training/60_trainer.ipynb #e6ed9a44
