@@ -44,7 +44,7 @@ def _whole(record, name, default=None)->int:
     raise VerifyError(f"a text has no {name!r} that is a whole number")
 
 # %% ../../nbs/trust/63_replay.ipynb #1e3997e1
-_REASONS = ("end", "stop", "length", "stuck", "closed")
+_REASONS = ("end", "stop", "length", "stuck", "closed", "copied")
 
 def _is_ids(value):
     "Whether a value is a list of token ids."
@@ -420,5 +420,5 @@ def ending(
     n, said = len(row.ids), sample.finish_reason
     if n<len(sample.tokens): return row, f"it goes on after its end, which is at token {n} ({row.finish_reason})"
     if not row.finish_reason and said=="stuck" and _is_stuck(writer, row): row.finish_reason = said
-    if said=="closed" and not row.finish_reason: row.finish_reason = said # a reader has stopped it
+    if said in ("closed", "copied") and not row.finish_reason: row.finish_reason = said # a reader, or `novel_only`
     return row, _other_end(row.finish_reason, said)
