@@ -8,7 +8,7 @@ __all__ = ['STATUS', 'Opened', 'open_model', 'reader', 'Checked', 'Verdict', 'co
 # %% ../../nbs/trust/66_verify.ipynb #9aa10759
 import json
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
@@ -252,7 +252,8 @@ def _writer(recorded, opened):
     prompts = [prompt for prompt,_ in recorded.prompts]
     guide = _guide(recorded, opened.codec)
     read = reader(opened.decoder, recorded.precision)
-    return Writer(read, opened.codec, prompts, recorded.settings, guide)
+    settings = replace(recorded.settings, novel_only=None) # it decides which draw is taken, not what is drawn
+    return Writer(read, opened.codec, prompts, settings, guide)
 
 def _is_written_again(writer, sample, row):
     "Whether the loop had written a text again, since it is empty."
