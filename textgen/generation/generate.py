@@ -347,6 +347,12 @@ def _token_text(codec, before, token):
     return continuation(codec, before, [token]) or codec.fast.id_to_token(token) or ""
 
 # %% ../../nbs/generation/49_generate.ipynb #dc36f303
+def _likeliest(codec, before, p, k):
+    "The likeliest tokens of a distribution."
+    best = p.topk(min(k, len(p)))
+    pairs = zip(best.values.tolist(), best.indices.tolist())
+    return [NextToken(_token_text(codec, before, i), q, i) for q,i in pairs]
+
 def likeliest(
     codec, # a `Codec`
     logits:torch.Tensor, # of one place, [1, vocabulary]
@@ -355,9 +361,7 @@ def likeliest(
 )->NextTokens:
     "The `k` likeliest tokens by the logits of one place."
     p = probabilities(logits)[0,:len(codec)]
-    best = p.topk(min(k, len(p)))
-    pairs = zip(best.values.tolist(), best.indices.tolist())
-    return NextTokens(NextToken(_token_text(codec, before, i), q, i) for q,i in pairs)
+    return NextTokens(_likeliest(codec, before, p, k))
 
 # %% ../../nbs/generation/49_generate.ipynb #5c292488
 @torch.inference_mode()
@@ -427,19 +431,14 @@ def _check_text(decoder, before, ids):
     raise GenerateError(f"the text has {n:,} tokens, and this model looks at {decoder.limit:,}; measure it in parts")
 
 # %% ../../nbs/generation/49_generate.ipynb #8524163c
-def _likeliest(codec, known, p, k):
-    "The likeliest tokens of a distribution."
-    best = p.topk(min(k, len(p)))
-    pairs = zip(best.values.tolist(), best.indices.tolist())
-    return [NextToken(_token_text(codec, known, i), q, i) for q,i in pairs]
-
 def _measured(codec, before, ids, place, p, k):
     "What the model thinks of the token at a place."
     token = ids[place]
     known = [*before, *ids[:place]][-8:]
     likelier = int((p>p[token]).sum())
     text = _token_text(codec, known, token)
-    return TokenProbability(text, float(p[token]), likelier+1, _likeliest(codec, known, p, k), token)
+    others = _likeliest(codec, known, p, k)
+    return TokenProbability(text, float(p[token]), likelier+1, others, token)
 
 # %% ../../nbs/generation/49_generate.ipynb #8c12df39
 @torch.inference_mode()
