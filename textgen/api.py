@@ -7,20 +7,18 @@ __all__ = ['TextGen']
 
 # %% ../nbs/80_api.ipynb #603cf91e
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 import textgen
 from fastcore.basics import patch
 from torch.nn import Module
-from .answers import task_metrics
-from .core import GenerateError, ModelError, TokenizerError, TrainError, VerifyError
-from .core import check_local, printable, unknown
+from .answers import check_evaluation, first_examples, task_metrics
+from .core import GenerateError, ModelError, TrainError, VerifyError, check_local, printable
 from .generation.files import generate_file
 from .generation.generate import Begun, Comparison, NextTokens, Stream, TokenProbabilities
 from .generation.generate import check_stream, compare, generate, next_tokens, token_probabilities
 from .generation.loop import Writer
-from .lossy import adapted, encoded_already
+from .lossy import adapt_for
 from .models.adapter import adapter_layers, far_from_base, has_adapter, merge_lora
 from .models.build import grow, new_model
 from .models.folder import RECEIPT, load_model, model_folder, pick_device, save_model
@@ -30,15 +28,15 @@ from .receipt import Receipt, after_merge, as_ancestor, place_name
 from .remote import check_no_other, is_remote
 from .sharing.keep import Samples
 from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
-from .settings import split_reading, takes
+from .settings import takes
 from .tasks.batch import eval_batches, open_source
 from .tasks.reading import Reading, pick_window
-from .tasks.source import as_source, old_windows, read_as
+from .tasks.source import read_with
 from .text.codec import Codec
 from .text.dataset import open_data
 from .text.lossless import added_pieces, lossless
 from .text.source import note as note_once
-from .writer import Engine, choose_writer, version_of
+from .writer import Engine, check_unchanged, choose_writer, version_of
 
 # %% ../nbs/80_api.ipynb #eb97e85b
 def _bundled():
@@ -195,14 +193,12 @@ def _novelty_of(novel):
     "What a receipt says of the data that texts were compared with."
     return dict(novelty=novel.facts()) if novel else {}
 
-_CHANGED = "the model has changed since these texts were begun (it was trained since, or its weights were written to); "
-
 @patch
 def _origin(self:TextGen, version, novel=None): # `version_of` of the model as it is now
     "A function that gives the hashes of the model as it is now, and of what texts are compared with."
     def origin():
-        if version_of(self.model)==version: return self._hashes(version)|_novelty_of(novel)
-        raise GenerateError(f"{_CHANGED}take the receipt before, or generate again")
+        check_unchanged(self.model, version, "take the receipt before, or generate again")
+        return self._hashes(version)|_novelty_of(novel)
     return origin
 
 # %% ../nbs/80_api.ipynb #0023b682
@@ -228,31 +224,9 @@ def adapt(self:TextGen):
 
 # %% ../nbs/80_api.ipynb #a123f501
 @patch
-def _adapted_for(self:TextGen, source):
-    "Adapt the tokenizer before a training, unless the data was encoded with it as it is; what was done, in words."
-    old = self.codec
-    if old.lossless: return None
-    if old.fingerprint in source.fingerprints(): return encoded_already(old)
-    try: self.adapt()
-    except TokenizerError as e: return str(e)
-    return adapted(old, self.codec)
-
-@patch
 def _adapt_for(self:TextGen, source, say):
     "Adapt the tokenizer before a training, where that is needed, and say what was done."
-    note = self._adapted_for(source)
-    if note: say(note)
-
-# %% ../nbs/80_api.ipynb #552454f1
-@patch
-def _train_settings(self:TextGen, options):
-    "The settings of a training; its folder may be written to."
-    from textgen.training.signals import SignalControl
-    settings = make_settings(TrainSettings, TrainError, **options)
-    folder = settings.save_to
-    if folder and not is_remote(folder): folder = check_local(folder, ModelError)
-    if folder: check_no_other(folder, self.found, resume=settings.resume, overwrite=settings.overwrite)
-    return replace(settings, control=settings.control or SignalControl())
+    adapt_for(self.codec, source, lambda: self.adapt().codec, say)
 
 # %% ../nbs/80_api.ipynb #eb8d3130
 _OLD_BY = ("by={0!r} is taken for windows={0!r}, which says how windows are chosen; "
@@ -297,7 +271,7 @@ def train(self:TextGen,
     from textgen.training.callback import check_view, default_view
     from textgen.training.trainer import Job, fit
     view = check_view(view or default_view())
-    source, options = self._read(data, kwargs, view.note)
+    source, options = read_with(data, kwargs, view.note)
     settings = self._train_settings(options)
     base = self._base()
     device = self._train_device(device)
@@ -380,7 +354,8 @@ def _novel(self:TextGen, settings, data):
     if settings.novel_only is None: return None
     from textgen.trust.copying import Novelty
     if data is not None: return Novelty(open_data(data, self.codec), settings.novel_only)
-    raise GenerateError("novel_only compares with the training data, and a model does not carry it along; give it as data=")
+    why = "novel_only compares with the training data, and a model does not carry it along"
+    raise GenerateError(f"{why}; give it as data=")
 
 # %% ../nbs/80_api.ipynb #b62e2f17
 @patch
@@ -434,7 +409,7 @@ def _watch(self:TextGen, version):
     changes = self._changes
     def watch(at_end):
         if self._changes==changes and not at_end: return
-        if version_of(self.model)!=version: raise GenerateError(f"{_CHANGED}stream again")
+        check_unchanged(self.model, version, "stream again")
     return watch
 
 @patch
@@ -500,20 +475,12 @@ def _measure(self:TextGen, source, reading):
 def _metrics(self:TextGen, task, reading, answers):
     "What a task's own metrics say of the answers to its first examples."
     if not task.metrics: return {}
-    where = dict(split="validation", validation=reading.validation, length=reading.window)
-    opened = task.open(self.codec, self.kind, **where)
-    examples = list(islice(opened.every(), answers))
     def answer(prompt):
         return self.generate(prompt, temperature=0, max_new_tokens=reading.window, seed=0)[0].text
+    examples = first_examples(task, self.codec, self.kind, reading, answers)
     return task_metrics(task, examples, self.codec, answer)
 
 # %% ../nbs/80_api.ipynb #9bf082d5
-def _check_known(options):
-    "Raise `TrainError` for what an evaluation does not take."
-    known = "batch_size window windows validation answers".split()
-    wrong = [name for name in options if name not in known]
-    if wrong: raise unknown("setting", wrong[0], [*known, *ReadSettings.__dataclass_fields__], TrainError)
-
 @patch
 @takes(ReadSettings)
 def evaluate(self:TextGen,
@@ -526,8 +493,8 @@ def evaluate(self:TextGen,
     answers:int=20, # texts to write for a task that has metrics
     **kwargs): # an `Evaluation`
     "The loss on `data`, by task where there are several."
-    source, old = self._read(data, kwargs, note_once)
-    _check_known(old)
+    source, old = read_with(data, kwargs, note_once)
+    check_evaluation(old)
     window = pick_window(window, self.context, self.wrapped.limit)
     by = old.get("windows", windows)
     reading = Reading(window=window, by=by, batch_size=batch_size, validation=validation)

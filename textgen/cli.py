@@ -377,20 +377,18 @@ def info(path: Annotated[str, typer.Argument(help="a model, a tokenizer, a token
     for name,value in describe_path(path).items(): say(f"{name:>20}  {_short(value)}")
 
 # %% ../nbs/81_cli.ipynb #1b3018fd
-_Texts = Annotated[str, typer.Argument(help="a file of texts that textgen wrote, with its receipt beside it, or the receipt")]
+_Texts = Annotated[str, typer.Argument(
+    help="a file of texts that textgen wrote, with its receipt beside it, or the receipt")]
 _Judge = Annotated[Optional[str], typer.Option(show_default=False,
     help="folder or Hub id of the model; none: looked for beside the file, here, and in the package")]
 
 @app.command()
-def verify(
-    file: _Texts,
-    model: _Judge = None,
-):
+def verify(file: _Texts, model: _Judge = None):
     "Say whether texts are what their receipt says: exit 0 verified, 3 altered, 4 other model, 5 cannot tell."
     if model: check_on_hub(model, "model", ModelError)
     from textgen.trust.verify import verify
     verdict = verify(file, model)
-    say(verdict)
+    say(str(verdict))
     raise typer.Exit(verdict.exit_code)
 
 # %% ../nbs/81_cli.ipynb #e2cbbb38

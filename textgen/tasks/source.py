@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['known_tasks', 'READING', 'Source', 'Text', 'Encoded', 'Files', 'Several', 'Records', 'in_python_file', 'as_source',
-           'read_as', 'old_windows']
+           'read_as', 'old_windows', 'read_with']
 
 # %% ../../nbs/tasks/21_source.ipynb #58a8bd3a
 import glob
@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from fastcore.basics import patch
 from ..core import TaskError, check_ordered, unknown
-from ..settings import ReadSettings
+from ..settings import ReadSettings, split_reading
 from ..text.corpus import BUNDLED, bundled, documents
 from ..text.source import TABLE_TYPES, TEXT_TYPES, find_files, read_chunks
 from ..text.table import records, rows
@@ -356,6 +356,24 @@ def old_windows(
     if by!="row": return None
     tables = isinstance(source, Files) and any(map(_is_table, find_files(source.paths)))
     return None if tables else "row"
+
+# %% ../../nbs/tasks/21_source.ipynb #211c35a8
+_OLD_BY = ("by={0!r} is taken for windows={0!r}, which says how windows are chosen; "
+           "by= says how a text is cut into documents: 'line', 'paragraph' …")
+
+def read_with(
+    data, # whatever `as_source` takes
+    options:dict, # keywords, those about reading among them
+    say, # a function of a text, for the user
+)->tuple: # the source, and the other options
+    "The source, read as the options say; says it where `by` has its old meaning."
+    read, options = split_reading(options)
+    source = as_source(data)
+    windows = old_windows(source, read)
+    if windows:
+        say(_OLD_BY.format(read.pop("by")))
+        options["windows"] = windows
+    return read_as(source, read), options
 
 # %% ../../nbs/tasks/21_source.ipynb #4535d727
 @patch
