@@ -111,12 +111,19 @@ def _same_documents(data, texts):
     return found
 
 # %% ../../nbs/trust/65_copying.ipynb #37761389
+def _source(index, place):
+    "The document in which a place is, and how many tokens stand before it there."
+    document = int(index.documents.numbers(place))
+    return document, place-int(index.documents.starts[document])
+
 def _run(index, codec, ids, part, place):
     "A part of a text as a run with its source."
-    document = int(index.documents.numbers(place))
-    position = place-int(index.documents.starts[document])
-    return Run(part.start, part.stop-part.start, document, position, codec.decode(ids[part]))
+    document, position = _source(index, place)
+    length = part.stop-part.start
+    text = codec.decode(ids[part])
+    return Run(part.start, length, document, position, text)
 
+# %% ../../nbs/trust/65_copying.ipynb #7be5f6f6
 def _copied(index, codec, number, ids, runs):
     "What of a text is copied, from the runs of its tokens."
     found = []
@@ -222,7 +229,8 @@ def _compare(index, codec, data, held_out, sizes):
     "The figures of real text, and what it is."
     if held_out is not None: return _real_text(index, codec, held_out, sizes), "text that was held out"
     if len(data)<2: return [], "nothing: the data is one document; give held_out="
-    return _real_text(index, codec, data, sizes), "stretches of the training data, each compared with the other documents"
+    what = "stretches of the training data, each compared with the other documents"
+    return _real_text(index, codec, data, sizes), what
 
 def memorization(
     samples, # each a `Sample` or a text; a sample keeps the length of its longest run as `copied`
@@ -283,13 +291,20 @@ def _where(run):
     "The source of a run, in words."
     return f"{run.length} tokens from document {run.document} at {run.position}"
 
+def _text_line(what, *values):
+    "A line of the table as text."
+    columns = [f"{value:>14}" for value in values]
+    return "".join([f"{what:<28}", *columns])
+
+# %% ../../nbs/trust/65_copying.ipynb #bacc4888
 @patch
 def __str__(self:Report):
-    lines = []
-    for what,*values in (self._columns(), *self.rows()):
-        lines.append(f"{what:<28}"+"".join(f"{value:>14}" for value in values))
+    "The table, and the sources of the longest runs."
+    table = [self._columns(), *self.rows()]
+    lines = [_text_line(*row) for row in table]
     lines += ["", f"real text: {self.compared}"]
-    lines += [f"text {number}, {_where(run)}: {run.text!r}" for number,run in self._longest()]
+    for number,run in self._longest():
+        lines.append(f"text {number}, {_where(run)}: {run.text!r}")
     return "\n".join(lines)
 
 @patch
@@ -346,9 +361,12 @@ def _line(cells):
 # %% ../../nbs/trust/65_copying.ipynb #a9af22c1
 @patch
 def _repr_html_(self:Report):
-    lines = "".join(map(_line, [self._columns(), *self.rows()]))
-    texts = "".join(coloured(copied, self.codec) for copied in self.texts)
-    return f"<table>{lines}</table><small>real text: {escape_html(self.compared)}</small>{texts}"
+    "The table, and the texts in colours."
+    table = [self._columns(), *self.rows()]
+    lines = "".join(map(_line, table))
+    compared = escape_html(self.compared)
+    texts = [coloured(copied, self.codec) for copied in self.texts]
+    return "".join([f"<table>{lines}</table><small>real text: {compared}</small>", *texts])
 
 # %% ../../nbs/trust/65_copying.ipynb #2b189883
 def _receipt_tokens(path):

@@ -313,6 +313,12 @@ class _Bounds:
         side[which] = slots
         tokens[which] = known
 
+    def narrow(self, before, some, slots, known):
+        "Take slots as lower bounds of the queries that they come before, and as upper bounds of the others."
+        for is_before in (True, False):
+            chosen = before==is_before
+            self.move(is_before, some[chosen], slots[chosen], known[chosen])
+
 # %% ../../nbs/trust/64_index.ipynb #1a6288b2
 @patch
 def _before(self:Index, queries, pairs):
@@ -321,24 +327,31 @@ def _before(self:Index, queries, pairs):
     has_ended = pairs.theirs>=pairs.their_ends
     return (pairs.mine<pairs.my_ends) & (has_ended | smaller)
 
-# %% ../../nbs/trust/64_index.ipynb #27a7d495
-@patch
-def _halve(self:Index, queries, at, bounds, some):
-    "One round of the search, for some of the queries."
-    middle, known = bounds.middle(some)
-    places = self.order[middle].astype(np.int64)
-    pairs = self._pairs(queries, at[some], places)
-    n = self._agree(queries, pairs, known)
-    before = self._before(queries, pairs.some(slice(None), n))
-    for side,chosen in ((True, before), (False, ~before)):
-        bounds.move(side, some[chosen], middle[chosen], n[chosen])
-
 # %% ../../nbs/trust/64_index.ipynb #2fc30433
 def _unknown(low, high):
     "Bounds of which nothing is known."
     known = np.zeros((2, len(low)), np.int64)
     return _Bounds(low, high, *known)
 
+@patch
+def _anywhere(self:Index, n):
+    "Bounds of `n` queries that may belong between any two slots."
+    low = np.full(n, -1)
+    high = np.full(n, len(self.order))
+    return _unknown(low, high)
+
+# %% ../../nbs/trust/64_index.ipynb #27a7d495
+@patch
+def _halve(self:Index, queries, at, bounds, some):
+    "One round of the search, for some of the queries."
+    slots, known = bounds.middle(some)
+    places = self.order[slots].astype(np.int64)
+    pairs = self._pairs(queries, at[some], places)
+    n = self._agree(queries, pairs, known)
+    before = self._before(queries, pairs.some(slice(None), n))
+    bounds.narrow(before, some, slots, n)
+
+# %% ../../nbs/trust/64_index.ipynb #b9ae1c9d
 @patch
 def _search(self:Index, queries, at, bounds):
     "Halve until the bounds are neighbours."
@@ -354,9 +367,8 @@ def _by_token(self:Index, tokens):
     "Bounds for all queries that begin with one of these tokens: low and high."
     edges = np.stack([tokens, tokens+1], 1)
     at = np.arange(edges.size)
-    lowest, highest = np.full(len(at), -1), np.full(len(at), len(self.order))
     queries = Queries(edges.reshape(-1, 1))
-    found = self._search(queries, at, _unknown(lowest, highest))
+    found = self._search(queries, at, self._anywhere(len(at)))
     return found.low[0::2], found.high[1::2]
 
 # %% ../../nbs/trust/64_index.ipynb #0a0cc912

@@ -1,0 +1,184 @@
+"""What is said to be copied is copied, and all of it is found: the index agrees with a search through everything.
+
+The search writes ids as letters, a document as one string, and asks Python whether a run stands in it."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from textgen.core import CacheError
+from textgen.generation.files import write_samples
+from textgen.generation.samples import Sample
+from textgen.text.dataset import TokenDataset
+from textgen.trust.copying import RUN, find_copies, memorization, read_texts
+from textgen.trust.index import Queries, index_path, open_index
+
+IDS = st.integers(5, 7)  # few, so that runs are long
+TEXTS = st.lists(st.lists(st.integers(5, 8), max_size=25), min_size=1, max_size=3)
+DOCUMENTS = st.lists(st.lists(IDS, max_size=30), min_size=1, max_size=5)
+
+
+def letters(ids):
+    return "".join(map(chr, ids))
+
+
+def longest_at(ids, k, documents):
+    "How long the longest run is that begins at `k`, by looking for every one."
+    n = 0
+    while k + n < len(ids) and any(letters(ids[k : k + n + 1]) in d for d in documents):
+        n += 1
+    return n
+
+
+def lengths_of(ids, documents):
+    documents = [letters(d) for d in documents]
+    return [longest_at(ids, k, documents) for k in range(len(ids))]
+
+
+def n_copied(lengths):
+    "Tokens in runs of `RUN` or more."
+    return len({t for k, n in enumerate(lengths) if n >= RUN for t in range(k, k + n)})
+
+
+def whole_runs(lengths):
+    "(start, length) of the runs of `RUN` or more that are not the rest of a longer one."
+    return [(k, n) for k, n in enumerate(lengths) if n >= RUN and not (k and lengths[k - 1] > n)]
+
+
+def dataset(documents, codec, closed):
+    "Documents of ids as a dataset; where they are not closed, no token says where one ends."
+    whole = [[*d, codec.end] if closed else list(d) for d in documents]
+    starts = np.cumsum([0, *map(len, whole)]).astype(np.uint64)
+    data = TokenDataset(np.array(sum(whole, []), np.uint16), starts, codec)
+    if not closed:
+        data.header["end"] = None
+    return data
+
+
+def sample(ids):
+    return Sample("", "", list(ids), 0.0, "length", 0)
+
+
+# ---- against the search through everything
+@settings(max_examples=25)
+@given(DOCUMENTS, TEXTS, st.booleans())
+@example([[5, 6, 5] * 5, [6, 5, 5] * 4], [[5, 6, 5] * 6, [8] + [6, 5, 5] * 3], False)
+@example([[5] * 30, [5] * 9], [[5] * 25, [5] * 8], True)
+@example([[]], [[]], True)
+def test_like_a_search_through_everything(data, documents, texts, closed):
+    learned = dataset(documents, data.codec, closed)
+    found = find_copies(map(sample, texts), learned, data.codec)
+    for copied, ids in zip(found, texts, strict=True):
+        lengths = lengths_of(ids, documents)
+        assert copied.lengths.tolist() == lengths
+        assert copied.longest == max(lengths, default=0)
+        assert copied.share == n_copied(lengths) / max(len(ids), 1)
+        assert [(run.start, run.length) for run in copied.runs] == whole_runs(lengths)
+        for run in copied.runs:
+            source = documents[run.document][run.position : run.position + run.length]
+            assert source == ids[run.start : run.start + run.length]
+
+
+@settings(max_examples=15)
+@given(DOCUMENTS, TEXTS, st.booleans())
+def test_figures_of_several_texts(data, documents, texts, closed):
+    report = memorization(map(sample, texts), dataset(documents, data.codec, closed), data.codec)
+    lengths = [lengths_of(ids, documents) for ids in texts]
+    longest = [max(o, default=0) for o in lengths]
+    n = sum(map(len, texts))
+    assert (report.amount.longest, report.amount.median) == (max(longest), np.median(longest))
+    assert report.amount.share == sum(map(n_copied, lengths)) / max(n, 1)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_no_run_crosses_documents(data, closed):
+    learned = dataset([[5, 6, 7, 8], [9, 10, 11], [], [12] * 9], data.codec, closed)
+    runs = open_index(learned).runs(Queries([range(5, 13), [12] * 12], learned.end or -1))
+    assert runs.lengths.tolist() == [4, 3, 2, 1, 3, 2, 1, 1, *[9] * 4, *range(8, 0, -1)]
+
+
+# ---- the file
+def answers(path, queries):
+    found = open_index(TokenDataset.load(path)).runs(queries)
+    return found.lengths.tolist()
+
+
+def test_a_flipped_byte_never_lies(data, tmp_path, capfd):
+    "Wherever a byte of the index is another one, the index is built again, or refused."
+    learned = dataset([list(data[0])[:60], list(data[1])[:40]], data.codec, True)
+    path = tmp_path / "few.tokens"
+    learned.save(path)
+    queries = Queries([[*data[1][10:30], 7, *data[0][5:15]]], learned.end)
+    right = answers(path, queries)
+    assert right == lengths_of(queries.ids.tolist(), [learned[0].tolist(), learned[1].tolist()])
+    kept = index_path(TokenDataset.load(path))
+    good = kept.read_bytes()
+    rng = np.random.default_rng(0)
+    places = {*range(24), *range(len(good) - 24, len(good)), *rng.integers(0, len(good), 60).tolist()}
+    noticed = 0
+    for place in sorted(places):
+        bad = bytearray(good)
+        bad[place] ^= 1 << int(rng.integers(8))
+        kept.write_bytes(bad)
+        try:
+            assert answers(path, queries) == right
+            noticed += "built again" in capfd.readouterr().err
+        except CacheError:
+            noticed += 1
+    assert noticed > len(places) / 2
+    for short in (0, 10, len(good) // 2, len(good) - 1):
+        kept.write_bytes(good[:short])
+        assert answers(path, queries) == right
+
+
+def test_an_index_of_other_data(data, tmp_path, capfd):
+    "The same number of tokens under the same name: the index that lies there is not believed."
+    path = tmp_path / "few.tokens"
+    queries = Queries([[5, 6, 7, 8, 9, 9, 9]], data.codec.end)
+    for documents in ([[5, 6, 7, 8, 9]], [[9, 9, 9, 5, 6]], [[9, 9], [9, 5]]):
+        dataset(documents, data.codec, True).save(path)
+        assert answers(path, queries) == lengths_of(queries.ids.tolist(), documents)
+    assert capfd.readouterr().err.count("built again") == 2
+
+
+# ---- texts that are new
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_novel_only(tg, data, temperature):
+    "What a model wrote is the data. Asked again with the same seed it would write the same; it may copy three tokens."
+    asked = dict(n=4, seed=5, max_new_tokens=30, temperature=temperature)
+    first = [s.tokens for s in tg.generate("The sea", **asked)]
+    documents = [*first, *(list(map(int, data[d])) for d in range(5))]
+    learned = dataset(documents, tg.codec, True)
+    texts = tg.generate("The sea", novel_only=3, data=learned, **asked)
+    assert all(s.attempt or s.finish_reason == "copied" for s in texts)
+    for s in texts:
+        ids = [i for i in s.tokens if i != tg.codec.end]
+        assert max(lengths_of(ids, documents), default=0) <= 3
+        assert s.tokens not in first
+
+
+# ---- the command
+def test_command(cli, tg, data, cache, tmp_path):
+    path = write_samples(tg.generate("The sea", n=3, seed=2, max_new_tokens=30), tmp_path / "a.jsonl")
+    said = cli("copied", path, "--data", cache, "--json")
+    assert said.code == 0
+    facts = json.loads(said.out)
+    documents = [data[d].tolist() for d in range(len(data))]
+    texts = [[i for i in s.tokens if i != tg.codec.end] for s in read_texts(path)]
+    lengths = [lengths_of(ids, documents) for ids in texts]
+    assert (facts["texts"], facts["tokens"]) == (3, sum(map(len, texts)))
+    assert facts["longest"] == max(map(max, lengths))
+    assert facts["share"] == sum(map(n_copied, lengths)) / facts["tokens"]
+
+
+def test_command_on_a_poem(cli, data, cache, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text(data.decode(data[7]), encoding="utf-8")
+    facts = json.loads(cli("copied", path, "--data", cache, "--json").out)
+    assert (facts["documents"], facts["share"], facts["longest"]) == (1, 1.0, len(data.encode(data.decode(data[7]))))
+    assert "document 7 at 0" in cli("copied", path, "--data", cache).out
+    missing = cli("copied", tmp_path / "none.txt", "--data", cache)
+    assert missing.code and "none.txt" in missing.err
