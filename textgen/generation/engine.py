@@ -35,6 +35,7 @@ def _tolerance(dtype, quantize):
     if quantize: return .1
     return 1e-4 if dtype==torch.float32 else .05
 
+# %% ../../nbs/generation/45_engine.ipynb #e4975e8b
 def _trial_ids(model, rows, n):
     "Token ids to try a model with, int64 [rows, n]."
     vocabulary = len(model.model.get_input_embeddings().weight)
@@ -46,6 +47,7 @@ def _difference(a, b):
     error = (a-b).square().mean(-1).sqrt()
     return (error/a.std(-1).clamp(min=1e-6)).max()
 
+# %% ../../nbs/generation/45_engine.ipynb #8f03f62d
 def _differences(a, b, ids, n):
     "How far the logits of two models are apart, after each token of `ids` but the first `n`."
     prompt = ids[:,:n]
@@ -183,6 +185,7 @@ def _parts(model):
         modules += [part for part in m._modules.values() if part is not None]
     return found
 
+# %% ../../nbs/generation/45_engine.ipynb #f733262f
 def _prepared(model, now, key):
     "What `_fastest` gives for a model as it is `now`, made once for each key."
     with _preparing:
@@ -284,6 +287,7 @@ def _generation_config(folder):
     said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return SimpleNamespace(**said)
 
+# %% ../../nbs/generation/45_engine.ipynb #95295bad
 def _modules(folder, config):
     "The weights of a folder as modules."
     tensors = {name: t.float() for name,t in load_file(folder/"model.safetensors").items()}
@@ -340,6 +344,7 @@ def _why_whole(folder, lib):
     if not (folder/"model.safetensors").is_file(): return "the weights are not in one file, model.safetensors"
     return ""
 
+# %% ../../nbs/generation/45_engine.ipynb #3478e2ba
 def _known_config(folder):
     "The configuration of a folder, every setting of which a plan knows."
     if config := saved_config(folder): return config

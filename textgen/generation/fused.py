@@ -35,12 +35,16 @@ def nbytes(self:FastState)->int:
     return self.kv_cache.nbytes
 
 # %% ../../nbs/generation/42_fused.ipynb #08aec4e4
+_LINE = 16 # numbers of a cache line
+
 def _zeros(cache, shape):
     "Zeros of this shape, in the type and on the device of `cache`."
-    if cache.device.type!="cpu" or cache.dtype!=torch.float32: return cache.new_zeros(shape)
-    n, line = prod(shape), 16 # numbers of a cache line
-    memory = torch.from_numpy(np.zeros(n+line, dtype=np.float32))
-    start = -memory.data_ptr()//4%line
+    if cache.device.type!="cpu" or cache.dtype!=torch.float32:
+        return cache.new_zeros(shape)
+    n = prod(shape)
+    numbers = np.zeros(n+_LINE, dtype=np.float32)
+    memory = torch.from_numpy(numbers)
+    start = -memory.data_ptr()//4%_LINE
     return memory[start:start+n].view(shape)
 
 # %% ../../nbs/generation/42_fused.ipynb #60bf5215
@@ -60,6 +64,7 @@ def with_room(self:FastState, n:int)->FastState:
     larger[...,:self._filled,:] = self.kv_cache[...,:self._filled,:]
     return replace(self, kv_cache=larger)
 
+# %% ../../nbs/generation/42_fused.ipynb #2f507b5d
 @patch
 def reserve(self:FastState, positions:int)->FastState:
     "The same, as the loop asks for it."
@@ -115,6 +120,7 @@ def _row_inputs(self:FastState):
     if self.input_lengths is not None: return self.input_lengths.clone()
     return torch.full((len(self.logits),), self._cross.shape[-2], device=self.logits.device)
 
+# %% ../../nbs/generation/42_fused.ipynb #74bc5dc2
 @patch
 def _with_input_room(self:FastState, n):
     "The state with room for encoder inputs of `n` tokens."
@@ -360,6 +366,7 @@ def _rope_at(self:FusedDecoder, position):
     shape = -1, 1, self.plan.head_size
     return cos[position].view(shape), sin[position].view(shape)
 
+# %% ../../nbs/generation/42_fused.ipynb #6f907d30
 @patch
 def _step(self:FusedDecoder, s):
     "Prepare a step after a state."

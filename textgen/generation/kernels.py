@@ -88,6 +88,7 @@ _KERNELS = dict( # for comparisons
     textgen_draw_floats=(_INT, _INT),
     textgen_draw=(_INT, _FLOATS, _INT, _STRUCT, _INT, _INT, _FLOATS, _FLOATS))
 
+# %% ../../nbs/generation/39_kernels.ipynb #8d0d085e
 _WEIGHTS = dict(textgen_bits=(None, _INTS, _INT, _STATES, _INT)) # what `45_engine` calls
 
 _TRAINING = dict( # what `54_cpu` calls
@@ -113,6 +114,7 @@ def _all(kind, names):
     "Fields of one kind."
     return [(name, kind) for name in names.split()]
 
+# %% ../../nbs/generation/39_kernels.ipynb #c69f6eb6
 class CLinear(CStruct):
     "A linear layer."
     _fields_ = _all(_ADDRESS, "weight scale bias weight_sum")+_all(_INT, "in_features out_features blocks")
@@ -391,6 +393,7 @@ def _pieces(tensors):
         for at in range(begin, end, PIECE): found += [at, min(PIECE, end-at)]
     return torch.tensor(found, dtype=torch.int64)
 
+# %% ../../nbs/generation/39_kernels.ipynb #87d97bdf
 def bits_of(
     lib,
     tensors, # on the CPU, of any type

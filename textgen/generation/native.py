@@ -221,6 +221,13 @@ def empty_state(self:NativeStep, rows:int, depth:int)->FastState:
     cache = torch.zeros(depth, 2, rows, self.plan.kv_heads, 0, self.plan.head_size)
     return FastState(torch.empty(rows, 0), cache, length=0)
 
+# %% ../../nbs/generation/44_native.ipynb #90f75fe0
+def _places(rows, n, begin=0):
+    "Position and row of each token where every row has `n` tokens from `begin` on: int64 [rows*n] each."
+    positions = torch.arange(begin, begin+n).repeat(rows)
+    token_rows = torch.arange(rows).repeat_interleave(n)
+    return positions, token_rows
+
 # %% ../../nbs/generation/44_native.ipynb #a2890d0d
 class NativeEncoder:
     "An encoder in C."
@@ -238,9 +245,7 @@ def encode(self:NativeEncoder, ids): # int64 [rows, n] -> float32 [rows*n, width
     rows, n = ids.shape
     self.step._check_length(n)
     state = self.step.empty_state(rows, 1).with_room(n)
-    positions = torch.arange(n).repeat(rows)
-    token_rows = torch.arange(rows).repeat_interleave(n)
-    c_state = self.step._c_state(replace(state, length=n), positions, token_rows)
+    c_state = self.step._c_state(replace(state, length=n), *_places(rows, n))
     return self.step.read(ids.reshape(-1), c_state)
 
 # %% ../../nbs/generation/44_native.ipynb #0d42bd2a
@@ -250,6 +255,7 @@ def _laid_out(kv):
     keys, values = padded.unbind(1)
     return torch.stack([grouped(keys), values], 1)
 
+# %% ../../nbs/generation/44_native.ipynb #9c9a99f7
 @patch
 def cross_kv(self:NativeEncoder, ids)->dict: # int64 [rows, n]; fields of a `FastState`
     "Keys and values that each layer of the decoder makes of an input."
@@ -268,6 +274,7 @@ def _native_name(lib, plan):
     precision = "int8" if any(o.scale for o in plan.linears) else "float32"
     return f"native {precision} {isa_of(lib)}"
 
+# %% ../../nbs/generation/44_native.ipynb #da9fb286
 class NativeDecoder(FastDecoder):
     "A decoder whose steps are in C."
     batch_invariant = True # the order of every sum is fixed
@@ -307,18 +314,22 @@ def _read_chunk(self:NativeDecoder, ids, state, begin, is_last):
     rows, n = ids.shape
     row = torch.arange(rows)
     pick = (row+1)*n-1 if is_last else row[:0]
-    positions = torch.arange(begin, begin+n).repeat(rows)
-    c_state = self.step._c_state(state, positions, row.repeat_interleave(n))
+    c_state = self.step._c_state(state, *_places(rows, n, begin))
     return self.step.read(ids.reshape(-1), c_state, pick)
 
 # %% ../../nbs/generation/44_native.ipynb #1251232b
+@patch
+def _empty_state(self:NativeDecoder, rows, n, inputs):
+    "A state in which nothing is read yet, with room for `n` tokens in each row; `inputs` are an encoder's fields."
+    empty = self.step.empty_state(rows, len(self.plan.layers))
+    return replace(empty.with_room(n), **inputs)
+
 @patch
 def _read_prompt(self:NativeDecoder, ids, **inputs):
     "The state after prompts of equal length; `inputs` are the fields that an encoder made."
     rows, n = ids.shape
     self.step._check_length(n)
-    empty = self.step.empty_state(rows, len(self.plan.layers))
-    s = replace(empty.with_room(n+1), **inputs)
+    s = self._empty_state(rows, n+1, inputs)
     for begin in range(0, n, PROMPT_CHUNK):
         end = min(begin+PROMPT_CHUNK, n)
         logits = self._read_chunk(ids[:,begin:end], s, begin, end==n)
@@ -342,9 +353,13 @@ def prefill(self:NativeDecoder,
 @patch
 def _inputs(self:NativeDecoder, prompts, targets):
     "What is read so that each target can be chosen, and what an encoder makes of the prompts."
-    if self.encoder is None: return torch.cat([prompts, targets], 1)[:,:-1], {}
-    return self.plain.shift_right(targets[:,:-1]), self.encoder.cross_kv(prompts)
+    if self.encoder is None:
+        texts = torch.cat([prompts, targets], 1)
+        return texts[:,:-1], {}
+    ids = self.plain.shift_right(targets[:,:-1])
+    return ids, self.encoder.cross_kv(prompts)
 
+# %% ../../nbs/generation/44_native.ipynb #45f14336
 @patch
 def score(self:NativeDecoder,
     prompts:torch.Tensor, # int64 [rows, n_prompt]
@@ -354,10 +369,9 @@ def score(self:NativeDecoder,
     ids, inputs = self._inputs(prompts, targets)
     rows, n = ids.shape
     self.step._check_length(n)
-    state = replace(self.step.empty_state(rows, len(self.plan.layers)).with_room(n), **inputs)
-    positions = torch.arange(n).repeat(rows)
-    token_rows = torch.arange(rows).repeat_interleave(n)
-    read = self.step.read(ids.reshape(-1), self.step._c_state(state, positions, token_rows))
+    state = self._empty_state(rows, n, inputs)
+    c_state = self.step._c_state(state, *_places(rows, n))
+    read = self.step.read(ids.reshape(-1), c_state)
     return read.view(rows, n, -1)[:,n-targets.shape[1]:]
 
 # %% ../../nbs/generation/44_native.ipynb #4a6907ad

@@ -39,8 +39,6 @@ class Sample:
     def __str__(self): return self.prompt+self.text
 
 # %% ../../nbs/generation/46_samples.ipynb #543820f7
-RULE = "="*20 # between two texts
-
 class Samples:
     "The texts of one call, with what is needed to make and to check them again."
     def __init__(self,
@@ -74,6 +72,7 @@ def __getitem__(self:Samples, i)->Any: # a `Sample`; of a slice, `Samples`
 @patch
 def __iter__(self:Samples)->Iterator[Sample]: return iter(self._samples)
 
+# %% ../../nbs/generation/46_samples.ipynb #b60f7e46
 @patch(as_prop=True)
 def seed(self:Samples)->int:
     "The seed that gives the same texts again."
@@ -89,6 +88,8 @@ def among(self:Samples,
     return some
 
 # %% ../../nbs/generation/46_samples.ipynb #75a5d8cf
+RULE = "="*20 # between two texts
+
 @patch
 def __str__(self:Samples):
     between = f"\n{RULE}\n"
@@ -145,6 +146,7 @@ def _content(self:Samples):
     if self.engine: content["engine"] = self.engine
     return content | dict(samples=[_sample_record(s) for s in self], versions=versions())
 
+# %% ../../nbs/generation/46_samples.ipynb #66c32466
 @patch
 def _content_read(self:Samples, record):
     "What the receipt says that texts were read with, of those that are here."
@@ -214,6 +216,7 @@ def _move_anchor(self:Reader, place):
     self.anchor = place
     self.settled = settled
 
+# %% ../../nbs/generation/46_samples.ipynb #bc10d3fa
 @patch
 def push(self:Reader, token:int)->str: # the text so far; a token counts once it makes whole characters
     "Take in one more token."
@@ -238,6 +241,7 @@ class _Keeps(Protocol):
     "What a row asks of the keeper of its schema."
     def take(self, token:int)->bool: ... # whether the text is complete
 
+# %% ../../nbs/generation/46_samples.ipynb #ec0f852b
 @dataclass(eq=False)
 class Row:
     "One text that is being written."
