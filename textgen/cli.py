@@ -406,7 +406,8 @@ def copied(
     "Say how much of some texts is copied from the training data, and from where."
     from textgen.text.dataset import TokenDataset, open_data
     from textgen.trust.copying import memorization, read_texts
-    texts, learned = read_texts(file), TokenDataset.load(data)
+    learned = TokenDataset.load(data)
+    texts = read_texts(file, learned.codec.fingerprint)
     real = open_data(held_out, learned.codec) if held_out else None
     report = memorization(texts, learned, learned.codec, real)
     say(json.dumps(report.facts()) if as_json else str(report))

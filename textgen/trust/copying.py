@@ -369,11 +369,14 @@ def _repr_html_(self:Report):
     return "".join([f"<table>{lines}</table><small>real text: {compared}</small>", *texts])
 
 # %% ../../nbs/trust/65_copying.ipynb #2b189883
-def _receipt_tokens(path):
-    "The tokens of each text of a file, by its number, as its receipt names them; none where there is no receipt."
+def _receipt_tokens(path, tokenizer):
+    "The tokens of each text of a file, by its number, as its receipt names them; none where it names no such tokens."
     place = receipt_path(path)
     if not place.exists(): return {}
-    return {row["index"]: row["tokens"] for row in Receipt.load(place)["samples"]}
+    receipt = Receipt.load(place)
+    if receipt.kind!="generation": return {}
+    if tokenizer not in (None, receipt["tokenizer"]["sha256"]): return {}
+    return {row["index"]: row["tokens"] for row in receipt["samples"]}
 
 def _texts_of(path):
     "The texts of a file: (number, text)."
@@ -401,13 +404,14 @@ def _json_texts(path, lines):
 # %% ../../nbs/trust/65_copying.ipynb #8d62daf0
 def read_texts(
     path, # a file of texts, with a receipt beside it or without
+    tokenizer:str|None=None, # fingerprint of the one whose ids are asked for; None: the receipt's
 )->list: # of `Sample` where the tokens are known, else of str
     "The texts in a file."
     path = Path(path).expanduser()
     try: texts = _texts_of(path)
     except (CorpusError, OSError, UnicodeDecodeError) as e:
         raise GenerateError(f"{path}: not a file of texts that can be read ({first_line(e)})") from e
-    tokens = _receipt_tokens(path)
+    tokens = _receipt_tokens(path, tokenizer)
     def known(number, text):
         if number not in tokens: return text
         return Sample("", text, tokens[number], 0., "", number)
