@@ -228,20 +228,16 @@ def _adapt_for(self:TextGen, source, say):
     "Adapt the tokenizer before a training, where that is needed, and say what was done."
     adapt_for(self.codec, source, lambda: self.adapt().codec, say)
 
-# %% ../nbs/80_api.ipynb #eb8d3130
-_OLD_BY = ("by={0!r} is taken for windows={0!r}, which says how windows are chosen; "
-           "by= says how a text is cut into documents: 'line', 'paragraph' …")
-
+# %% ../nbs/80_api.ipynb #552454f1
 @patch
-def _read(self:TextGen, data, options, say):
-    "The source, read as the options say, and the other options; says it where `by` has its old meaning."
-    read, options = split_reading(options)
-    source = as_source(data)
-    windows = old_windows(source, read)
-    if windows:
-        say(_OLD_BY.format(read.pop("by")))
-        options["windows"] = windows
-    return read_as(source, read), options
+def _train_settings(self:TextGen, options):
+    "The settings of a training; its folder may be written to."
+    from textgen.training.signals import SignalControl
+    settings = make_settings(TrainSettings, TrainError, **options)
+    folder = settings.save_to
+    if folder and not is_remote(folder): folder = check_local(folder, ModelError)
+    if folder: check_no_other(folder, self.found, resume=settings.resume, overwrite=settings.overwrite)
+    return replace(settings, control=settings.control or SignalControl())
 
 # %% ../nbs/80_api.ipynb #1e34b3f1
 @patch
