@@ -432,7 +432,8 @@ def saved_tokenizer(
     if not folder.is_dir() or find_tokenizer(folder)!=[folder/"tokenizer.json"]: return None
     settings = _plain_settings(folder)
     if settings is None: return None
-    fast = _raw([folder/"tokenizer.json"])
+    try: fast = _raw([folder/"tokenizer.json"])
+    except TokenizerError: return None  # `load_tokenizer` says of which folder
     ids = _special_ids(fast, _special_names(settings))
     return None if ids is None else SavedTokenizer(fast, ids, settings|dict(name_or_path=str(folder)))
 
