@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from contextlib import redirect_stderr
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -168,8 +169,8 @@ def test_a_stream_has_no_half_characters(tok):
 
     class Says:
         device, context, extends_prompt = torch.device("cpu"), 100, True
-        can_refill, batch_invariant, max_steps, model = False, False, 1, None
-        draws_filtered = False
+        can_refill, batch_invariant, max_steps, engine = False, False, 1, "says"
+        draws_filtered, model = False, SimpleNamespace(dtype=torch.float32)
         decode_steps = draw_steps
 
         def prefill(self, prompts, written=None):

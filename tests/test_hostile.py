@@ -83,7 +83,28 @@ def _description(text):
     return Description({"engine": text, text: 5}, None)
 
 
-SHOWN = dict(Samples=_samples, Comparison=_comparison, Description=_description)
+def _probabilities(text):
+    from textgen.generation.generate import NextToken, TokenProbabilities, TokenProbability
+
+    return TokenProbabilities(text, [TokenProbability(text, 0.5, 1, [NextToken(text, 0.5, 3)], 3)])
+
+
+def _copying(text):
+    import numpy as np
+    from textgen.text.codec import Codec
+    from textgen.text.tokenizer import train_tokenizer
+    from textgen.trust.copying import Copied, Report, amount_of
+
+    codec = Codec(train_tokenizer(texts=["plain"], vocab_size=257))
+    ids = codec.encode(text)
+    texts = [Copied(0, ids, np.zeros(len(ids), np.int64), [])]
+    return Report(texts, amount_of(texts), None, text, codec)
+
+
+SHOWN = dict(
+    Samples=_samples, Comparison=_comparison, Description=_description, TokenProbabilities=_probabilities, Report=_copying
+)
+ELSEWHERE = {"Panel"}  # tests/test_writing.py and tests/test_views.py drive real ones
 
 
 def _classes():
@@ -99,7 +120,8 @@ def _classes():
 def test_all_that_shows_itself_as_html_is_here():
     "Whoever adds a `_repr_html_`, `_repr_markdown_` or the like adds it to the tests below."
     assert {c.__name__ for c in _classes() if any(re.fullmatch(r"_repr_[a-z]+_(bundle_)?", k) for k in vars(c))} == {
-        *SHOWN
+        *SHOWN,
+        *ELSEWHERE,
     }
 
 

@@ -407,9 +407,8 @@ def copied(
     from textgen.text.dataset import TokenDataset, open_data
     from textgen.trust.copying import memorization, read_texts
     learned = TokenDataset.load(data)
-    texts = read_texts(file, learned.codec.fingerprint)
     real = open_data(held_out, learned.codec) if held_out else None
-    report = memorization(texts, learned, learned.codec, real)
+    report = memorization(read_texts(file, learned.codec.fingerprint), learned, learned.codec, real)
     say(json.dumps(report.facts()) if as_json else str(report))
 
 # %% ../nbs/81_cli.ipynb #f296b23d
