@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from main_job import RESULTS, machine, measured  # noqa: E402
+from main_job import measured  # noqa: E402
+from record import RESULTS, Record, machine  # noqa: E402
 
 SAMPLE = 200  # tokens
 
@@ -123,6 +124,22 @@ def table(found):
     return "\n".join(["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
 
 
+def keep(found, record):
+    "Write the figures down, each with its unit."
+    work = f"{found['tokens']:,} tokens"
+    looked = f"{found['samples']:,} × {SAMPLE} tokens in {work}"
+    for what, key, unit, wanted in (
+        (f"build the index of {work}", "build", "s", 600),
+        (f"build the index of {work}: peak memory", "build memory", "MB", 4000),
+        (f"open the index of {work}, checked", "open", "s", None),
+        (f"look up {looked}, first time", "first", "s", 2),
+        (f"look up {looked}, again", "again", "s", 2),
+        (f"runs, sources and documents of {looked}", "whole report", "s", None),
+    ):
+        record.add(what, "textgen", unit, [found[key]], wanted=wanted)
+    record.save()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="../shared/data")
@@ -133,6 +150,7 @@ def main():
     if args.part:
         part, path = args.part
         return build(path) if part == "build" else look_up(path, args.samples)
+    record = Record("copying", "An index of the training data", better="less")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/"data.tokens"
         corpus(args.data, args.tokens, path)
@@ -148,7 +166,7 @@ def main():
     found["check"] = check()
     text = table(found)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS/"copying.json").write_text(json.dumps(found | dict(machine=machine()), indent=1) + "\n")
+    keep(found, record)
     (RESULTS/"copying.md").write_text(f"# An index of the training data\n\n{text}\n\n{machine()}\n")
     print(text, found["check"], sep="\n")
 

@@ -102,7 +102,11 @@ def _copying(text):
 
 
 SHOWN = dict(
-    Samples=_samples, Comparison=_comparison, Description=_description, TokenProbabilities=_probabilities, Report=_copying
+    Samples=_samples,
+    Comparison=_comparison,
+    Description=_description,
+    TokenProbabilities=_probabilities,
+    Report=_copying,
 )
 ELSEWHERE = {"Panel"}  # tests/test_writing.py and tests/test_views.py drive real ones
 
