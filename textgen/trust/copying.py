@@ -375,7 +375,7 @@ def _receipt_tokens(path, tokenizer):
     if not place.exists(): return {}
     receipt = Receipt.load(place)
     if receipt.kind!="generation": return {}
-    if tokenizer not in (None, receipt["tokenizer"]["sha256"]): return {}
+    if tokenizer not in (None, receipt["tokenizer"].get("sha256")): return {}
     return {row["index"]: row["tokens"] for row in receipt["samples"]}
 
 def _texts_of(path):
