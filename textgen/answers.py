@@ -49,8 +49,8 @@ def first_examples(
     most:int, # examples
 )->list:
     "The first examples of what a task holds out."
-    where = dict(split="validation", validation=reading.validation, length=reading.window)
-    opened = task.open(codec, kind, **where)
+    validation = reading.validation
+    opened = task.open(codec, kind, split="validation", validation=validation, length=reading.window)
     return list(islice(opened.every(), most))
 
 # %% ../nbs/75_answers.ipynb #4f77be5d
