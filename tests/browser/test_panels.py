@@ -124,6 +124,8 @@ def test_a_model_is_trained(opened, lab):
     page.shot("train-paused")
     page.button("Go on").click()
     wait_for_step(page, step + 5)
+    page.page.keyboard.press("Control+s")  # what is not saved is gone with the page
+    page.page.wait_for_timeout(3000)
     page.page.reload()  # in the middle of a run
     page.button("Stop").wait_for(timeout=120_000)
     wait_for_step(page, step + 10)
