@@ -9,7 +9,7 @@ RUN := $(BIN)/python
 DATA ?= ../shared/data
 SETUP := constraints.txt settings.ini setup.py tools/venv.py $(wildcard csrc/*)
 
-.PHONY: help demo test test-all check lint style types notebooks pytest coverage lowest wheel native sanitize tutorials readme export docs bench model clean
+.PHONY: help demo test test-all test-browser check lint style types notebooks pytest coverage lowest wheel native sanitize tutorials readme export docs bench model clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,13 @@ demo: .venv/.run ## the bundled model learns the bundled poems and writes new on
 test: .venv/.dev ## everything that CI checks; what runs on one core goes two at a time
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-Otarget) wheel lint check
 	@$(MAKE) notebooks pytest
-test-all: test tutorials sanitize ## test, all tutorials and explanations, and the slow tests
+test-all: test tutorials sanitize test-browser ## test, all tutorials and explanations, and the slow tests
 	$(RUN) -m pytest -m slow
+
+.venv-browser/.done: tests/browser/requirements.txt
+	@$(PYTHON) -m venv .venv-browser && .venv-browser/bin/pip install -q -r $< && touch $@
+test-browser: .venv/.dev .venv-browser/.done ## the panels in Chromium before a JupyterLab on loopback; screenshots in tests/browser/shots
+	cd tests/browser && TEXTGEN_KERNEL=$(CURDIR)/$(RUN) ../../.venv-browser/bin/python -m pytest -c pytest.ini
 
 lint: .venv/.dev ## ruff, the house's limits (tools/style.py), the types (pyright)
 	$(BIN)/ruff check .
@@ -72,4 +77,4 @@ model: .venv/.dev ## train the bundled model again, on the texts in $(DATA) (an 
 bench: .venv/.dev ## all benchmarks (hours; it says how long each took); BENCH="--text FILE --peers PYTHON …"
 	$(RUN) benchmarks/all.py $(BENCH)
 clean: ## remove what make made
-	rm -rf .venv .venv-lowest textgen/_native build dist _docs _proc *.egg-info demo-model .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-lowest .venv-browser tests/browser/shots textgen/_native build dist _docs _proc *.egg-info demo-model .pytest_cache .ruff_cache .coverage

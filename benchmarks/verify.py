@@ -28,7 +28,6 @@ from textgen import TextGen, verify
 from textgen.core import sha256
 from textgen.generation.files import _layout, receipt_path, write_samples
 from textgen.generation.loop import Writer
-from textgen.generation.samples import Samples
 from textgen.models.weights import model_hash
 from textgen.trust import verify as room
 from textgen.trust.replay import replay
@@ -243,19 +242,22 @@ def timed(f):
     return time.perf_counter() - start, result
 
 
+def one_round(tg, n, seed, folder):
+    "Seconds to write `n` texts and to verify them."
+    made, samples = timed(lambda: tg.generate("The sea", n=n, seed=seed, **ASK))
+    path = write_samples(samples, folder / f"{n}-{seed}.txt")
+    checked, verdict = timed(lambda: verify(path, tg))
+    assert verdict.ok, verdict
+    return made, checked
+
+
 def times(rounds):
     "Seconds to write and to verify 1 and 32 texts of 100 tokens, on the shape of GPT-2 with random weights."
     found = {}
     tg = TextGen.new(GPT2Config(), TextGen().tokenizer, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         for n in (1, 32):
-            pairs = []
-            for k in range(rounds + 1):  # the first is to warm up
-                made, samples = timed(lambda: tg.generate("The sea", n=n, seed=k, **ASK))
-                path = write_samples(samples, Path(folder) / f"{n}-{k}.txt")
-                checked, verdict = timed(lambda: verify(path, tg))
-                assert verdict.ok, verdict
-                pairs.append((made, checked))
+            pairs = [one_round(tg, n, k, Path(folder)) for k in range(rounds + 1)]  # the first is to warm up
             made, checked = [statistics.median(o) for o in zip(*pairs[1:])]
             found[n] = dict(write=made, verify=checked, ratio=made / checked, engine=tg.engine.name)
             print(n, found[n], flush=True)
@@ -291,8 +293,8 @@ def table_page(data):
             small(o["places_with_others"] / o["tokens"]) if o["tokens"] else "" for o in honest
         ],
         "honest texts that needed the wider tolerance": [f"{o['wide']:,}" for o in honest],
-        "least bits of the seed behind a text": [f"{o['least_bits']:.0f}" if o["least_bits"] else "" for o in honest],
-        "furthest that a logit had to be off, of the largest": [f"{columns[c]['distance']['share']:.1e}" for c in names],
+        "least bits of the seed behind a text": [f"{o['least_bits'] or 0:.0f}" for o in honest],
+        "furthest a logit had to be off, of the largest": [f"{columns[c]['distance']['share']:.1e}" for c in names],
         "allowed": [f"{columns[c]['distance']['allowed']:.0e}" for c in names],
         "written by": [columns[c]["distance"]["engine"] for c in names],
         "read by": [columns[c]["distance"]["read_by"] for c in names],
@@ -340,7 +342,8 @@ def page(data):
 
 def machine():
     "What this ran on."
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     return f"{torch.get_num_threads()} cores {names[0] if names else platform.processor()}, torch {torch.__version__}"
 
 

@@ -12,6 +12,7 @@ SHRUNK = {
     "tg.train(data, steps=3)": "tg.train(data, steps=3)",
     "steps = 1_000": "steps = 6",
     "tg.train(data, epochs=2.5)": "tg.train(data, steps=6)",
+    "dict(steps=5, epochs=1)": "dict(steps=5, epochs=1)",
     "textgen train a.txt --steps 1000": "textgen train a.txt --steps 6",
     "tg.train(data, steps=60)  # whole": "tg.train(data, steps=60)  # whole",
     "run.steps, tokens, max_steps=50": "run.steps, tokens, max_steps=50",

@@ -161,10 +161,11 @@ class TextGen:
         """The engine that would write a text now. """
         ...
 
-    def generate(self, prompt='', *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> Samples:
+    def generate(self, prompt='', data=None, *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None) -> Samples:
         """Write texts that go on from `prompt`.
 
         prompt: what to go on from; empty begins a new text; a list of prompts: `n` texts for each
+        data: what `novel_only` compares with: what the model has learned from
         n: texts to write
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
@@ -182,10 +183,11 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def generate_one(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None) -> str:
+    def generate_one(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None) -> str:
         """Write one text and return it, prompt included, as a plain string.
 
         prompt: what to go on from
@@ -205,14 +207,16 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def stream(self, prompt: str = '', *, index: int = 0, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def stream(self, prompt: str = '', *, index: int = 0, data=None, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
         """Write one text and give it away piece by piece, never with half a character.
 
         prompt: what to go on from
         index: number of the sample, as `generate` counts them
+        data: with `novel_only` a stream is refused, since nothing can be taken back
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
@@ -229,6 +233,7 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
@@ -241,11 +246,12 @@ class TextGen:
         """
         ...
 
-    def generate_samples(self, prompt: str = '', temperatures=(0.7, 1.0, 1.2), *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def generate_samples(self, prompt: str = '', temperatures=(0.7, 1.0, 1.2), data=None, *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
         """The same prompt and seed at several temperatures.
 
         prompt: what to go on from
         temperatures: what to try
+        data: what `novel_only` compares with: what the model has learned from
         n: texts to write
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
@@ -262,15 +268,17 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
-    def generate_to_file(self, path=None, prompt='', *, n: int = 20, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None):
+    def generate_to_file(self, path=None, prompt='', *, n: int = 20, data=None, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
         """Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was.
 
         path: .jsonl for JSON lines, or an address; None: textgen-<seed>.txt
         prompt: what to go on from; a list of prompts: `n` texts for each
         n: texts to write
+        data: what `novel_only` compares with: what the model has learned from
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
@@ -287,6 +295,7 @@ class TextGen:
         batch_invariant: the same texts to the last bit, whatever n and batch_size
         num_beams: search this many beams for the likeliest text, instead of drawing
         schema: what the text must fit: a regular expression; in Python also a JSON schema, choices, fields
+        novel_only: longest run of tokens that may be copied from the training data; none given: any
         """
         ...
 
@@ -306,6 +315,23 @@ class TextGen:
         newlines: make every kind of line end a newline
         where: a function of the text (of a table: of the row) that says whether to take it
         quoting: of a CSV or TSV: "none" where quotes are part of texts, "minimal" where they stand around them
+        """
+        ...
+
+    def memorization(self, samples, data, *, held_out=None):
+        """How much of some texts is copied from the training data, from where, and how much of real text would be.
+
+        samples: what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
+        data: what the model has learned from: a `TokenDataset`, a token cache, or files of text
+        held_out: text that it has not learned from, to compare with; None: the data is compared with itself
+        """
+        ...
+
+    def probabilities(self, text: str, k: int = 5):
+        """How likely each token of a text is under the model, and what else might have stood there.
+
+        text: read from its beginning; a seq2seq model reads it as an output
+        k: alternatives for each token
         """
         ...
 
@@ -422,6 +448,7 @@ class GenerateSettings:
     batch_invariant: bool = ...
     num_beams: int = ...
     schema: str = ...
+    novel_only: int = ...
 
 class TrainSettings:
     """How to train. """

@@ -57,8 +57,9 @@ def shrunk_line(line):
     "A line of code that trains less."
     if "# whole" in line:
         return line
-    line = ASKED.sub(lambda m: f"{m[1]}{min(int(m[2].replace('_', '')), STEPS)}", line)
-    return EPOCHS.sub(f"steps={STEPS}", line)
+    if not ASKED.search(line):
+        return EPOCHS.sub(f"steps={STEPS}", line)
+    return ASKED.sub(lambda m: f"{m[1]}{min(int(m[2].replace('_', '')), STEPS)}", line)
 
 
 def shrunk(source):

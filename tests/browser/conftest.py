@@ -140,8 +140,16 @@ class Page:
 
     def run(self, cell=0):
         "Run a cell, by the button of the toolbar."
-        self.page.locator(".jp-Notebook .jp-Cell .jp-InputArea-editor").nth(cell).click()
-        self.page.locator('[data-jp-item-name="run"]').click()
+        there = self.page.locator(".jp-Notebook .jp-Cell").nth(cell)
+        prompt = there.locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        for _ in range(30):  # a kernel that is still connecting lets the first press pass
+            there.locator(".jp-InputArea-editor").click()
+            self.page.locator('[data-jp-item-name="run"]').click()
+            self.page.wait_for_timeout(1500)
+            if prompt.inner_text() not in (before, "[ ]:"):
+                return
+        raise AssertionError(f"cell {cell} does not run")
 
     def run_all(self):
         "Run all cells, by the menu."
@@ -165,7 +173,7 @@ class Page:
 
 
 @pytest.fixture
-def opened(lab, browser):
+def opened(lab, browser, request):
     "Opens notebooks, and closes them."
     pages = []
 
@@ -176,5 +184,6 @@ def opened(lab, browser):
         return pages[-1]
 
     yield make
-    for page in pages:
+    for k, page in enumerate(pages):
+        page.shot(f"last-{request.node.name}-{k}".replace("/", ""))
         page.close()

@@ -49,7 +49,9 @@ def test_a_text_is_read(opened, lab):
     page.field("Text").select_option("uploads from this computer")
     table = "id,subject,body\n" + "".join(f"{k},Re,The sea number {k % 7} is calm tonight\n" for k in range(20))
     upload = dict(name="mail.csv", mimeType="text/csv", buffer=table.encode())
-    page.page.locator(".tg-panel input[type=file]").set_input_files([upload])
+    with page.page.expect_file_chooser() as chooser:
+        page.page.locator(".tg-panel button:visible").filter(has_text="Upload").click()
+    chooser.value.set_files([upload])
     says(page, "there is another mail.csv already; the upload is mail-2.csv")
     says(page, "'body' is a guess")
     says(page, "The sea number 1 is calm tonight")
@@ -195,7 +197,8 @@ def test_two_panels_and_no_kernel(opened, lab):
 def test_it_looks_well(opened, lab, theme, width):
     "Screenshots of the whole way; nothing is wider than the page."
     cell = "from textgen.widgets import Studio\nstudio = Studio(steps=30, window=32, save_to='m-{0}', validation=.1)\nstudio"
-    page = opened("look.ipynb", cell.replace("{0}", f"{theme}{width}"), theme=f"JupyterLab {theme}", width=width, height=1500)
+    cell = cell.replace("{0}", f"{theme}{width}")
+    page = opened(f"look-{theme}{width}.ipynb", cell, theme=f"JupyterLab {theme}", width=width, height=1500)
     page.run()
     page.button("Read").click()
     says(page, "The first 5 of")

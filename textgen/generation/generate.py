@@ -284,7 +284,8 @@ def __next__(self:Stream)->str:
 def samples(self:Stream)->Samples:
     "The text, once it has ended or was closed, as the one text of a call: with receipt, and to be saved."
     if self._progress.samples: return self._progress.samples
-    raise GenerateError("the text has not ended, or was never begun; read the stream to its end, or close it on the way")
+    raise GenerateError("the text has not ended, or was never begun; "
+                        "read the stream to its end, or close it on the way")
 
 @patch(as_prop=True)
 def sample(self:Stream)->Sample:

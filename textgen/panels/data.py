@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Reading', 'read', 'reading_html', 'DataPanel']
 
-# %% ../../nbs/panels/85_data.ipynb #24ab3033
+# %% ../../nbs/panels/85_data.ipynb #2be77c1e
 import itertools
 from collections.abc import Callable
 from importlib.resources import files
@@ -22,7 +22,7 @@ from ..text.source import TABLE_TYPES, file_type, find_files, is_address
 from ..text.table import rows
 from ..text.pretrained import load_tokenizer
 
-# %% ../../nbs/panels/85_data.ipynb #51dbc2e8
+# %% ../../nbs/panels/85_data.ipynb #bf76c54a
 class Reading(NamedTuple):
     "What came of reading a text."
     text:Text
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
 _SHOWN = 5 # documents
 _CHARS = 600 # of each
 
-# %% ../../nbs/panels/85_data.ipynb #d6745bb3
+# %% ../../nbs/panels/85_data.ipynb #a688699f
 def _empty_rows(text, n):
     "How many rows of a table hold no text."
     if is_address(text.source) or text.reading.get("by")=="file": return 0
@@ -48,7 +48,7 @@ def _are(n, singular):
     "A number of documents and its verb."
     return f"{n:,} {singular} is" if n==1 else f"{n:,} {singular}s are"
 
-# %% ../../nbs/panels/85_data.ipynb #30cdd06a
+# %% ../../nbs/panels/85_data.ipynb #77670ea8
 def _oddities(text, data, described, context):
     "What somebody should know about a text before a model learns it."
     twice, long = described["duplicates"], described.get("longer_than_context", 0)
@@ -61,7 +61,7 @@ def _oddities(text, data, described, context):
     encoding = text.reading.get("encoding", "utf-8")
     if encoding!="utf-8": yield f"read as {encoding}: look whether letters with accents are right below"
 
-# %% ../../nbs/panels/85_data.ipynb #bbe34e28
+# %% ../../nbs/panels/85_data.ipynb #9c56b8e0
 def read(
     text:Text, # what was chosen
     tokenizer=None, # a tokenizer, or where one is; None: the bundled model's
@@ -74,7 +74,7 @@ def read(
     first = list(itertools.islice(documents(text.source, **text.reading), _SHOWN))
     return Reading(text, data, first, described, list(_oddities(text, data, described, context)))
 
-# %% ../../nbs/panels/85_data.ipynb #c9bf9f37
+# %% ../../nbs/panels/85_data.ipynb #a02cf1e3
 def reading_html(
     seen:Reading,
 )->str:
@@ -85,13 +85,13 @@ def reading_html(
     heading = title(f"The first {len(seen.first)} of {d['documents']:,} documents")
     return facts+heading+_documents_html(seen)
 
-# %% ../../nbs/panels/85_data.ipynb #0f7a13e0
+# %% ../../nbs/panels/85_data.ipynb #fea8da7b
 def _documents_html(seen):
     "The first documents as they will be seen."
     cut = [o.text if len(o.text)<=_CHARS else o.text[:_CHARS]+" …" for o in seen.first]
     return "".join(map(text_box, cut))
 
-# %% ../../nbs/panels/85_data.ipynb #7b11ebae
+# %% ../../nbs/panels/85_data.ipynb #048f952d
 class DataPanel(Panel):
     "Choose a text and see what a model would get of it."
     name = "DataPanel"
@@ -114,7 +114,7 @@ class DataPanel(Panel):
         self._build()
         if source: self.choose(source)
 
-# %% ../../nbs/panels/85_data.ipynb #82bd2415
+# %% ../../nbs/panels/85_data.ipynb #b1cdd4fd
 @patch
 def _build(self:DataPanel):
     "Lay the panel out, and let it do something."
@@ -124,14 +124,14 @@ def _build(self:DataPanel):
     self.source.upload.observe(self._arrived, "value")
     self.lay_out(self.source.box, row(self.button), self.messages, self.view)
 
-# %% ../../nbs/panels/85_data.ipynb #4a65e785
+# %% ../../nbs/panels/85_data.ipynb #80f8e98e
 @patch
 def _arrived(self:DataPanel, _):
     "An upload is there: read it."
     self.show_code()
     if uploads(self.source.upload.value): self.read()
 
-# %% ../../nbs/panels/85_data.ipynb #b5ec1d5a
+# %% ../../nbs/panels/85_data.ipynb #c95639fd
 @patch
 def choose(self:DataPanel,
     source, # a path, folder or address
@@ -145,14 +145,14 @@ def text(self:DataPanel)->Text|None:
     "What was read, and how; None before."
     return self.seen.text if self.seen else None
 
-# %% ../../nbs/panels/85_data.ipynb #7942f28a
+# %% ../../nbs/panels/85_data.ipynb #c643c2dd
 @patch(as_prop=True)
 def data(self:DataPanel)->TokenDataset:
     "The tokens of the text."
     if self.seen: return self.seen.data
     raise CorpusError("nothing was read yet: press Read in the panel above, then run this cell again")
 
-# %% ../../nbs/panels/85_data.ipynb #8061d54d
+# %% ../../nbs/panels/85_data.ipynb #c0bba7f7
 @patch
 def read(self:DataPanel):
     "What the button does: read the text in the background."
@@ -163,7 +163,7 @@ def read(self:DataPanel):
     self.work(self._job)
     return self
 
-# %% ../../nbs/panels/85_data.ipynb #e0638450
+# %% ../../nbs/panels/85_data.ipynb #9ada8cab
 @patch
 def _job(self:DataPanel):
     "Read the text, and show what came of it."
@@ -175,7 +175,7 @@ def _job(self:DataPanel):
     self.show_code()
     for tell in self.then: tell(text)
 
-# %% ../../nbs/panels/85_data.ipynb #867b2af0
+# %% ../../nbs/panels/85_data.ipynb #9f78db69
 @patch
 def working(self:DataPanel, on):
     "While it reads, the button rests and says so."
@@ -191,7 +191,7 @@ tg = TextGen()
 data = TokenDataset.from_files({text}, tg.tokenizer{reading})
 data.describe(context={context})"""
 
-# %% ../../nbs/panels/85_data.ipynb #448be2be
+# %% ../../nbs/panels/85_data.ipynb #2517b413
 @patch
 def code(self:DataPanel):
     "The lines of Python that read the text."

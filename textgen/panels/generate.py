@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AskFields', 'KeepRow', 'GeneratePanel']
 
-# %% ../../nbs/panels/91_generate.ipynb #321c753e
+# %% ../../nbs/panels/91_generate.ipynb #a0fa299a
 import time
 from collections.abc import Callable
 from importlib.resources import files
@@ -23,7 +23,7 @@ from .panel import Panel
 from .results import Selection, places
 from ..settings import GenerateSettings, make_settings
 
-# %% ../../nbs/panels/91_generate.ipynb #436f10c9
+# %% ../../nbs/panels/91_generate.ipynb #5527466f
 _TIPS = dict(
     temperature="0 takes the likeliest token each time; 0.7 is careful, 1 is the model itself, above it gets wild",
     top_p="draw from the likeliest tokens that together have this probability; 1 leaves none out",
@@ -32,7 +32,7 @@ _TIPS = dict(
     n="how many texts, one after the other",
     seed="the same seed writes the same texts again")
 
-# %% ../../nbs/panels/91_generate.ipynb #205e89a2
+# %% ../../nbs/panels/91_generate.ipynb #ec2a85a6
 def _setting_fields():
     "The fields of the settings, by their names in `tg.generate`."
     usual = GenerateSettings(seed=0)
@@ -43,7 +43,7 @@ def _setting_fields():
         max_new_tokens=field(w.IntText(usual.max_new_tokens), "Length", _TIPS["max_new_tokens"]),
         n=field(w.IntText(usual.n), "Texts", _TIPS["n"]))
 
-# %% ../../nbs/panels/91_generate.ipynb #941c4efb
+# %% ../../nbs/panels/91_generate.ipynb #34129193
 class AskFields:
     "The fields in which a person says what is to be written."
     def __init__(self):
@@ -57,7 +57,7 @@ class AskFields:
         self.watched = [self.prompt, *settings] # the widgets on which the call depends
         self.rows = [row(self.prompt), row(*settings, self.new_seed)]
 
-# %% ../../nbs/panels/91_generate.ipynb #692978a2
+# %% ../../nbs/panels/91_generate.ipynb #03d92b1e
 _SEED = "the seed must be a whole number from 0 to 2**64-1, got {!r}; tick 'a new seed each time' to draw one"
 
 def _as_seed(text):
@@ -65,7 +65,7 @@ def _as_seed(text):
     try: return check_seed(int(text))
     except ValueError: raise GenerateError(_SEED.format(text)) from None
 
-# %% ../../nbs/panels/91_generate.ipynb #3d26c52e
+# %% ../../nbs/panels/91_generate.ipynb #28dbd889
 @patch
 def options(self:AskFields)->dict:
     "What is not as usual, as `tg.generate` takes it; raises `GenerateError` for what it would not take."
@@ -76,7 +76,7 @@ def options(self:AskFields)->dict:
     seed = self.seed.value.strip()
     return changed|(dict(seed=_as_seed(seed)) if seed else {})
 
-# %% ../../nbs/panels/91_generate.ipynb #204a82d2
+# %% ../../nbs/panels/91_generate.ipynb #6a32d826
 @patch
 def asks(self:AskFields)->list[Ask]:
     "The texts that are asked for now, with a seed, which is shown."
@@ -85,7 +85,7 @@ def asks(self:AskFields)->list[Ask]:
     n = options.pop("n", 1)
     return [Ask(self.prompt.value, options, i) for i in range(n)]
 
-# %% ../../nbs/panels/91_generate.ipynb #7778e7f0
+# %% ../../nbs/panels/91_generate.ipynb #f462b511
 class KeepRow:
     "Where the kept texts go, and the buttons that send them."
     def __init__(self, on_save, on_train):
@@ -93,7 +93,7 @@ class KeepRow:
         self.path = field(name, "File for the kept texts", ".jsonl for JSON lines, else a text file", grow=True)
         self.save = button("Save", on_save, "the kept texts, and their receipt beside them", icon="download")
         self.train = button("To training data", on_train, "the kept texts as a file that training reads", icon="book")
-        self.saved:Path|None = None # the file that was written last
+        self.saved:dict[Path,Path] = {} # the file that was named -> the file that was written
         self.row = row(self.path, self.save, self.train)
 
     @property
@@ -101,15 +101,16 @@ class KeepRow:
         "The file that is named."
         return Path(self.path.value.strip() or "kept.jsonl").expanduser()
 
-# %% ../../nbs/panels/91_generate.ipynb #c7400f63
+# %% ../../nbs/panels/91_generate.ipynb #ec44acfd
 @patch
 def write(self:KeepRow,
     selection:Selection, # the kept texts
 )->Path:
     "Write the texts and their receipt."
-    place = self.wanted if self.wanted==self.saved else free_path(self.wanted)
-    self.saved = selection.save(place)
-    return self.saved
+    wanted = self.wanted
+    place = self.saved.get(wanted) or free_path(wanted)
+    self.saved[wanted] = selection.save(place)
+    return place
 
 @patch
 def write_documents(self:KeepRow,
@@ -119,7 +120,7 @@ def write_documents(self:KeepRow,
     name = f"{self.wanted.stem}-documents.jsonl"
     return selection.save_documents(self.wanted.with_name(name))
 
-# %% ../../nbs/panels/91_generate.ipynb #f2c3d68b
+# %% ../../nbs/panels/91_generate.ipynb #151debaf
 class GeneratePanel(Panel):
     "Write with a model: texts that grow, and what one does with them."
     name = "GeneratePanel"
@@ -137,7 +138,7 @@ class GeneratePanel(Panel):
         self.then:list[Callable] = [] # functions that are given the path of texts for training
         self._build()
 
-# %% ../../nbs/panels/91_generate.ipynb #1d6ba076
+# %% ../../nbs/panels/91_generate.ipynb #e1f2de38
 @patch
 def _build(self:GeneratePanel):
     "Lay the panel out, and let it do something."
@@ -149,7 +150,7 @@ def _build(self:GeneratePanel):
     for widget in (*self.fields.watched, self.keeping.path): widget.observe(self.show_code, "value")
     self.lay_out(*self.fields.rows, buttons, self.messages, self.list, self.count, self.keeping.row)
 
-# %% ../../nbs/panels/91_generate.ipynb #20df3f44
+# %% ../../nbs/panels/91_generate.ipynb #0c0649d6
 @patch
 def _buttons(self:GeneratePanel):
     "The row of buttons below the fields."
@@ -158,7 +159,7 @@ def _buttons(self:GeneratePanel):
     self.tidy = button("Clear", lambda: self.tidy_up(), "take away all texts that are not kept", icon="trash")
     return row(self.go, self.halt, self.tidy)
 
-# %% ../../nbs/panels/91_generate.ipynb #2c254c81
+# %% ../../nbs/panels/91_generate.ipynb #1864de32
 @patch
 def textgen(self:GeneratePanel)->TextGen:
     "The model, loaded."
@@ -173,7 +174,7 @@ def use(self:GeneratePanel,
     self.model = model
     self.show_code()
 
-# %% ../../nbs/panels/91_generate.ipynb #b4ab87dc
+# %% ../../nbs/panels/91_generate.ipynb #a41e48e7
 @patch
 def working(self:GeneratePanel, on):
     for widget in (self.go, self.tidy, self.keeping.save, self.keeping.train):
@@ -186,7 +187,7 @@ def kept_cards(self:GeneratePanel)->list[Card]:
     "The cards whose texts are kept."
     return [card for card in self.cards if card.written.mark=="keep"]
 
-# %% ../../nbs/panels/91_generate.ipynb #9fe0ef45
+# %% ../../nbs/panels/91_generate.ipynb #226b080c
 @patch
 def changed(self:GeneratePanel, *_):
     "Something was kept, discarded, edited, added or taken away."
@@ -207,7 +208,7 @@ def tidy_up(self:GeneratePanel):
     "Take away the texts that are not kept."
     if not self.busy: self._show_cards(self.kept_cards)
 
-# %% ../../nbs/panels/91_generate.ipynb #e8c2278f
+# %% ../../nbs/panels/91_generate.ipynb #910246ef
 _EVERY = .1 # seconds between two looks at a text that grows
 
 @patch
@@ -222,7 +223,7 @@ def _follow(self:GeneratePanel, card, stream):
         card.grow(text)
         self.keep(every=2)
 
-# %% ../../nbs/panels/91_generate.ipynb #8fdb0064
+# %% ../../nbs/panels/91_generate.ipynb #756e90fc
 @patch
 def _ended(self:GeneratePanel, card, stream):
     "A text has ended, perhaps before it began."
@@ -239,7 +240,7 @@ def _write_one(self:GeneratePanel, card):
         try: self._follow(card, stream)
         finally: self._ended(card, stream)
 
-# %% ../../nbs/panels/91_generate.ipynb #6abfc21c
+# %% ../../nbs/panels/91_generate.ipynb #c94a6c9e
 @patch
 def _actions(self:GeneratePanel):
     "What the cards ask for."
@@ -260,7 +261,7 @@ def _write(self:GeneratePanel, asks, place):
         self._show_cards([*self.cards[:at], card, *self.cards[at:]])
         self._write_one(card)
 
-# %% ../../nbs/panels/91_generate.ipynb #f57a87e1
+# %% ../../nbs/panels/91_generate.ipynb #899d7a7b
 _BLANK = "the prompt ends in a blank, which the model would have written with the next word; leave it out"
 
 @patch
@@ -277,7 +278,7 @@ def _begin(self:GeneratePanel, asks, place=0):
     self.stopping = False
     self.work(self._job, asks, place)
 
-# %% ../../nbs/panels/91_generate.ipynb #189fa56f
+# %% ../../nbs/panels/91_generate.ipynb #bb5dd735
 @patch
 def write(self:GeneratePanel):
     "What the button does: write what the fields ask for, above the texts that are there."
@@ -294,7 +295,7 @@ def stop(self:GeneratePanel):
     self.stopping = True
     if self.stream: self.stream.close()
 
-# %% ../../nbs/panels/91_generate.ipynb #1984333d
+# %% ../../nbs/panels/91_generate.ipynb #0f1f24e3
 @patch
 def again(self:GeneratePanel,
     card:Card, # whose button was pressed
@@ -314,7 +315,7 @@ def go_on(self:GeneratePanel,
     further = written.ask.further(written.text, self.textgen().kind, length)
     self._begin([further], self.cards.index(card)+1)
 
-# %% ../../nbs/panels/91_generate.ipynb #72a7e73f
+# %% ../../nbs/panels/91_generate.ipynb #af999af7
 @patch
 def _find_places(self:GeneratePanel, card):
     "What else might have stood in the text of a card."
@@ -331,7 +332,7 @@ def toggle_places(self:GeneratePanel,
     card.written.places = []
     card.refresh()
 
-# %% ../../nbs/panels/91_generate.ipynb #b036169e
+# %% ../../nbs/panels/91_generate.ipynb #0b190f06
 @patch
 def selection(self:GeneratePanel)->Selection:
     "The kept texts."
@@ -339,7 +340,7 @@ def selection(self:GeneratePanel)->Selection:
     found.chosen = [card.written.chosen() for card in self.kept_cards]
     return found
 
-# %% ../../nbs/panels/91_generate.ipynb #45da6eba
+# %% ../../nbs/panels/91_generate.ipynb #0322d9de
 def _count(things, singular):
     "A number of things in words."
     n = len(things)
@@ -351,7 +352,7 @@ def _save(self:GeneratePanel):
     place = self.keeping.write(self.selection())
     self.note(f"in {place}: {_count(self.kept_cards, 'text')}, with a receipt beside the file", "good")
 
-# %% ../../nbs/panels/91_generate.ipynb #abd5e265
+# %% ../../nbs/panels/91_generate.ipynb #2d0ed630
 @patch
 def save_kept(self:GeneratePanel):
     "What the button does: write the kept texts to a file."
@@ -359,7 +360,7 @@ def save_kept(self:GeneratePanel):
     self.clear()
     self.work(self._save)
 
-# %% ../../nbs/panels/91_generate.ipynb #1d10870d
+# %% ../../nbs/panels/91_generate.ipynb #524ee862
 @patch
 def _to_training(self:GeneratePanel):
     "Write the kept texts as training data, and tell whoever waits for them."
@@ -374,7 +375,7 @@ def to_training(self:GeneratePanel):
     self.clear()
     self.work(self._to_training)
 
-# %% ../../nbs/panels/91_generate.ipynb #b7cef517
+# %% ../../nbs/panels/91_generate.ipynb #38c9379c
 _BUNDLED = str(files("textgen").joinpath("bundled", "model"))
 
 def _model_code(model):
@@ -384,7 +385,7 @@ def _model_code(model):
     if isinstance(found, (str, Path)): return f"tg = TextGen({str(found)!r})"
     return "# tg is the TextGen that the panel was given"
 
-# %% ../../nbs/panels/91_generate.ipynb #2f0abcc9
+# %% ../../nbs/panels/91_generate.ipynb #03f366fd
 def _kept_line(card):
     "The line that chooses the text of a card."
     written = card.written
@@ -394,7 +395,7 @@ def _kept_line(card):
     text = f", text={written.text!r}" if written.edited else ""
     return f"kept.add({call}{text})"
 
-# %% ../../nbs/panels/91_generate.ipynb #0e550445
+# %% ../../nbs/panels/91_generate.ipynb #9a8b9c15
 @patch
 def _kept_code(self:GeneratePanel):
     "The lines that choose the kept texts and save them."
@@ -412,7 +413,7 @@ def code(self:GeneratePanel)->str:
     lines = [*imports, "", _model_code(self.model), f"out = {call}", "out", *kept]
     return "\n".join(lines)
 
-# %% ../../nbs/panels/91_generate.ipynb #76d87195
+# %% ../../nbs/panels/91_generate.ipynb #677983c7
 @patch
 def parts(self:GeneratePanel):
     fields = self.fields

@@ -6,7 +6,7 @@
 __all__ = ['TEMPLATES', 'OWN', 'UPLOAD', 'in_code', 'keywords', 'Text', 'bundled_text', 'write_new', 'upload_name', 'uploads',
            'guess_column', 'guess_unit', 'guess_reading', 'ReadFields', 'SourceFields']
 
-# %% ../../nbs/panels/84_source.ipynb #48654740
+# %% ../../nbs/panels/84_source.ipynb #fb9bee20
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field as own_field
@@ -24,7 +24,7 @@ from ..text.encoding import guess_encoding
 from ..text.source import TABLE_TYPES, TEXT_TYPES, file_type, find_files, is_address, read_text
 from ..text.table import rows
 
-# %% ../../nbs/panels/84_source.ipynb #f2ae1c8c
+# %% ../../nbs/panels/84_source.ipynb #769baf1d
 TEMPLATES = dict(poems="{title}\n\n{text}", news="{headline}\n\n{body}") # of the bundled tables
 
 def in_code(value)->str:
@@ -39,7 +39,7 @@ def keywords(
     "Keywords that follow another argument."
     return "".join(f", {name}={in_code(value)}" for name,value in values.items())
 
-# %% ../../nbs/panels/84_source.ipynb #9419baf1
+# %% ../../nbs/panels/84_source.ipynb #371d5fa3
 @dataclass
 class Text:
     "A text that was chosen, and how it is read."
@@ -52,7 +52,7 @@ class Text:
         if isinstance(self.source, list): return repr([str(o) for o in self.source])
         return repr(str(self.source))
 
-# %% ../../nbs/panels/84_source.ipynb #fc782e43
+# %% ../../nbs/panels/84_source.ipynb #fc5f8778
 def bundled_text(
     name:str, # "poems" or "news"
     **reading, # what is read otherwise than usual
@@ -60,7 +60,7 @@ def bundled_text(
     "A bundled text, titles and all."
     return Text(bundled(name), dict(template=TEMPLATES[name])|reading, name)
 
-# %% ../../nbs/panels/84_source.ipynb #c84cb4bd
+# %% ../../nbs/panels/84_source.ipynb #a7098edb
 def _numbered(path):
     "Names for a new file: `a.txt`, `a-2.txt`, `a-3.txt` and so on."
     yield path
@@ -70,7 +70,7 @@ def _holds(path, content):
     "Whether a file has just these bytes."
     return path.is_file() and path.read_bytes()==content
 
-# %% ../../nbs/panels/84_source.ipynb #3a4a249c
+# %% ../../nbs/panels/84_source.ipynb #8c2a3621
 def write_new(
     path:Path, # where to
     content:bytes, # of the file
@@ -82,7 +82,7 @@ def write_new(
         except FileExistsError: continue
     return path
 
-# %% ../../nbs/panels/84_source.ipynb #9a21eefc
+# %% ../../nbs/panels/84_source.ipynb #7abffb89
 def _create(path, content):
     "Write a file that is not there yet; one that cannot be written whole is removed."
     with path.open("xb") as f:
@@ -92,7 +92,7 @@ def _create(path, content):
             raise CorpusError(f"cannot write the upload {path}: {e.strerror}; free some space") from e
     return path
 
-# %% ../../nbs/panels/84_source.ipynb #3cfc8a17
+# %% ../../nbs/panels/84_source.ipynb #847475d9
 def upload_name(
     upload, # of `FileUpload`, in ipywidgets 7 or 8
 )->str:
@@ -101,7 +101,7 @@ def upload_name(
     name = PureWindowsPath(name).name
     return name if name.strip(".") else "upload.txt"
 
-# %% ../../nbs/panels/84_source.ipynb #6848f0bd
+# %% ../../nbs/panels/84_source.ipynb #6a3dd4bf
 def uploads(
     value, # of `FileUpload`
 )->list: # (name, bytes)
@@ -109,14 +109,14 @@ def uploads(
     each:Iterable = value.values() if isinstance(value, dict) else value
     return [(upload_name(o), bytes(o["content"])) for o in each]
 
-# %% ../../nbs/panels/84_source.ipynb #bcbc24fb
+# %% ../../nbs/panels/84_source.ipynb #73c88e4b
 def _text_columns(records):
     "The columns whose values are text, with their mean length."
     names = {k: None for r in records for k in r}
     texts = {k: [r[k] for r in records if isinstance(r.get(k), str)] for k in names}
     return {k: fmean(map(len, values)) for k,values in texts.items() if values}
 
-# %% ../../nbs/panels/84_source.ipynb #abdc4636
+# %% ../../nbs/panels/84_source.ipynb #dd9b12f2
 def guess_column(
     source, # a table
     encoding="utf-8",
@@ -128,7 +128,7 @@ def guess_column(
     if "text" in lengths or len(found[0] if found else ())<2 or not lengths: return {}
     return dict(column=max(lengths, key=lengths.__getitem__))
 
-# %% ../../nbs/panels/84_source.ipynb #3dc235e2
+# %% ../../nbs/panels/84_source.ipynb #d290bb18
 _SHORT = 400 # characters of a line that may be a document
 
 def guess_unit(
@@ -141,7 +141,7 @@ def guess_unit(
     is_list = len(lines)>=10 and all(o.strip() for o in lines)
     return dict(by="line") if is_list and median(map(len, lines))<=_SHORT else {}
 
-# %% ../../nbs/panels/84_source.ipynb #3805c2c8
+# %% ../../nbs/panels/84_source.ipynb #f5769feb
 _READ = 1<<16 # bytes that are looked at
 
 def _start(file, encoding):
@@ -154,7 +154,7 @@ def _guess_encoding(file):
     found = guess_encoding(lambda: iter([file.read_bytes()]))
     return {} if found is None or found.encoding=="utf-8" else dict(encoding=found.encoding)
 
-# %% ../../nbs/panels/84_source.ipynb #b6cfdc00
+# %% ../../nbs/panels/84_source.ipynb #76909dc4
 def guess_reading(
     source, # a path, or a list of them
     quoting=None, # as of `TokenDataset.from_files`
@@ -167,7 +167,7 @@ def guess_reading(
     if file_type(files[0]) in TABLE_TYPES: return found|guess_column(files[0], encoding, quoting)
     return found|(guess_unit(_start(files[0], encoding)) if len(files)==1 else {})
 
-# %% ../../nbs/panels/84_source.ipynb #5818f72c
+# %% ../../nbs/panels/84_source.ipynb #666c9bda
 _USUAL = dict(
     by=("file", "line", "paragraph", "row"),
     encoding=("utf-8", "detect", "latin-1", "cp1252", "utf-16", "gb18030", "shift_jis"),
@@ -180,14 +180,14 @@ def _label(name):
     "What a field is called."
     return str(_NAMES.get(name, name.capitalize()))
 
-# %% ../../nbs/panels/84_source.ipynb #c2058f75
+# %% ../../nbs/panels/84_source.ipynb #64096746
 def _reading_field(name, default, help):
     "A field for something about reading."
     if isinstance(default, bool): return field(w.Checkbox(value=default, indent=False), _label(name), help)
     made = w.Combobox(options=_USUAL.get(name, ()), placeholder=_PLACEHOLDERS.get(name, ""), ensure_option=False)
     return field(made, _label(name), help, grow=name=="template")
 
-# %% ../../nbs/panels/84_source.ipynb #9c9eb216
+# %% ../../nbs/panels/84_source.ipynb #f93ad4e9
 class ReadFields:
     "Fields for how a text is read."
     def __init__(self,
@@ -203,7 +203,7 @@ class ReadFields:
         more.set_title(0, "More about reading")
         self.box = w.VBox([row(*often), more])
 
-# %% ../../nbs/panels/84_source.ipynb #ce818f80
+# %% ../../nbs/panels/84_source.ipynb #dfb30db5
 def _idle_fields(kind):
     "The fields that say nothing about a kind of file."
     if kind in TEXT_TYPES: return ("column", "template", "quoting")
@@ -218,7 +218,7 @@ def show_for(self:ReadFields,
     idle = _idle_fields(file_type(file))
     for name,widget in self.fields.items(): widget.layout.display = "none" if name in idle else ""
 
-# %% ../../nbs/panels/84_source.ipynb #69fa77a6
+# %% ../../nbs/panels/84_source.ipynb #5b8cf59e
 _ESCAPED = ("by", "template") # where \n is typed for a newline
 
 @patch
@@ -234,12 +234,12 @@ def said(self:ReadFields)->dict:
     "What is said about reading, as keywords of `TokenDataset.from_files`."
     return split_reading(self.given|dict(self._typed()))[0]
 
-# %% ../../nbs/panels/84_source.ipynb #7aa80075
+# %% ../../nbs/panels/84_source.ipynb #e9a7c539
 OWN = "a file, folder or address"
 UPLOAD = "uploads from this computer"
 _PATH = "a path such as poems.txt, a folder, https://…, or a file of your Drive below /content/drive/MyDrive"
 
-# %% ../../nbs/panels/84_source.ipynb #fad514d1
+# %% ../../nbs/panels/84_source.ipynb #006d2f8d
 class SourceFields:
     "Fields for which text is meant, and how it is read."
     def __init__(self,
@@ -257,7 +257,7 @@ class SourceFields:
         for widget in (self.menu, self.path, self.upload): widget.observe(self.show_fields, "value")
         self.show_fields()
 
-# %% ../../nbs/panels/84_source.ipynb #59ae6e12
+# %% ../../nbs/panels/84_source.ipynb #cc1b1cf6
 @patch
 def show_fields(self:SourceFields, *_):
     "Show the fields that belong to the chosen source."
@@ -269,7 +269,7 @@ def show_fields(self:SourceFields, *_):
         elif widget is not self.names: widget.layout.display = ""
     self.reading.show_for(chosen[0][0] if chosen and self.menu.value==UPLOAD else self.path.value.strip())
 
-# %% ../../nbs/panels/84_source.ipynb #c73d4002
+# %% ../../nbs/panels/84_source.ipynb #ba9003e0
 _DRIVE = "/content/drive"
 
 def _check_drive(path):
@@ -278,7 +278,7 @@ def _check_drive(path):
     raise CorpusError(f"{path}: your Drive is not mounted here; in Colab, run: "
                       f"from google.colab import drive; drive.mount({_DRIVE!r})")
 
-# %% ../../nbs/panels/84_source.ipynb #9d842d08
+# %% ../../nbs/panels/84_source.ipynb #41522e7b
 @patch
 def _uploaded(self:SourceFields):
     "The uploaded files, written beside the notebook, and what to say of them."
@@ -289,7 +289,7 @@ def _uploaded(self:SourceFields):
     paths = [str(path) for _,path in written]
     return paths[0] if len(paths)==1 else paths, notes
 
-# %% ../../nbs/panels/84_source.ipynb #a385e23d
+# %% ../../nbs/panels/84_source.ipynb #6573c0a7
 @patch
 def _source(self:SourceFields):
     "The path, or paths, that are meant, and what to say of them."
@@ -299,7 +299,7 @@ def _source(self:SourceFields):
     _check_drive(path)
     return path, []
 
-# %% ../../nbs/panels/84_source.ipynb #c391b938
+# %% ../../nbs/panels/84_source.ipynb #1ffddefb
 @patch
 def _guess(self:SourceFields, source):
     "Fill in what must be said of a new source; returns what to say of it."
@@ -315,7 +315,7 @@ def _guess(self:SourceFields, source):
     return [f"{_label(k)}: {v!r} is a guess; change it and read again where it is wrong"
             for k,v in empty.items()]
 
-# %% ../../nbs/panels/84_source.ipynb #f18968d1
+# %% ../../nbs/panels/84_source.ipynb #027026a9
 @patch
 def text(self:SourceFields)->tuple: # a `Text`, and notes
     "The text that is meant, with a guess at how it is read; uploads become files here."
@@ -325,7 +325,7 @@ def text(self:SourceFields)->tuple: # a `Text`, and notes
     notes = notes+self._guess(source)
     return Text(source, self.reading.said()), notes
 
-# %% ../../nbs/panels/84_source.ipynb #bd1bb877
+# %% ../../nbs/panels/84_source.ipynb #f301149b
 @patch
 def draft(self:SourceFields)->Text:
     "The text as far as the fields say it now; nothing is read or written."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RunView', 'speed', 'expected', 'Choices', 'remember', 'Unfinished', 'unfinished']
 
-# %% ../../nbs/panels/87_train.ipynb #f4c5827c
+# %% ../../nbs/panels/87_train.ipynb #0ea47757
 import json,time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,11 +23,11 @@ from ..remote import is_remote
 from ..training.callback import View, _size, memory
 from ..training.checkpoint import read_state
 
-# %% ../../nbs/panels/87_train.ipynb #474a7548
+# %% ../../nbs/panels/87_train.ipynb #529a5478
 _PAUSE = 1. # seconds between two drawings of the curve
 _KEPT = 6 # samples that are shown
 
-# %% ../../nbs/panels/87_train.ipynb #ebf23a2b
+# %% ../../nbs/panels/87_train.ipynb #30862365
 class RunView(View):
     "Shows a run in boxes of HTML."
     def __init__(self,
@@ -43,7 +43,7 @@ class RunView(View):
         self.clear()
     def note(self, text): self.tell(text)
 
-# %% ../../nbs/panels/87_train.ipynb #4a445a4f
+# %% ../../nbs/panels/87_train.ipynb #f957c76a
 @patch
 def clear(self:RunView):
     "Forget the last run, as a new one begins."
@@ -53,7 +53,7 @@ def clear(self:RunView):
     self.state = ""
     for place in (self.figures, self.curve, self.samples): show(place, "")
 
-# %% ../../nbs/panels/87_train.ipynb #9ea7a801
+# %% ../../nbs/panels/87_train.ipynb #3ced7964
 @patch
 def start(self:RunView, steps, first):
     "The run begins."
@@ -62,7 +62,7 @@ def start(self:RunView, steps, first):
     self.began = time.monotonic()
     self.say("training")
 
-# %% ../../nbs/panels/87_train.ipynb #85e9094b
+# %% ../../nbs/panels/87_train.ipynb #ca29acbe
 @patch
 def say(self:RunView,
     state:str, # what is being done
@@ -71,7 +71,7 @@ def say(self:RunView,
     self.state = state
     self._show_figures({})
 
-# %% ../../nbs/panels/87_train.ipynb #c1fdb5bd
+# %% ../../nbs/panels/87_train.ipynb #021d86c7
 @patch
 def _show_figures(self:RunView, more):
     "Show how far the run is, and how fast."
@@ -81,7 +81,7 @@ def _show_figures(self:RunView, more):
     show(self.figures, figures(shown|more)+how_far)
     self.seen()
 
-# %% ../../nbs/panels/87_train.ipynb #2619ed7e
+# %% ../../nbs/panels/87_train.ipynb #c420eae2
 @patch
 def update(self:RunView, step, losses, average, rate, tasks=None):
     "New losses."
@@ -92,7 +92,7 @@ def update(self:RunView, step, losses, average, rate, tasks=None):
     self._show_figures({"loss": f"{average:.2f}", **each, **pace})
     if time.monotonic()-self.drawn>_PAUSE or step==self.steps: self.draw()
 
-# %% ../../nbs/panels/87_train.ipynb #072b5679
+# %% ../../nbs/panels/87_train.ipynb #92045313
 @patch
 def _left(self:RunView):
     "The time that is left, at the pace so far."
@@ -106,7 +106,7 @@ def draw(self:RunView):
     show(self.curve, curve(self.losses, self.steps, self.held, self.first))
     self.seen()
 
-# %% ../../nbs/panels/87_train.ipynb #9be36f98
+# %% ../../nbs/panels/87_train.ipynb #ce646378
 @patch
 def held_out(self:RunView, step, loss):
     "The loss on text that is not trained on: a point of the curve."
@@ -118,13 +118,13 @@ def sample(self:RunView, step, samples):
     "What the model writes now."
     self.show_texts(f"step {step:,}", samples)
 
-# %% ../../nbs/panels/87_train.ipynb #9271a08e
+# %% ../../nbs/panels/87_train.ipynb #93c07273
 @patch
 def end(self:RunView):
     "The run has ended."
     self.draw()
 
-# %% ../../nbs/panels/87_train.ipynb #8d182034
+# %% ../../nbs/panels/87_train.ipynb #5aa247d2
 @patch
 def show_texts(self:RunView,
     name:str, # such as "step 40"
@@ -137,13 +137,13 @@ def show_texts(self:RunView,
     show(self.samples, title(newest[0])+newest[1]+"".join(folded(*o) for o in older))
     self.seen()
 
-# %% ../../nbs/panels/87_train.ipynb #750492de
+# %% ../../nbs/panels/87_train.ipynb #9efc2b66
 @patch
 def parts(self:RunView)->list:
     "The pieces of HTML that are shown now."
     return [self.figures.value, self.curve.value, self.samples.value]
 
-# %% ../../nbs/panels/87_train.ipynb #5c2a0f44
+# %% ../../nbs/panels/87_train.ipynb #86b5eb49
 _SHARE = 1/3 # of the speed of plain products that training reaches
 
 def speed(
@@ -158,7 +158,7 @@ def speed(
     total.item()
     return 3*2*size**3/max(time.monotonic()-began, 1e-6)
 
-# %% ../../nbs/panels/87_train.ipynb #751195dc
+# %% ../../nbs/panels/87_train.ipynb #818083ae
 def expected(
     weights:int, # of the model
     tokens:int, # of the whole run
@@ -168,7 +168,7 @@ def expected(
     seconds = 6*weights*tokens/(per_second*_SHARE)
     return f"about {_clock(max(seconds, 1))} at the speed of this machine; the first steps will tell"
 
-# %% ../../nbs/panels/87_train.ipynb #302297a2
+# %% ../../nbs/panels/87_train.ipynb #3e6c6a92
 @dataclass
 class Choices:
     "What a person chose for a run."
@@ -183,7 +183,7 @@ def _record(folder):
     path = Path(folder)
     return path.with_name(f".{path.name}.panel.json")
 
-# %% ../../nbs/panels/87_train.ipynb #5fff45a1
+# %% ../../nbs/panels/87_train.ipynb #ed9e7d04
 def remember(
     folder, # of the model
     text:Text,
@@ -197,7 +197,7 @@ def remember(
     choices = Choices(source, text.reading, text.name, asdict(start), plain)
     with atomic_path(_record(folder), TrainError) as tmp: tmp.write_text(json.dumps(asdict(choices)), encoding="utf-8")
 
-# %% ../../nbs/panels/87_train.ipynb #f15ab531
+# %% ../../nbs/panels/87_train.ipynb #828a73a2
 @dataclass
 class Unfinished:
     "A run that can be taken up."
@@ -207,7 +207,7 @@ class Unfinished:
     def start(self): return Start(**self.choices.start)
     def __str__(self): return f"step {self.step:,} of {self.choices.settings['steps']:,}"
 
-# %% ../../nbs/panels/87_train.ipynb #735eff79
+# %% ../../nbs/panels/87_train.ipynb #5f4450ab
 def unfinished(
     folder, # of a model
 )->Unfinished|None:

@@ -77,8 +77,7 @@ def vocab_size(self:TokenDataset)->int:
 @patch(as_prop=True)
 def end(self:TokenDataset):
     "The id that ends a document; None where the tokenizer has none."
-    if "end" in self.header: return self.header["end"]
-    return self.codec.end
+    return self.header["end"] if "end" in self.header else self.codec.end
 
 # %% ../../nbs/text/19_dataset.ipynb #1768c87c
 @patch

@@ -10,6 +10,7 @@ __all__ = ['MOST_BYTES', 'load_record', 'Recorded', 'read_record', 'Stretch', 's
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 import torch
 from fastcore.basics import patch
 from ..core import GenerateError, VerifyError, first_line, unknown
@@ -36,14 +37,14 @@ def _is_whole(value):
     return type(value) is int and 0<=value<2**32
 
 # %% ../../nbs/trust/63_replay.ipynb #cf4b1461
-def _whole(record, name, default=None):
+def _whole(record, name, default=None)->int:
     "A field of a text that is a whole number."
-    value = record.get(name, default)
+    value:Any = record.get(name, default)
     if _is_whole(value): return value
     raise VerifyError(f"a text has no {name!r} that is a whole number")
 
 # %% ../../nbs/trust/63_replay.ipynb #1e3997e1
-_REASONS = ("end", "stop", "length", "stuck")
+_REASONS = ("end", "stop", "length", "stuck", "closed")
 
 def _is_ids(value):
     "Whether a value is a list of token ids."
@@ -53,7 +54,8 @@ def _as_sample(record):
     "A text of a receipt; its prompt and its text come later."
     if not isinstance(record, dict): raise VerifyError("a text is no record")
     index, attempt = _whole(record, "index"), _whole(record, "attempt", 0)
-    tokens, reason = record.get("tokens"), record.get("finish_reason")
+    tokens:Any = record.get("tokens")
+    reason:Any = record.get("finish_reason")
     if not _is_ids(tokens): raise VerifyError(f"text {index} has no list of token ids")
     if reason not in _REASONS: raise unknown("finish_reason", reason, _REASONS, VerifyError)
     return Sample("", "", tokens, 0., reason, index, attempt)
@@ -123,7 +125,8 @@ def _numbers(receipt):
     "The type of the weights, and what was computed in."
     engine = receipt.get("engine")
     if not isinstance(engine, dict): return "", EXACT # an old receipt says nothing of it
-    dtype = engine.get("dtype") if engine.get("dtype") in ("float32", "float16", "bfloat16") else ""
+    said = str(engine.get("dtype"))
+    dtype = said if said in ("float32", "float16", "bfloat16") else ""
     is_int8 = "int8" in str(engine.get("name")).split()
     return dtype, "int8" if is_int8 else dtype or EXACT
 
@@ -417,4 +420,5 @@ def ending(
     n, said = len(row.ids), sample.finish_reason
     if n<len(sample.tokens): return row, f"it goes on after its end, which is at token {n} ({row.finish_reason})"
     if not row.finish_reason and said=="stuck" and _is_stuck(writer, row): row.finish_reason = said
+    if said=="closed" and not row.finish_reason: row.finish_reason = said # a reader has stopped it
     return row, _other_end(row.finish_reason, said)

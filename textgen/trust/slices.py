@@ -191,7 +191,7 @@ def slices(
     "The slices of tokens."
     least, most, is_possible = _kept_sums(x, ids, filters, slack)
     own = most[1]
-    whole = sum(most)
+    whole = most[0]+own+most[2]
     low = least[0].log()-(own+most[2]).log()
     high = (most[0]+own).log()-least[2].log()
     doubt = whole.log()-(least[0]+own+least[2]).log()

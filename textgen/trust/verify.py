@@ -162,12 +162,16 @@ def _parts(body, delimiter):
     "The texts in a file, prompt and all."
     return body.removesuffix("\n").split(f"\n{delimiter}\n")
 
-def _line_text(line):
-    "Prompt and text in a line of JSON; None where there are none."
-    try: row = json.loads(line)
-    except (ValueError, RecursionError): return None
-    parts = [row.get(k) for k in ("prompt", "text")] if isinstance(row, dict) else []
-    return "".join(parts) if parts and all(isinstance(o, str) for o in parts) else None
+def _no_twice(pairs):
+    "A record, none of whose names comes twice: people and programs would read different texts."
+    if len(dict(pairs))<len(pairs): raise ValueError("a name comes twice")
+    return dict(pairs)
+
+def _row(line):
+    "The record in a line of JSON; an empty one where there is none."
+    try: row = json.loads(line, object_pairs_hook=_no_twice)
+    except (ValueError, RecursionError): return {}
+    return row if isinstance(row, dict) else {}
 
 # %% ../../nbs/trust/66_verify.ipynb #ee86e1f8
 def _difference(found, wanted):
@@ -179,14 +183,9 @@ def _difference(found, wanted):
     return f"at character {n} the file has {there!r}, its tokens say {here!r}"
 
 # %% ../../nbs/trust/66_verify.ipynb #489264b7
-def _place(layout):
-    "A name with the ending of the file that a receipt describes."
-    return Path("a.jsonl" if layout.get("layout")=="jsonl" else "a.txt")
-
-def _texts_in(body, samples, place):
-    "The texts that a file holds; None for a line that is none."
-    if place.suffix==".jsonl": return [_line_text(line) for line in body.splitlines()]
-    _, how = _layout(samples, place)
+def _texts_in(body, samples):
+    "The texts that a file of texts holds."
+    _, how = _layout(samples, Path("a.txt"))
     return _parts(body, how["delimiter"])
 
 def _differences(texts, samples):
@@ -197,18 +196,50 @@ def _differences(texts, samples):
     return [_difference(text, str(sample)) for text,sample in pairs]
 
 # %% ../../nbs/trust/66_verify.ipynb #8b06a5e3
+_SAID = ("index", "prompt", "text", "finish_reason")
+_REMARKS = ("logprob", "mark", "note", "copied")
+
+# %% ../../nbs/trust/66_verify.ipynb #8e9cb23e
+def _row_difference(row, sample):
+    "How a line differs from a sample, in words; empty where it says the same."
+    wanted = {name: getattr(sample, name) for name in _SAID}
+    found = {name: row.get(name) for name in _SAID}
+    if found==wanted and {*row}<={*_SAID, *_REMARKS}: return ""
+    text = found["text"] if isinstance(found["text"], str) else None
+    return _difference(text, sample.text) or "its line says something else beside the text"
+
+def _compare_lines(body, samples):
+    "What is wrong with a file of JSON lines, and with each of its texts."
+    text = body.decode("utf-8", "replace")
+    lines = text.removesuffix("\n").split("\n")
+    missing = len(samples)-len(lines)
+    rows = [_row(line) for line in lines]+[{}]*missing
+    each = [_row_difference(row, sample) for row,sample in zip(rows, samples)]
+    return _miscount(len(lines), len(samples)), each
+
+# %% ../../nbs/trust/66_verify.ipynb #8da69bb5
+def _miscount(found, wanted):
+    "How many texts a file has too many or too few, in words."
+    return "" if found==wanted else f"the file holds {found:,} texts, the receipt {wanted:,}"
+
+def _compare_texts(body, samples):
+    "What is wrong with a file of texts, and with each of them."
+    wanted, _ = _layout(samples, Path("a.txt"))
+    if body==wanted.encode(): return "", [""]*len(samples)
+    texts = _texts_in(body.decode("utf-8", "replace"), samples)
+    each = _differences(texts, samples)
+    beside = "" if any(each) else "the file has the texts, and was changed beside them"
+    return _miscount(len(texts), len(samples)) or beside, each
+
+# %% ../../nbs/trust/66_verify.ipynb #e032aa9f
 def compare_file(
     body:bytes, # of the file
     samples, # each a `Sample` with the text that its ids stand for
     layout:dict, # what the receipt says of the file
 )->tuple: # (what is wrong with the file, what is wrong with each text), in words, empty where nothing is
     "Whether a file holds just these texts, in this order."
-    place, n = _place(layout), len(samples)
-    if body==_layout(samples, place)[0].encode(): return "", [""]*n
-    texts = _texts_in(body.decode("utf-8", "replace"), samples, place)
-    each = _differences(texts, samples)
-    if len(texts)!=n: return f"the file holds {len(texts):,} texts, the receipt {n:,}", each
-    return "" if any(each) else "the file has the texts, and was changed beside them", each
+    compare = _compare_lines if layout.get("layout")=="jsonl" else _compare_texts
+    return compare(body, samples)
 
 # %% ../../nbs/trust/66_verify.ipynb #f007379f
 def _guide(recorded, codec):
