@@ -399,14 +399,17 @@ def _write_file(outgoing, path, precision):
 # %% ../../nbs/sharing/72_gguf.ipynb #cff284d4
 _SAMPLING = dict(temperature=.7, top_k=0, top_p=1., min_p=0., repeat_penalty=1.) # what this library does by default
 
+def _quoted(text):
+    "Text as Ollama reads it: between quotes, in which nothing is escaped."
+    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'
+
 def _modelfile(outgoing, file, context):
     "What Ollama reads."
     tokenizer = outgoing.codec.tokenizer
     lines = [f"FROM ./{file}"]
     if not tokenizer.chat_template: lines.append('TEMPLATE """{{ .Prompt }}"""')
     lines += [f"PARAMETER {name} {value}" for name,value in dict(num_ctx=context, **_SAMPLING).items()]
-    stops = [tokenizer.convert_ids_to_tokens(i) for i in outgoing.codec.ends]
-    lines += [f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in stops]
+    lines += [f"PARAMETER stop {_quoted(tokenizer.decode([i]))}" for i in outgoing.codec.ends]
     return "\n".join(lines)+"\n"
 
 # %% ../../nbs/sharing/72_gguf.ipynb #3d8810be

@@ -114,8 +114,7 @@ def _found(codec): return place_name(codec.tokenizer.name_or_path) or "./"
 
 def _carried(codec, n_bytes):
     "The tokenizer as bytes; none where others can find it and it would be large beside the tokens."
-    is_elsewhere = not _found(codec).startswith("./")
-    if is_elsewhere and n_bytes<EMBED*len(codec): return b""
+    if n_bytes<EMBED*len(codec) and not _found(codec).startswith("./"): return b""
     return tokenizer_to_json(codec.tokenizer).encode()
 
 # %% ../../nbs/text/19_dataset.ipynb #0a19e2d1
