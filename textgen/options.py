@@ -111,7 +111,7 @@ def reading_options(
 
 # %% ../nbs/79_options.ipynb #a7b2f9fc
 _OTHER = dict(n="-n", save_to="--out") # what is not the name with dashes
-_WORDS = {*AS_IT_IS, "tokenizer", "device", "vocab_size", "kind"}
+_WORDS = {*AS_IT_IS, "tokenizer", "device", "vocab_size", "kind", "data"}
 _SETTINGS = helps(GenerateSettings) | helps(TrainSettings)
 _NAMES = sorted({*_SETTINGS, *_WORDS}, key=len, reverse=True)
 _LONG = [name for name in _NAMES if "_" in name]
