@@ -168,6 +168,24 @@ def test_fewer_texts_than_were_asked_for(model, tmp_path):
     assert verdict.ok and "4 were asked for" in verdict.reason
 
 
+def test_a_stopped_text_claims_no_end(model, tmp_path):
+    "A text that was stopped is the model's as far as it goes; one that says it copied must have been asked for so."
+    stream = model.stream("The sea", seed=11, max_new_tokens=40, temperature=1.5)
+    for _ in range(3): next(stream)
+    stream.close()
+    assert stream.sample.finish_reason == "closed" and len(stream.sample.tokens) < 40
+    path = write_samples(stream.samples, tmp_path / "s.txt")
+    verdict = verify(path, model)
+    assert verdict.ok and "1 stopped while being written" in verdict.reason
+
+    def copied(content):
+        content["samples"][0]["finish_reason"] = "copied"
+
+    assert verify(forged(path, copied), model).status == "altered"
+    whole = written(model, tmp_path, temperature=1.5)
+    assert "stopped" not in verify(whole, model).reason
+
+
 def test_beams_cannot_be_told(model, tmp_path):
     path = written(model, tmp_path, n=2, num_beams=3, max_new_tokens=8)
     assert verify(path, model).status == "cannot tell"

@@ -264,6 +264,7 @@ def _is_written_again(writer, sample, row):
 _OTHER_PROMPT = "its prompt has other tokens than the receipt says"
 _NO_TOKEN = "it has a token that the tokenizer does not know"
 _AGAIN = "it is empty, and would have been written again"
+_NOT_NOVEL = "it says that it was cut since it copied, and nobody asked for that"
 
 def _wrong_ids(writer, recorded, sample):
     "What is wrong with the ids of a text and its prompt, in words."
@@ -276,6 +277,7 @@ def _wrong_before(writer, recorded, sample):
     if wrong := _wrong_ids(writer, recorded, sample): return wrong, None
     row, wrong = ending(writer, sample)
     if not wrong and _is_written_again(writer, sample, row): wrong = _AGAIN
+    if sample.finish_reason=="copied" and recorded.settings.novel_only is None: wrong = _NOT_NOVEL
     return wrong, row
 
 # %% ../../nbs/trust/66_verify.ipynb #ee79c238
@@ -351,10 +353,19 @@ def _which(n, recorded):
     return f"{what} from seed {recorded.settings.seed}{some}"
 
 # %% ../../nbs/trust/66_verify.ipynb #4ec4c6d9
+_STOPPED = ("closed", "copied") # reasons for an end that no token shows
+
+def _cut(recorded):
+    "What is not proven of texts that were stopped, in words; empty where none was."
+    n = sum(sample.finish_reason in _STOPPED for sample in recorded.samples)
+    if not n: return ""
+    return f"; {n:,} stopped while being written, of which nothing proves the end"
+
+# %% ../../nbs/trust/66_verify.ipynb #afd84a54
 def _claim(verdict, recorded):
     "What verified texts are worth, in words."
     which, bound = _which(len(verdict.samples), recorded), _one_in(verdict.bound)
-    claim = f"{which}; with a token changed, at most {bound} would pass"
+    claim = f"{which}; with a token changed, at most {bound} would pass{_cut(recorded)}"
     is_greedy = recorded.settings.temperature==0
     if is_greedy or verdict.bits>=_FEW_BITS: return claim
     few = f"only {verdict.bits:.0f} bits of the seed stand behind the shortest"
