@@ -7,6 +7,8 @@ BIN := .venv/bin
 endif
 RUN := $(BIN)/python
 DATA ?= ../shared/data
+# Each of the many Pythons that tests start would compile again what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 SETUP := constraints.txt settings.ini setup.py tools/venv.py $(wildcard csrc/*)
 
 .PHONY: help demo test test-all test-browser check lint style types notebooks pytest coverage lowest wheel native sanitize tutorials readme export docs bench model clean

@@ -27,7 +27,7 @@ def test_it_is_small():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10e6
 
 
-def test_plain_transformers_writes_the_same(tg):
+def test_plain_transformers_writes_the_same(tg, apart):
     "Greedy tokens of the folder, which stores bfloat16, by transformers alone; and by the terminal, which reads files."
     model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
     tok = AutoTokenizer.from_pretrained(FOLDER)
@@ -36,8 +36,8 @@ def test_plain_transformers_writes_the_same(tg):
     [sample] = tg.generate("The sea", temperature=0, max_new_tokens=40)
     assert sample.tokens == out[0, ids.shape[1] :].tolist()
     command = ["generate", "--prompt", "The sea", "--temperature", "0", "--max-new-tokens", "40", "--json"]
-    done = subprocess.run([sys.executable, "-m", "textgen", *command], capture_output=True, text=True)
-    assert json.loads(done.stdout)["text"].endswith(tok.decode(sample.tokens)), done.stdout + done.stderr
+    done = apart(*command)
+    assert json.loads(done.out)["text"].endswith(tok.decode(sample.tokens)), done.out + done.err
     assert json.loads((FOLDER / "config.json").read_text())["dtype"] == "bfloat16"
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import zipfile
 from configparser import ConfigParser
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -125,24 +126,76 @@ def test_a_field_that_is_not_there():
         tutorials.fill(notebook(NOTEBOOKS[0]), dict(STEP=1))
 
 
-# ---- a disconnect
+# ---- a person's Colab
+PLAYED = """
+import os, shutil
+from pathlib import Path
+class drive:
+    @staticmethod
+    def mount(place): Path(place, "MyDrive").mkdir(parents=True, exist_ok=True)
+class files:
+    @staticmethod
+    def download(path): shutil.copy(path, os.environ["TEXTGEN_TEST_BROWSER"])
+    @staticmethod
+    def upload():
+        sent = {p.name: p.read_bytes() for p in Path(os.environ["TEXTGEN_TEST_BROWSER"]).glob("*.txt")}
+        for name, content in sent.items(): Path(name).write_bytes(content)
+        return sent
+"""
+AT_FIRST = """
+import sys
+sys.path.insert(0, {played!r})
+import google.colab, textgen.colab
+textgen.colab._DRIVE = {drive!r}
+"""
+
+
+class Person:
+    "Somebody with a Drive, a browser, and a machine of Colab that is a new one each time."
+    def __init__(self, place):
+        self.place, self.machines = place, 0
+        self.drive, self.browser, self.played = place/"drive", place/"browser", place/"played"
+        self.browser.mkdir(parents=True)
+        (self.played/"google/colab").mkdir(parents=True)
+        (self.played/"google/colab/__init__.py").write_text(PLAYED)
+
+    @property
+    def folder(self):
+        "What is on the Drive."
+        return self.drive/"MyDrive"/"textgen"
+
+    def machine(self, path, values, again=()):
+        self.machines += 1
+        (here := self.place/f"machine-{self.machines}").mkdir()
+        first = AT_FIRST.format(played=str(self.played), drive=str(self.drive))
+        return Machine(path, values, here, first, again, dict(TEXTGEN_TEST_BROWSER=str(self.browser)))
+
+
 class Machine:
-    "One machine of Colab: a kernel in a folder that runs a notebook from its first cell to its last."
-    def __init__(self, path, values, place):
-        self.nb = notebook(path)
+    """One machine of Colab: a kernel in a folder that runs a notebook from its first cell to its last, and then, when
+    what was begun has ended, the cells with some texts again."""
+    def __init__(self, path, values, place, first="", again=(), env=()):
+        self.nb, self.env = notebook(path), os.environ | dict(env)
         tutorials.fill(self.nb, values)
-        self.client = NotebookClient(
-            self.nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(place)}}
-        )
+        self.nb.cells.insert(0, nbformat.v4.new_code_cell(first))
+        self.nb.cells += [nbformat.v4.new_code_cell(cell_with(self.nb, text)) for text in again]
+        where = {"metadata": {"path": str(place)}}
+        self.client = NotebookClient(self.nb, timeout=600, kernel_name="python3", resources=where)
     def run(self):
-        self.client.execute()
+        self.client.execute(env=self.env)
         return "".join(map(str, (c.get("outputs") for c in self.nb.cells)))
     def kill(self): os.kill(self.client.km.provisioner.pid, signal.SIGKILL)
 
+
+# ---- a disconnect
 def steps_saved(folder):
     "How many steps the last save has; 0 where there is none."
     try: return json.loads((folder/"textgen.json").read_text())["steps"]
     except OSError: return 0
+
+def weights(folder):
+    "The files with weights, by name."
+    return {o.name: o.read_bytes() for o in folder.glob("*.safetensors")}
 
 RUNS = { # notebook, fields of its form, folder of the model
     "panel": ("colab_from_scratch", dict(PANEL_STEPS=60), "my-model"),
@@ -156,27 +209,87 @@ RUNS = { # notebook, fields of its form, folder of the model
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_disconnect_changes_nothing(name, tmp_path):
-    "Killed in the middle of the training and run again, a notebook ends with the weights of an undisturbed run."
+    """Killed in the middle of the training and run again on another machine, a notebook ends with the weights of an
+    undisturbed run; run once more, it takes the model as it is."""
     notebook_name, values, model = RUNS[name]
     made = tutorials.models(tmp_path)
     values = {k: made.get(v, v) for k, v in values.items()}
     path = ROOT/"nbs/tutorials"/f"{notebook_name}.ipynb"
-    calm, drive = tmp_path/"calm", tmp_path/"drive"
-    for o in (calm, drive): o.mkdir()
-    Machine(path, values, calm).run()
-    machine = Machine(path, values, drive)
+    calm, other = Person(tmp_path/"calm"), Person(tmp_path/"other")
+    calm.machine(path, values).run()
+    machine, folder = other.machine(path, values), other.folder/model
     seen = []
     def disconnect():
-        while not 20<=steps_saved(drive/"textgen"/model): time.sleep(.02)
+        while not 20<=steps_saved(folder): time.sleep(.02)
         machine.kill()
         seen.append(True)
     threading.Thread(target=disconnect, daemon=True).start()
     with pytest.raises(DeadKernelError): machine.run()
-    assert seen and 20<=steps_saved(drive/"textgen"/model)<steps_saved(calm/"textgen"/model)
-    assert "resumed after step" in Machine(path, values, drive).run()
-    files = sorted((calm/"textgen"/model).glob("*.safetensors"))
-    assert files and steps_saved(drive/"textgen"/model)==steps_saved(calm/"textgen"/model)
-    for o in files: assert o.read_bytes()==(drive/"textgen"/model/o.name).read_bytes(), o.name
+    assert seen and 20<=steps_saved(folder)<steps_saved(calm.folder/model)
+    assert "resumed after step" in other.machine(path, values).run()
+    assert steps_saved(folder)==steps_saved(calm.folder/model)
+    assert weights(folder) and weights(folder)==weights(calm.folder/model)
+    if name in ("panel", "tasks"): assert "holds a trained model" in other.machine(path, values).run()
+    assert weights(folder)==weights(calm.folder/model)
+
+
+# ---- the model leaves
+@pytest.fixture
+def hub(monkeypatch):
+    "A Hub on loopback, for the kernels that are started."
+    from hubserver import Hub
+    hub = Hub()
+    off = dict(HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1")
+    for name, value in dict(off, HF_ENDPOINT=hub.url, HF_TOKEN="hf_mine").items(): monkeypatch.setenv(name, value)
+    yield hub
+    hub.close()
+
+KEEP = "#@title Download, publish"
+
+def test_every_notebook_lets_the_model_go_in_the_same_way():
+    assert len(NOTEBOOKS)==4 and len({cell_with(notebook(path), KEEP) for path in NOTEBOOKS})==1
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["colab_from_scratch", "colab_t5"])
+def test_the_model_is_downloaded_and_published(name, hub, tmp_path):
+    "While it is trained the cell says so; run again afterwards, it sends the zip file and pushes to the Hub."
+    person, path = Person(tmp_path/"a"), ROOT/"nbs/tutorials"/f"{name}.ipynb"
+    steps = {"colab_t5": dict(STEPS=60)}.get(name, dict(PANEL_STEPS=60))
+    values = tutorials.small(name, tmp_path) | steps | dict(IN_CODE=False, DOWNLOAD=True, HUB_NAME="me/mine")
+    said = person.machine(path, values, again=[KEEP]).run()
+    assert said.count("not trained yet: run this cell again")==1 and f"{hub.url}/me/mine" in said
+    (zipped,) = person.browser.iterdir()
+    with zipfile.ZipFile(zipped) as z: z.extractall(tmp_path/"zip")
+    (folder,) = (tmp_path/"zip").iterdir()
+    assert zipped.name==f"{folder.name}.zip" and not (folder/"resume").exists()
+    sent = hub.repos["me/mine"].files
+    for kept in (folder, person.folder/folder.name):
+        assert weights(kept)=={"model.safetensors": sent["model.safetensors"][0]}
+    from transformers import AutoConfig
+    assert AutoConfig.from_pretrained(folder).model_type in ("gpt2", "t5")
+
+
+# ---- Run all
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_run_all_stops_at_the_panels_button(path, tmp_path):
+    """Every cell of "Run all" has ended while the panel still trains, so its Stop button is heard: it ends a run of a
+    hundred thousand steps."""
+    person, long = Person(tmp_path/"a"), 100_000
+    fields = {"colab_t5": dict(STEPS=long)}.get(path.stem, dict(PANEL_STEPS=long))
+    asked = {k: v for k, v in tutorials.small(path.stem, tmp_path).items() if k not in ("DOWNLOAD", "STEPS")}
+    machine = person.machine(path, asked | fields | dict(IN_CODE=False))
+    machine.nb.cells.insert(-1, nbformat.v4.new_code_cell(STOP))
+    assert "heard" in machine.run()
+    (folder,) = [o.parent for o in person.folder.glob("*/textgen.json")]
+    assert 1<=steps_saved(folder)<long
+
+STOP = """
+import asyncio
+while panel.busy and not panel.view.step: await asyncio.sleep(.1)
+print("heard" if panel.busy else panel.error)
+panel.stop_button.click()
+"""
 
 
 # ---- TPU

@@ -10,7 +10,7 @@ import sys
 import time
 import pytest
 from hubserver import Hub, Repo
-from textgen import ExportError, ModelError, TextGen
+from textgen import ExportError, ModelError, TextGen, TextGenError
 from textgen.hub import check_on_hub, hub_folder
 from textgen.sharing.card import MARK
 
@@ -313,30 +313,36 @@ def test_what_was_downloaded_is_there_without_a_network(server, tg, monkeypatch,
     assert back.receipt == tg.receipt
 
 
-FULL = """
-import resource, sys
-from textgen import TextGen, TextGenError
-from textgen.hub import hub_folder
-limit = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-try:
-    print(eval(sys.argv[1]))
-except TextGenError as e:
-    print("said:", e)
-"""
+def _call_on_full_disk(call, url, cache, limit, pipe):
+    "In a process of its own: what a call says where no file may have more than `limit` bytes."
+    import resource
+    import tempfile
+
+    with pytest.MonkeyPatch.context() as patch:
+        _point(patch, url, cache)
+        patch.setenv("TMPDIR", str(cache.parent / "tmp"))
+        patch.setattr(tempfile, "tempdir", None)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            pipe.send(f"gave: {eval(call)}")
+        except TextGenError as e:
+            pipe.send(f"said: {e}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of files")
 @pytest.mark.parametrize("call", ["hub_folder('me/m')", "TextGen('{folder}', device='cpu').push_to_hub('me/n')"])
-def test_a_full_disk(call, server, tg, model_folder, tmp_path):
+def test_a_full_disk(call, server, tg, model_folder, tmp_path, spare):
     "One line, and nothing half-written; nothing was made there, either."
     tg.push_to_hub("me/m")
-    env = dict(os.environ, HF_HUB_DISABLE_XET="1", TMPDIR=str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    words = [sys.executable, "-c", FULL, call.format(folder=model_folder), "20000"]
-    p = subprocess.run(words, capture_output=True, text=True, env=env, timeout=100)
-    said = [line for line in p.stdout.splitlines() if line.startswith("said:")]
-    assert len(said) == 1 and "File too large; free some space" in said[0], (p.stdout, p.stderr[-2000:])
+    ours, theirs = spare.Pipe()
+    words = (call.format(folder=model_folder), server.url, tmp_path / "hf", 20_000, theirs)
+    p = spare.Process(target=_call_on_full_disk, args=words)
+    p.start()
+    theirs.close()
+    said = ours.recv()
+    p.join(100)
+    assert said.startswith("said: ") and "\n" not in said and "File too large; free some space" in said, said
     half = (".incomplete", ".safetensors")
     assert not [name for _, _, names in os.walk(tmp_path / "hf") for name in names if name.endswith(half)]
     assert not [*(tmp_path / "tmp").iterdir()] and "me/n" not in server.repos

@@ -110,7 +110,7 @@ def test_a_model_its_texts_and_its_caches(kind, place, tiny, monkeypatch):
     assert facts["trained_from"].startswith("./m (") and "letters.txt: 1 documents" in facts["data"]
 
 
-@pytest.mark.parametrize("to", ["onnx", "gguf"])
+@pytest.mark.parametrize("to", [pytest.param("onnx", marks=pytest.mark.slow), "gguf"])
 def test_an_export(to, place, tiny):
     for name in ("gguf",) if to == "gguf" else ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)

@@ -64,13 +64,28 @@ def steps_saved(folder):
     return json.loads((folder / "textgen.json").read_text())["steps"]
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=slow)])
-def test_a_training_saves_and_says_so(number, code, training, tmp_path):
+def _saved(folder):
+    "Whether a run of `LONG` that was stopped has saved what it learned."
+    return 1 <= steps_saved(folder / "m") < 100_000 and (folder / "m" / "model.safetensors").exists()
+
+
+def test_a_training_saves_and_says_so(start_apart, cache, model_folder, tmp_path):
+    p = start_apart("train", cache, "--model", model_folder, *LONG, cwd=tmp_path)
+    while p.code is None and "step 1 " not in p.out:
+        time.sleep(0.02)
+    got, err = told(p, signal.SIGINT)
+    assert got == 130 and "after this step" in err, err
+    assert _saved(tmp_path)
+
+
+@slow
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_training_in_a_new_python_saves_and_says_so(number, code, training, tmp_path):
     p = training()
     p.send_signal(number)
     got, out, err = ended(p)
     assert got == code and "after this step" in err, err
-    assert 1 <= steps_saved(tmp_path / "m") < 100_000 and (tmp_path / "m" / "model.safetensors").exists()
+    assert _saved(tmp_path)
 
 
 def test_a_training_that_was_terminated_is_resumed(start_apart, cli, cache, model_folder, tmp_path):

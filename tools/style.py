@@ -6,11 +6,9 @@
     python tools/style.py --rooms           a table of all rooms
     python tools/style.py --update          lower the allowances to what is found today (--force: raise them, too)
 
-`make lint` and `tools/check.py` run the first. The limits are the constants below. What is over a limit today stands,
-as a number of
+`make lint` runs the first. The limits are the constants below. What is over a limit today stands, as a number of
 problems for each file, in `tools/style_allowed.json`. An allowance only shrinks, and a file that is not named there is
-allowed nothing.
-When the file is empty it can be deleted.
+allowed nothing. When the file is empty it can be deleted.
 
 How it counts:
 

@@ -30,7 +30,7 @@ FIELD = re.compile(r"^(\w+) = (.*?)( *#@param.*)$", re.M)
 SMALL = {
     "colab_from_scratch": dict(STEPS=6, IN_CODE=True, DOWNLOAD=True, PANEL_STEPS=4, N=4),
     "colab_gpu": dict(MODEL="@gpt2", METHOD="lora", PANEL_STEPS=4, IN_CODE=True, EPOCHS=0.02, WINDOW=64, BATCH=2),
-    "colab_t5": dict(MODEL="@t5", STEPS=6, WINDOW=64, BATCH=2, DOWNLOAD=True),
+    "colab_t5": dict(MODEL="@t5", STEPS=6, WINDOW=64, BATCH=2, IN_CODE=True, DOWNLOAD=True),
     "colab_tpu": dict(SIZE="mini", BATCH=2, PANEL_STEPS=4, IN_CODE=True, STEPS=6, WINDOW=64, DOWNLOAD=True),
 }
 # The same for the outputs that are stored: real runs, on a computer without GPU and network.
@@ -38,6 +38,7 @@ BUNDLED = str(ROOT / "textgen" / "bundled" / "model")
 STORED = {
     "colab_from_scratch": dict(IN_CODE=True),
     "colab_gpu": dict(MODEL=BUNDLED, IN_CODE=True),
+    "colab_t5": dict(IN_CODE=True),
     "colab_tpu": dict(SIZE="mini", BATCH=8, IN_CODE=True),
 }
 
@@ -45,7 +46,7 @@ STORED = {
 FINISH = """
 import threading
 for _panel in list(globals().values()):
-    if type(_panel).__name__ != "TrainPanel": continue
+    if type(_panel).__name__ not in ("TrainPanel", "TaskPanel"): continue
     if _panel.thread: _panel.thread.join()
     if _panel.error: raise _panel.error
 for _thread in threading.enumerate():

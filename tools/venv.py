@@ -43,10 +43,14 @@ def run(args, what):
 if not os.path.exists(python):
     print("setting up .venv (once; a few minutes, mostly downloading torch)", flush=True)
     run([sys.executable, "-m", "venv", "--clear", env], "make a virtual environment in .venv")
-pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", "constraints.txt"]
+# Compiling all of these packages to byte code takes a minute of one core, and most of it is never imported: what the
+# package imports is compiled below, and the rest when it is first used.
+pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "-c", "constraints.txt"]
 # torch first: alone, its pinned version is found wherever it lies, and nothing else can ask for another one
 run(pip + ["torch"], "install torch")
 run(pip + ["-e", "." + extra], "install textgen%s" % extra)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+run([python, "-c", "import textgen.api, textgen.training.trainer, textgen.widgets"], "import textgen")
 libraries = os.path.join(here, "textgen", "_native")
 if not (os.path.isdir(libraries) and any(o.endswith(".so") for o in os.listdir(libraries))):
     print(

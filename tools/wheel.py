@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+NOT_PASSED_ON = ("PYTHONPATH", "CC", "TEXTGEN_ISA", "PYTHONDONTWRITEBYTECODE")  # each Python starts from byte code
 TEXT = "The sea is wide and the night is long, and the wind goes over the harbour wall.\n" * 60
 
 IMPORT = """
@@ -69,11 +70,12 @@ def main():
             if not re.match(r"(fastcore|execnb|ghapi|fastgit|nbdev)\b", o)
         ]
         (d / "pins.txt").write_text("\n".join(pins))
-        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", d / "pins.txt"]
+        quick = ["-q", "--disable-pip-version-check", "--no-compile"]
+        pip = [python, "-m", "pip", "install", *quick, "-c", d / "pins.txt"]
         # what the import needs: nothing
         run(*pip, "--no-deps", wheel)
         env = {
-            **{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CC", "TEXTGEN_ISA")},
+            **{k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON},
             "PATH": str(bin),
         }
         print(run(python, "-c", IMPORT, cwd=d, env=env))
