@@ -38,7 +38,6 @@ BUNDLED = str(ROOT / "textgen" / "bundled" / "model")
 STORED = {
     "colab_from_scratch": dict(IN_CODE=True),
     "colab_gpu": dict(MODEL=BUNDLED, IN_CODE=True),
-    "colab_t5": dict(IN_CODE=True),
     "colab_tpu": dict(SIZE="mini", BATCH=8, IN_CODE=True),
 }
 
