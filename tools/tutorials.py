@@ -44,12 +44,12 @@ STORED = {
 # The last cell of a notebook with a form: what was begun in the background is waited for, and its error is the run's.
 FINISH = """
 import threading
-for _panel in list(globals().values()):
-    if type(_panel).__name__ not in ("TrainPanel", "TaskPanel"): continue
+_panels = [o for o in list(globals().values()) if type(o).__name__ in ("TrainPanel", "TaskPanel")]
+for _panel in _panels:
     if _panel.thread: _panel.thread.join()
     if _panel.error: raise _panel.error
-for _thread in threading.enumerate():
-    if _thread.name == "textgen-waits": _thread.join(60)
+for _thread in threading.enumerate():  # nothing comes where no panel has trained
+    if _thread.name == "textgen-waits" and any(_panel.trained for _panel in _panels): _thread.join(60)
 """
 
 
