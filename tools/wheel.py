@@ -54,7 +54,8 @@ def run(*cmd, **kw):
 def main():
     with tempfile.TemporaryDirectory() as d:
         d = Path(d)
-        run(sys.executable, "-m", "build", "-o", d / "dist", ROOT)
+        # by the setuptools that is here: `pip install -e .` has built in an environment of its own already
+        run(sys.executable, "-m", "build", "--no-isolation", "-o", d / "dist", ROOT)
         (wheel,) = (d / "dist").glob("*.whl")
         assert wheel.name.startswith("textgen_nb-") and "-py3-none-" in wheel.name, wheel
         engine = "native" if any(name.endswith(".so") for name in zipfile.ZipFile(wheel).namelist()) else "fused"
