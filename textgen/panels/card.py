@@ -13,7 +13,7 @@ import ipywidgets as w
 from fastcore.basics import patch
 from ..core import draw_seed, escape_html
 from ..generation.samples import Sample, Samples
-from .look import box, button, row, show, text_box
+from .look import box, button, keep_order, row, show, text_box
 from .results import Chosen, places_html
 from ..receipt import Receipt
 
@@ -141,12 +141,13 @@ class Card:
         self.actions = actions or Actions()
         self.view = box()
         hidden = dict(display="none", width="auto")
-        self.editor = w.Textarea(rows=6, layout=hidden)
+        self.editor = w.Textarea(rows=6, continuous_update=False, layout=hidden)
         self.buttons = self._buttons()
         self.row = row(*self.buttons.values())
         self.row.layout.display = "none"
         self.widget = w.VBox([self.view, self.editor, self.row])
         self.widget.add_class("tg-card")
+        keep_order(self.widget)
         self.refresh()
 
 # %% ../../nbs/panels/90_card.ipynb #c4217ba1

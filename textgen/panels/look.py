@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'css', 'style_tag', 'box', 'show', 'folded', 'message', 'title', 'text_box', 'figures', 'bar', 'code_box',
-           'set_tip', 'field', 'button', 'row', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
+           'set_tip', 'field', 'button', 'row', 'keep_order', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
 
 # %% ../../nbs/panels/82_look.ipynb #2985db0b
 import math
@@ -159,6 +159,19 @@ def row(
     made = w.Box(widgets)
     made.add_class("tg-row")
     return made
+
+# %% ../../nbs/panels/82_look.ipynb #a7b7e9c6
+def _as_sent(data, subshell):
+    "The subshell to which the page sent a message."
+    return subshell
+
+def keep_order(
+    widget:Any, # with all that is in it
+):
+    "Let what a person does be heard in its order, in a kernel with subshells."
+    comm:Any = widget.comm
+    if hasattr(comm, "_reply_subshell_for"): comm._reply_subshell_for = _as_sent
+    for child in getattr(widget, "children", ()): keep_order(child)
 
 # %% ../../nbs/panels/82_look.ipynb #f4639001
 _POINTS = 240 # of a line, at most

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import ipywidgets as w
 from fastcore.basics import patch
 from ..core import TextGenError, TrainError, first_line, say
-from .look import box, code_box, message, page, show, style_tag, title
+from .look import box, code_box, keep_order, message, page, show, style_tag, title
 from ..training.callback import _in_notebook
 
 # %% ../../nbs/panels/83_panel.ipynb #a4f2bf99
@@ -57,6 +57,7 @@ def lay_out(self:Panel,
     head = box(style_tag(_HIDE.format(key=self.key)))
     for name in ("tg", "tg-panel"): self.widget.add_class(name)
     self.widget.children = [head, *children, *([self._folded_code()] if code else [])]
+    keep_order(self.widget)
 
 # %% ../../nbs/panels/83_panel.ipynb #ea0cb1f2
 @patch
