@@ -145,10 +145,17 @@ class Card:
         self.buttons = self._buttons()
         self.row = row(*self.buttons.values())
         self.row.layout.display = "none"
-        self.widget = w.VBox([self.view, self.editor, self.row])
-        self.widget.add_class("tg-card")
-        keep_order(self.widget)
+        self.widget = self._lay_out()
         self.refresh()
+
+# %% ../../nbs/panels/90_card.ipynb #d43bd397
+@patch
+def _lay_out(self:Card):
+    "The text, the editor in its place, the buttons below; what a person does is heard in its order."
+    made = w.VBox([self.view, self.editor, self.row])
+    made.add_class("tg-card")
+    keep_order(made)
+    return made
 
 # %% ../../nbs/panels/90_card.ipynb #c4217ba1
 @patch
