@@ -193,8 +193,14 @@ def test_two_panels_and_no_kernel(opened, lab):
             break
         time.sleep(0.3)
     assert html.count("tg-static") >= 2 and html.count("12 of 12") >= 2 and "<svg" in html
-    page.page.set_content(html)
+    page.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.page.locator('.lm-Menu-item[data-command="kernelmenu:shutdown"]').click()
+    page.page.wait_for_timeout(2000)
+    page.page.reload()
+    expect(page.page.locator(".tg-static:visible")).to_have_count(2)
     expect(page.page.get_by_text("new texts").first).to_be_visible()
+    for words in ("Error displaying widget", "Loading widget"):
+        expect(page.page.get_by_text(words).locator("visible=true")).to_have_count(0)
     page.shot("no-kernel")
 
 
