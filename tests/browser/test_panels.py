@@ -218,7 +218,16 @@ def test_it_looks_well(opened, lab, theme, width):
     page.button("Train").click()
     says(page, "new texts")
     page.page.get_by_text("The same in Python").locator("visible=true").first.click()
-    time.sleep(1)
-    page.shot(f"train-{theme}-{width}")
-    panel = page.page.locator(".tg-panel").first
-    assert panel.evaluate("o => o.scrollWidth <= o.clientWidth + 2")
+    for name in ("Train", "Write"):
+        page.page.get_by_role("tab", name=name).click()
+        panel = page.page.locator(".tg-panel").first
+        if name == "Write":
+            fill(page, Prompt="The sea", Length=40)
+            page.button("Write").click()
+            page.button("Probabilities").click()
+            page.page.locator(".tg-card .tg-token:visible").nth(2).hover()
+            says(page, "in its place:")
+        panel.evaluate("o => o.scrollIntoView()")
+        time.sleep(1)
+        page.shot(f"{name.lower()}-{theme}-{width}")
+        assert panel.evaluate("o => o.scrollWidth <= o.clientWidth + 2")

@@ -40,7 +40,7 @@ class TrainForm(Panel):
         self.source = SourceFields(reading)
         self.start = StartFields(start, steps, start.vocab_size)
         self._fill_given()
-        self.save_to = field(w.Text(value=str(save_to), continuous_update=False), "Save to", _SAVE, grow=True)
+        self.save_to = field(w.Text(value=str(save_to or ""), continuous_update=False), "Save to", _SAVE, grow=True)
         self.replace = w.Checkbox(value=False, description="Replace a model that is there", indent=False)
         self.handed:Text|None = None # a text that another panel handed on
         self.handed_view = box()
@@ -118,7 +118,7 @@ class TrainPanel(TrainForm):
     @takes(TrainSettings, ReadSettings, but=["control", "resume"])
     def __init__(self,
         steps:int=0, # to begin with; 0: about as many as the text bears
-        save_to="my-model", # folder for the model
+        save_to="my-model", # folder for the model; None saves none
         vocab_size:int=1000, # of the tokenizer that a new model learns from the text
         preset:str="", # size of a new model; none given: the model in the box
         model=None, # a folder or Hub id to start from
