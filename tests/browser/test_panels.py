@@ -81,6 +81,7 @@ def test_names_and_texts_stay_text(opened, lab):
     (lab.work / name).write_text("\n".join(WILD * 6))
     cell = f"from textgen.widgets import Studio\nstudio = Studio()\nWILD = {WILD[1]!r}\nstudio"
     more = "view = studio.train.view\nview.start(4, 0)\nview.update(2, [3., 2.], 2.5, 9., {WILD: 2., 'b': 1.})\n"
+    more += "from types import SimpleNamespace\nview.sample(2, [SimpleNamespace(text=WILD + 'sampled', prompt=WILD)])\n"
     page = opened("wild.ipynb", cell, more + "studio.train.note(WILD)")
     page.run()
     page.field("Text").select_option("a file, folder or address")
@@ -91,6 +92,7 @@ def test_names_and_texts_stay_text(opened, lab):
     page.run(1)
     page.page.get_by_role("tab", name="Train").click()
     says(page, WILD[1])
+    says(page, f"{WILD[1]}{WILD[1]}sampled")
     no_hit(page)
     page.shot("wild")
 
