@@ -101,6 +101,9 @@ def test_a_model_is_trained(opened, lab):
     "Loss falls, samples with their step; pause, go on, stop; the code is copied; resumed after a restart."
     page = opened("train.ipynb", TRAIN.format(steps=400, more=", save_every=5, sample_every=20, validation=0.1"), "1+1")
     page.run()
+    for name in ("Start from", "Train", "Steps", "Batch size", "Learning rate", "Held-out share", "Save to"):
+        label = page.page.locator(".tg-panel label").filter(has_text=re.compile(f"^{name}$"))
+        assert label.evaluate("o => (o.title || o.firstElementChild.title).length") > 20  # why it is as it is
     page.button("Train").click()
     says(page, "at the speed of this machine")
     says(page, "held out")

@@ -417,7 +417,7 @@ def code(self:GeneratePanel)->str:
 @patch
 def parts(self:GeneratePanel):
     fields = self.fields
-    widgets = [*fields.settings.values(), fields.seed]
-    values = {widget.description: widget.value for widget in widgets}
+    values = {widget.description: widget.value for widget in fields.settings.values()}
+    values["Seed"] = fields.seed.value
     texts = [card.written.html() for card in self.cards]
     return [figures(values), *texts, self.count.value]

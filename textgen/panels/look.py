@@ -123,6 +123,15 @@ def set_tip(
     name = next(o for o in names if widget.has_trait(o))
     widget.set_trait(name, tip)
 
+# %% ../../nbs/panels/82_look.ipynb #dc2047dd
+def _set_name(widget, label, tip):
+    "Give a widget its name, with what is said on hover where the widget forgets that."
+    forgets = isinstance(widget, (w.Dropdown, w.Text, w.Textarea)) and widget.has_trait("description_allow_html")
+    if tip and forgets:
+        widget.set_trait("description_allow_html", True)
+        label = f'<span title="{escape_html(tip)}">{escape_html(label)}</span>'
+    widget.set_trait("description", label)
+
 # %% ../../nbs/panels/82_look.ipynb #b8e32154
 def field(
     widget:Any, # what is filled in
@@ -131,7 +140,7 @@ def field(
     grow=False, # take the room that is left
 )->Any: # the widget
     "A widget as a field of a panel."
-    widget.set_trait("description", label)
+    _set_name(widget, label, tip)
     widget.layout.width = "auto"
     widget.add_class("tg-field")
     if grow: widget.add_class("tg-grow")
