@@ -12,7 +12,6 @@ and in the ids of the receipt alike, so that nothing but the seed speaks against
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from record import RESULTS, Record, machine
 from transformers import GPT2Config
 
 from textgen import TextGen, verify
@@ -33,7 +33,6 @@ from textgen.trust import verify as room
 from textgen.trust.replay import replay
 from textgen.trust.slices import TOLERANCE
 
-RESULTS = Path(__file__).parent / "results"
 TOKENS = 100
 ASK = dict(max_new_tokens=TOKENS, min_new_tokens=TOKENS, temperature=0.7)
 PLACES = (5, 10, 25, 50, 100)  # tokens after which a changed setting is looked for
@@ -212,7 +211,7 @@ def table(name, n, how, precision, in_int8=True):
     print(f"\n{name}", flush=True)
     tg = TextGen(device="cpu", **how)
     if not in_int8:
-        room._in_int8 = lambda decoder: decoder
+        room._in_int8 = lambda decoder, version: decoder
     samples = tg.generate("", n=n, seed=1, **ASK)
     files = [list(samples)[i : i + FILE] for i in range(0, n, FILE)]
     rows, rng = {}, random.Random(0)
@@ -251,15 +250,29 @@ def one_round(tg, n, seed, folder):
     return made, checked
 
 
+def arithmetic():
+    "Multiplications and additions a second that this machine reaches in a product of matrices, float32."
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    return max(2 * 1024**3 / timed(lambda: a @ b)[0] for _ in range(20))
+
+
+def least(model, n, rate):
+    "Seconds that the multiplications of a pass over `n` texts take at least."
+    weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "wpe" not in name)
+    return 2 * weights * n * TOKENS / rate
+
+
 def times(rounds):
     "Seconds to write and to verify 1 and 32 texts of 100 tokens, on the shape of GPT-2 with random weights."
-    found = {}
+    found, rate = {}, arithmetic()
     tg = TextGen.new(GPT2Config(), TextGen().tokenizer, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         for n in (1, 32):
             pairs = [one_round(tg, n, k, Path(folder)) for k in range(rounds + 1)]  # the first is to warm up
-            made, checked = [statistics.median(o) for o in zip(*pairs[1:])]
-            found[n] = dict(write=made, verify=checked, ratio=made / checked, engine=tg.engine.name)
+            made, checked = [list(o) for o in zip(*pairs[1:])]
+            ratio = statistics.median(made) / statistics.median(checked)
+            least_s = least(tg.model, n, rate)
+            found[n] = dict(write=made, verify=checked, ratio=ratio, least=least_s, engine=tg.engine.name)
             print(n, found[n], flush=True)
     return found
 
@@ -321,10 +334,12 @@ def settings_page(data):
 
 def times_page(data):
     "Times as Markdown."
-    lines = ["| texts of 100 tokens | write | verify | faster | engine |", "|---|---|---|---|---|"]
+    head = "| texts of 100 tokens | write | verify | faster | the multiplications alone | engine |"
+    lines = [head, "|---|---|---|---|---|---|"]
     for n, o in data["times"].items():
-        cells = f"| {n} | {o['write']:.2f} s | {o['verify']:.2f} s | {o['ratio']:.1f}× | {o['engine']} |"
-        lines.append(cells)
+        write, check = statistics.median(o["write"]), statistics.median(o["verify"])
+        times = f"{write:.2f} s | {check:.2f} s | {o['ratio']:.1f}×"
+        lines.append(f"| {n} | {times} | {o['least']:.2f} s | {o['engine']} |")
     return "\n".join(lines)
 
 
@@ -340,11 +355,13 @@ def page(data):
     return "\n\n".join(parts) + "\n"
 
 
-def machine():
-    "What this ran on."
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return f"{torch.get_num_threads()} cores {names[0] if names else platform.processor()}, torch {torch.__version__}"
+def record(data):
+    "The times as every benchmark records them."
+    found = Record("verify", "Verification", better="less", note=f"{TOKENS} tokens a text, on the shape of GPT-2")
+    for n, o in data.get("times", {}).items():
+        found.add(f"{n} texts", "written", "s", o["write"])
+        found.add(f"{n} texts", "verified", "s", o["verify"], limit=o["least"])
+    return found
 
 
 def main():
@@ -354,8 +371,9 @@ def main():
     p.add_argument("--only", choices=["table", "times"])
     p.add_argument("--out", type=Path, default=RESULTS)
     asked = p.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "verify.json"
-    data = json.loads(path.read_text()) if path.exists() else {}
+    data = json.loads(path.read_text())["found"] if path.exists() else {}
     data |= dict(machine=machine())
     keep = room._in_int8
     if asked.only != "times":
@@ -366,7 +384,7 @@ def main():
     data.setdefault("texts", asked.texts)
     if asked.only != "table":
         data["times"] = times(asked.rounds)
-    path.write_text(json.dumps(data, indent=1) + "\n")
+    path.write_text(json.dumps(record(data).content() | dict(found=data), indent=1) + "\n")
     (asked.out / "verify.md").write_text(page(data))
 
 

@@ -13,11 +13,13 @@ import pytest
 import torch
 from textgen import GenerateError, TextGen
 from textgen.core import uniforms
+from textgen.generation.engine import faster
 from textgen.generation.files import Journal, generate_file, read_prompts
 from textgen.generation.generate import generate, next_tokens, stream
 from textgen.generation.loop import Writer
 from textgen.generation.sampling import choose, draw, filtered, probabilities
 from textgen.settings import GenerateSettings
+from textgen.text.codec import Codec
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,17 @@ def test_a_trained_model_writes_the_same_in_any_batch(bundled, monkeypatch):
 @pytest.mark.slow
 def test_a_thousand(bundled):
     assert _ask(bundled, 1000, batch_invariant=True)[:200] == _ask(bundled, 200, batch_invariant=True)
+
+
+@pytest.mark.parametrize("engine", ["native", "fused", "plain"])
+def test_rows_that_end_at_once_leave_the_context_to_the_next(tok, tiny, engine):
+    "Texts of one length, more than rows, in a context that holds one and a half of them: each as alone."
+    plain = tiny(tok, seed=2).wrapped
+    model = plain if engine == "plain" else faster(plain, native=engine == "native")
+    codec, ask = Codec(tok), dict(n=7, seed=1, temperature=1.0, max_new_tokens=40, min_new_tokens=40)
+    together = generate(model, codec, "The sea", GenerateSettings(batch_size=3, **ask))
+    alone = generate(plain, codec, "The sea", GenerateSettings(batch_size=1, **ask))
+    assert [s.tokens for s in together] == [s.tokens for s in alone]
 
 
 def test_rows_are_given_on(write):

@@ -1,6 +1,7 @@
 """Texts that were written in every way, by every engine, are what their receipts say; forged and hostile ones are not.
 
-The texts are written by the fastest engine there is and read by the model itself, which shares no code with it."""
+The texts are written by the fastest engine there is. They are read by it and by the model itself, which shares no code
+with it."""
 
 import os
 import re
@@ -76,8 +77,9 @@ def with_ids(path, model, k, change):
 
 @pytest.mark.parametrize("name", [pytest.param(o, marks=[] if o in QUICK else pytest.mark.slow) for o in ASKED])
 def test_honest_texts_are_verified(model, tmp_path, name):
-    for ending in ("a.txt", "a.jsonl"):
-        verdict = verify(written(model, tmp_path, ending, **ASKED[name]), model)
+    model.save(tmp_path / "model")
+    for ending, by in (("a.txt", model), ("a.jsonl", tmp_path / "model")):
+        verdict = verify(written(model, tmp_path, ending, **ASKED[name]), by)
         assert verdict.ok, verdict
         assert {s.precision for s in verdict.samples} == {"float32"} and verdict.bound < 0.05
         assert len(verdict.samples) == (8 if name == "several" else 4)

@@ -279,6 +279,7 @@ def refill(self:Writer, rows:Rows):
     "Give free rows to the texts that wait, if rows may be replaced one by one."
     if not self.decoder.can_refill: return
     free = rows.free
+    if free and rows.waiting: rows.drop(free)
     while free and rows.waiting:
         prompt = rows.waiting[0][0]
         begun = self._begin(rows, free, prompt)
@@ -504,8 +505,7 @@ def read_drawn(self:Writer, rows:Rows):
     "Read the tokens that were drawn."
     if self._shrinks(rows): rows.select(rows.live)
     self.slide(rows)
-    free = rows.free
-    if free: rows.state = rows.state.drop(torch.tensor(free))
+    if rows.free: rows.drop(rows.free)
     tokens = torch.tensor(rows.tokens, device=self.decoder.device)
     rows.state = self.decoder.decode(tokens, rows.state)
     rows.seen = [n+1 for n in rows.seen]

@@ -393,6 +393,11 @@ def put(self:Rows, rows:list, one:DecoderState):
     self.state = self.state.put(self._at(rows), one)
     for r in rows: self.seen[r] = one.length
 
+@patch
+def drop(self:Rows, rows:list):
+    "Nothing more is written in these rows."
+    self.state = self.state.drop(torch.tensor(rows))
+
 # %% ../../nbs/generation/46_samples.ipynb #4b6ce6e2
 def _is_byte_level(codec):
     "Whether the tokens of a vocabulary are bytes."

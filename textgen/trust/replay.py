@@ -280,8 +280,6 @@ def _follow_schema(writer, row, stretch, logits):
     return torch.cat(found)
 
 # %% ../../nbs/trust/63_replay.ipynb #4db3e3ac
-_AT_ONCE = 64 # places whose rows are made at the same time
-
 def _needs_rows(rules):
     "Whether rules depend on what was written."
     return rules.of_text or rules.of_ids or rules.settings.min_new_tokens>0
@@ -289,12 +287,6 @@ def _needs_rows(rules):
 def _come(row, stretch, k):
     "A row that has come to a place of a stretch."
     return replace(row, ids=row.ids+stretch.ids[:k])
-
-def _ruled_from(rules, row, stretch, logits, start):
-    "The next logits of a stretch after the rules."
-    some = logits[start:start+_AT_ONCE]
-    rows = [_come(row, stretch, start+k) for k in range(len(some))]
-    return rules.apply(some, rows)
 
 # %% ../../nbs/trust/63_replay.ipynb #c545f1de
 def ruled(
@@ -307,8 +299,7 @@ def ruled(
     rules = writer.rules
     if rules.guide: return _follow_schema(writer, row, stretch, logits)
     if not _needs_rows(rules): return rules.apply(logits, [row]*len(logits))
-    starts = range(0, len(logits), _AT_ONCE)
-    return torch.cat([_ruled_from(rules, row, stretch, logits, start) for start in starts])
+    return rules.apply(logits, [_come(row, stretch, k) for k in range(len(logits))])
 
 # %% ../../nbs/trust/63_replay.ipynb #65e4f255
 def _filters(s:GenerateSettings):
@@ -317,8 +308,9 @@ def _filters(s:GenerateSettings):
 
 def _scale(logits, after):
     "The largest of the logits, before and after the rules."
-    both = [allowed_shift(o, 1.) for o in (logits, after)]
-    return torch.maximum(*both).clamp(min=1e-6)
+    largest = allowed_shift(logits, 1.)
+    if after is not logits: largest = torch.maximum(largest, allowed_shift(after, 1.))
+    return largest.clamp(min=1e-6)
 
 # %% ../../nbs/trust/63_replay.ipynb #5036281b
 def _places(writer, row, stretch, logits):
@@ -358,8 +350,16 @@ def _begin(writer, sample, shares):
     parts = stretches(writer, writer.prompt_ids[row.prompt], sample.tokens)
     return Replayed(sample, row, parts, [Fit(share) for share in shares])
 
+_AT_ONCE = 16 # places that are compared together: their logits stay in the processor's cache
+
+def _pieces(stretch, logits):
+    "A stretch and its logits, a few places at a time."
+    for k in range(0, len(stretch.ids), _AT_ONCE):
+        some = slice(k, k+_AT_ONCE)
+        yield replace(stretch, first=stretch.first+k, ids=stretch.ids[some]), logits[some]
+
 def _note(writer, text, stretch, logits):
-    "Compare one stretch of a text, with every tolerance that has fitted so far."
+    "Compare some places of a text, with every tolerance that has fitted so far."
     places = _places(writer, text.row, stretch, logits)
     for fit in text.fits:
         if fit.fits: fit.add(*compare(places, fit.share))
@@ -369,7 +369,8 @@ def _note(writer, text, stretch, logits):
 def _read_batch(writer, batch):
     "Read some stretches in one pass, and compare them."
     logits = scores(writer, [stretch for _,stretch in batch])
-    for (text, stretch),one in zip(batch, logits): _note(writer, text, stretch, one)
+    for (text, stretch),one in zip(batch, logits):
+        for piece in _pieces(stretch, one): _note(writer, text, *piece)
 
 # %% ../../nbs/trust/63_replay.ipynb #9deb1d04
 def replay(

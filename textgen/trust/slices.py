@@ -33,8 +33,11 @@ def allowed_shift(
     share:float, # of the largest logit, as in `TOLERANCE`
 ): # float64 [rows, 1]
     "How far a logit of each row may be off."
-    finite = logits.masked_fill(logits==-torch.inf, 0.)
-    return finite.abs().amax(-1, keepdim=True).double()*share
+    lowest = logits.amin(-1, keepdim=True)
+    if (lowest==-torch.inf).any():
+        lowest = logits.masked_fill(logits==-torch.inf, 0.).amin(-1, keepdim=True)
+    largest = torch.maximum(-lowest, logits.amax(-1, keepdim=True))
+    return largest.double()*share
 
 # %% ../../nbs/trust/62_slices.ipynb #c3c19540
 def _near_k(

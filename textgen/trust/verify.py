@@ -19,9 +19,9 @@ from ..core import GenerateError, ModelError, VerifyError, printable
 from ..remote import file_here
 from ..models.folder import DTYPES, find_model, load_by_hash, models_near
 from ..models.seq2seq import wrap
-from ..models.weights import model_hash, weights_version
+from ..models.weights import model_hash
 from ..text.codec import Codec
-from ..generation.engine import faster
+from ..generation.engine import current_version, faster, ready
 from ..generation.files import _layout
 from ..generation.loop import ATTEMPTS, Writer
 from ..generation.rules import Guide, folder_rules
@@ -36,15 +36,16 @@ class Opened:
     decoder:Any # of the model itself
     codec:Codec
     sha256:str
+    version:str|None=None # `current_version` of a model that was given
 
 _known:WeakKeyDictionary = WeakKeyDictionary() # model -> version of its weights, and their hash
 
-def _hash_of(model):
-    "The hash of a model, computed once for each version of its weights."
-    version = weights_version(model)
+def _known_hash(model):
+    "The hash of a model, computed once for each version of its weights; and the version."
+    version = current_version(model)
     known = _known.get(model)
     if not known or known[0]!=version: known = _known[model] = version, model_hash(model)
-    return known[1]
+    return known[1], version
 
 # %% ../../nbs/trust/66_verify.ipynb #4b9dbe4e
 def _in_type(model, dtype):
@@ -56,7 +57,7 @@ def _open_given(given, recorded):
     "A `TextGen`, with its weights in the type of the receipt."
     model = _in_type(given.model, recorded.dtype)
     decoder = given.wrapped if model is given.model else wrap(model)
-    return Opened("this model", decoder, given.codec, _hash_of(model))
+    return Opened("this model", decoder, given.codec, *_known_hash(model))
 
 # %% ../../nbs/trust/66_verify.ipynb #ebaac4a9
 def _look_for(recorded, beside, dtypes):
@@ -81,18 +82,19 @@ def open_model(
     return Opened(str(model), wrap(found), Codec(model), sha256)
 
 # %% ../../nbs/trust/66_verify.ipynb #1ec8e543
-def _in_int8(decoder):
+def _in_int8(decoder, version):
     "The model in int8, where there is an engine for that; else as it is."
-    try: return faster(decoder, quantize="int8")
+    try: return faster(decoder, quantize="int8", version=version)
     except ModelError: return decoder
 
 def reader(
     decoder, # of the model itself
     precision:str, # what the texts were written in, as in `TOLERANCE`
+    version:str=None, # `current_version` of its model; None: it is computed
 ):
     "What reads the texts again."
-    if precision=="int8": return _in_int8(decoder)
-    if decoder.model.dtype==torch.float32: return decoder
+    if precision=="int8": return _in_int8(decoder, version)
+    if decoder.model.dtype==torch.float32: return ready(decoder, version)
     return wrap(deepcopy(decoder.model).float())
 
 # %% ../../nbs/trust/66_verify.ipynb #3b919b2d
@@ -251,7 +253,7 @@ def _writer(recorded, opened):
     "What the loop would ask with: prompts, settings, rules."
     prompts = [prompt for prompt,_ in recorded.prompts]
     guide = _guide(recorded, opened.codec)
-    read = reader(opened.decoder, recorded.precision)
+    read = reader(opened.decoder, recorded.precision, opened.version)
     settings = replace(recorded.settings, novel_only=None) # it decides which draw is taken, not what is drawn
     return Writer(read, opened.codec, prompts, settings, guide)
 
