@@ -401,16 +401,16 @@ def _on_full_disk(tok_folder, cache, folder, pipe):
     try:
         tg.train(cache, steps=8, batch_size=1, save_every=2, sample_every=0, save_to=folder, view=view)
     except TextGenError as e:
-        pipe.send((str(e), view.notes))
+        pipe.send((str(e), view.notes, tg.receipt["steps"], tg.found))
 
 
 def test_full_disk_keeps_the_previous_save(spare, tok_folder, cache, tmp_path):
     ours, theirs = spare.Pipe()
     p = spare.Process(target=_on_full_disk, args=(tok_folder, cache, tmp_path / "m", theirs))
     p.start()
-    error, notes = ours.recv()
+    error, notes, steps, found = ours.recv()
     p.join()
-    assert "the trained model is in memory" in error
+    assert "the trained model is in memory" in error and (steps, found) == (8, None)
     assert sum("the next save tries again" in n for n in notes) == 3
     assert TextGen(tmp_path / "m", device="cpu").receipt["steps"] == 2
 

@@ -157,6 +157,7 @@ def test_the_panel_shows_that_the_disk_is_full(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="the trained model is in memory"):
         panel.train().wait()
     assert "cannot write &lt;m&gt;: No space left on device; training goes on" in panel.messages.value
+    assert "panel.textgen.save(" in panel.messages.value and panel.textgen.receipt["steps"] == 2
 
 
 def test_an_upload_replaces_no_file(tmp_path, monkeypatch):

@@ -279,10 +279,12 @@ def train(self:TextGen,
 # %% ../nbs/80_api.ipynb #8f2df760
 @patch
 def _learned(self:TextGen, run, receipt):
-    "The weights are those of a training from here on."
+    "The weights are those of a training from here on, whether it could be saved or not."
     self.receipt = receipt
     self.scratch = False
     self.found = str(run.folder) if run.folder else None
+    why = run.unsaved
+    if why: raise ModelError(f"{why}; the trained model is in memory: save it elsewhere") from why
     return run
 
 # %% ../nbs/80_api.ipynb #8c0e19c5

@@ -118,6 +118,25 @@ def browser():
         made.close()
 
 
+SMALL = "import os\nos.chdir({place!r})\n"
+LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))\n"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of a megabyte, and the lines that go there.
+
+    To mount one, one has to be root; for others no file becomes larger than a megabyte, which fails in the same places.
+    """
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    is_mounted = shutil.which("mount") and not subprocess.run(mount, capture_output=True).returncode
+    yield place, SMALL.format(place=str(place)) + ("" if is_mounted else LIMIT)
+    if is_mounted:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 class Page:
     "A notebook in the browser."
 
@@ -128,7 +147,7 @@ class Page:
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.page = context.new_page()
         self.dialogs = []
-        self.page.set_default_timeout(120_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("dialog", self.answer)
         self.open()
 
@@ -166,6 +185,14 @@ class Page:
         "Run all cells, by the menu."
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    def wait_for(self, file):
+        "Until a file is there."
+        for _ in range(300):
+            if file.exists():
+                return
+            self.page.wait_for_timeout(200)
+        raise AssertionError(f"{file} did not come")
 
     def button(self, name, n=0):
         exactly = re.compile(rf"^\W*{re.escape(name)}\W*$")

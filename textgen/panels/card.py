@@ -13,7 +13,7 @@ import ipywidgets as w
 from fastcore.basics import patch
 from ..core import draw_seed, escape_html
 from ..generation.samples import Sample, Samples
-from .look import box, button, row, show, text_box
+from .look import box, button, keep_order, row, show, text_box
 from .results import Chosen, places_html
 from ..receipt import Receipt
 
@@ -141,13 +141,21 @@ class Card:
         self.actions = actions or Actions()
         self.view = box()
         hidden = dict(display="none", width="auto")
-        self.editor = w.Textarea(rows=6, layout=hidden)
+        self.editor = w.Textarea(rows=6, continuous_update=False, layout=hidden)
         self.buttons = self._buttons()
         self.row = row(*self.buttons.values())
         self.row.layout.display = "none"
-        self.widget = w.VBox([self.view, self.editor, self.row])
-        self.widget.add_class("tg-card")
+        self.widget = self._lay_out()
         self.refresh()
+
+# %% ../../nbs/panels/90_card.ipynb #d43bd397
+@patch
+def _lay_out(self:Card):
+    "The text, the editor in its place, the buttons below; what a person does is heard in its order."
+    made = w.VBox([self.view, self.editor, self.row])
+    made.add_class("tg-card")
+    keep_order(made)
+    return made
 
 # %% ../../nbs/panels/90_card.ipynb #c4217ba1
 @patch

@@ -47,8 +47,8 @@ def _setting_fields():
 class AskFields:
     "The fields in which a person says what is to be written."
     def __init__(self):
-        prompt = w.Textarea(placeholder="empty: a text from its beginning")
-        seed = w.Text(placeholder="drawn")
+        prompt = w.Textarea(placeholder="empty: a text from its beginning", continuous_update=False)
+        seed = w.Text(placeholder="drawn", continuous_update=False)
         self.prompt = field(prompt, "Prompt", grow=True)
         self.settings = _setting_fields()
         self.seed = field(seed, "Seed", _TIPS["seed"])
@@ -89,7 +89,7 @@ def asks(self:AskFields)->list[Ask]:
 class KeepRow:
     "Where the kept texts go, and the buttons that send them."
     def __init__(self, on_save, on_train):
-        name = w.Text("kept.jsonl")
+        name = w.Text("kept.jsonl", continuous_update=False)
         self.path = field(name, "File for the kept texts", ".jsonl for JSON lines, else a text file", grow=True)
         self.save = button("Save", on_save, "the kept texts, and their receipt beside them", icon="download")
         self.train = button("To training data", on_train, "the kept texts as a file that training reads", icon="book")
@@ -417,7 +417,7 @@ def code(self:GeneratePanel)->str:
 @patch
 def parts(self:GeneratePanel):
     fields = self.fields
-    widgets = [*fields.settings.values(), fields.seed]
-    values = {widget.description: widget.value for widget in widgets}
+    values = {widget.description: widget.value for widget in fields.settings.values()}
+    values["Seed"] = fields.seed.value
     texts = [card.written.html() for card in self.cards]
     return [figures(values), *texts, self.count.value]

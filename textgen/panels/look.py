@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'css', 'style_tag', 'box', 'show', 'folded', 'message', 'title', 'text_box', 'figures', 'bar', 'code_box',
-           'set_tip', 'field', 'button', 'row', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
+           'set_tip', 'field', 'button', 'row', 'keep_order', 'thinned', 'round_marks', 'Plot', 'curve', 'page']
 
 # %% ../../nbs/panels/82_look.ipynb #2985db0b
 import math
@@ -123,6 +123,15 @@ def set_tip(
     name = next(o for o in names if widget.has_trait(o))
     widget.set_trait(name, tip)
 
+# %% ../../nbs/panels/82_look.ipynb #dc2047dd
+def _set_name(widget, label, tip):
+    "Give a widget its name, with what is said on hover where the widget forgets that."
+    forgets = isinstance(widget, (w.Dropdown, w.Text, w.Textarea)) and widget.has_trait("description_allow_html")
+    if tip and forgets:
+        widget.set_trait("description_allow_html", True)
+        label = f'<span title="{escape_html(tip)}">{escape_html(label)}</span>'
+    widget.set_trait("description", label)
+
 # %% ../../nbs/panels/82_look.ipynb #b8e32154
 def field(
     widget:Any, # what is filled in
@@ -131,7 +140,7 @@ def field(
     grow=False, # take the room that is left
 )->Any: # the widget
     "A widget as a field of a panel."
-    widget.set_trait("description", label)
+    _set_name(widget, label, tip)
     widget.layout.width = "auto"
     widget.add_class("tg-field")
     if grow: widget.add_class("tg-grow")
@@ -159,6 +168,19 @@ def row(
     made = w.Box(widgets)
     made.add_class("tg-row")
     return made
+
+# %% ../../nbs/panels/82_look.ipynb #a7b7e9c6
+def _as_sent(data, subshell):
+    "The subshell to which the page sent a message."
+    return subshell
+
+def keep_order(
+    widget:Any, # with all that is in it
+):
+    "Let what a person does be heard in its order, in a kernel with subshells."
+    comm:Any = widget.comm
+    if hasattr(comm, "_reply_subshell_for"): comm._reply_subshell_for = _as_sent
+    for child in getattr(widget, "children", ()): keep_order(child)
 
 # %% ../../nbs/panels/82_look.ipynb #f4639001
 _POINTS = 240 # of a line, at most

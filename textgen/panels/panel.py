@@ -8,10 +8,11 @@ __all__ = ['Panel']
 # %% ../../nbs/panels/83_panel.ipynb #384ce99d
 import asyncio,secrets,sys,threading,time,traceback
 from collections.abc import Callable
+from contextlib import contextmanager
 import ipywidgets as w
 from fastcore.basics import patch
 from ..core import TextGenError, TrainError, first_line, say
-from .look import box, code_box, message, page, show, style_tag, title
+from .look import box, code_box, keep_order, message, page, show, style_tag, title
 from ..training.callback import _in_notebook
 
 # %% ../../nbs/panels/83_panel.ipynb #a4f2bf99
@@ -57,6 +58,7 @@ def lay_out(self:Panel,
     head = box(style_tag(_HIDE.format(key=self.key)))
     for name in ("tg", "tg-panel"): self.widget.add_class(name)
     self.widget.children = [head, *children, *([self._folded_code()] if code else [])]
+    keep_order(self.widget)
 
 # %% ../../nbs/panels/83_panel.ipynb #ea0cb1f2
 @patch
@@ -149,22 +151,36 @@ def _is_of_widget(session, args):
     header = session.deserialize(frames, content=False, copy=False)["header"]
     return header["msg_type"].startswith("comm_")
 
+# %% ../../nbs/panels/83_panel.ipynb #85e3d553
+@contextmanager
+def _as_before(kernel):
+    "Leave a kernel as it was before a message: whose the output is, and what an interrupt does after the cell."
+    ident, parent = kernel._parent_ident["shell"], kernel.get_parent("shell")
+    handler = kernel.saved_sigint_handler
+    try: yield
+    finally:
+        kernel.set_parent(ident, parent, "shell")
+        kernel.saved_sigint_handler = handler
+
 # %% ../../nbs/panels/83_panel.ipynb #d2ee63e5
+async def _hand_on(kernel, item):
+    "Deal with a message of a widget; put any other back into the queue."
+    _, dispatch, args = item
+    if not _is_of_widget(kernel.session, args): return kernel.msg_queue.put_nowait(item)
+    with _as_before(kernel): await dispatch(*args)
+
 async def _answer_buttons(kernel):
     "Hand on the messages of widgets that wait behind a cell, in a kernel with one queue."
     waiting = []
     while not kernel.msg_queue.empty(): waiting.append(kernel.msg_queue.get_nowait())
-    for item in waiting:
-        _, dispatch, args = item
-        if _is_of_widget(kernel.session, args): await dispatch(*args)
-        else: kernel.msg_queue.put_nowait(item)
+    for item in waiting: await _hand_on(kernel, item)
 
 # %% ../../nbs/panels/83_panel.ipynb #152fef03
 def _kernel_with_queue():
     "The kernel of this notebook, if it takes one message after another; else None."
     if not _in_notebook(): return None
     kernel = sys.modules["IPython"].get_ipython().kernel
-    return kernel if kernel.has_trait("msg_queue") else None
+    return kernel if hasattr(kernel, "msg_queue") else None
 
 # %% ../../nbs/panels/83_panel.ipynb #164f1eed
 @patch

@@ -9,16 +9,18 @@ __all__ = ['TrainForm', 'TrainPanel']
 from collections.abc import Callable
 from typing import Any
 import ipywidgets as w
+import torch
 from fastcore.basics import patch
 from ..core import ModelError, TextGenError, TrainError
 from .look import box, button, field, figures, message, row, show
 from .panel import Panel
 from .source import SourceFields, Text, keywords
 from .start import Start, StartFields, about_tokens, sensible_steps
-from .train import RunView, Unfinished, expected, remember, speed, unfinished
+from .train import RunView, Unfinished, expected, remember, unfinished
 from ..remote import check_no_other
 from ..settings import ReadSettings, TrainSettings, make_settings, split_reading, takes
 from ..training.callback import Control
+from ..training.report import count_weights
 
 # %% ../../nbs/panels/88_session.ipynb #54772313
 _SAVE = "folder for the model; in Colab one below /content/drive/MyDrive outlives the runtime"
@@ -38,7 +40,7 @@ class TrainForm(Panel):
         self.source = SourceFields(reading)
         self.start = StartFields(start, steps, start.vocab_size)
         self._fill_given()
-        self.save_to = field(w.Text(value=str(save_to), continuous_update=False), "Save to", _SAVE, grow=True)
+        self.save_to = field(w.Text(value=str(save_to or ""), continuous_update=False), "Save to", _SAVE, grow=True)
         self.replace = w.Checkbox(value=False, description="Replace a model that is there", indent=False)
         self.handed:Text|None = None # a text that another panel handed on
         self.handed_view = box()
@@ -116,7 +118,7 @@ class TrainPanel(TrainForm):
     @takes(TrainSettings, ReadSettings, but=["control", "resume"])
     def __init__(self,
         steps:int=0, # to begin with; 0: about as many as the text bears
-        save_to="my-model", # folder for the model
+        save_to="my-model", # folder for the model; None saves none
         vocab_size:int=1000, # of the tokenizer that a new model learns from the text
         preset:str="", # size of a new model; none given: the model in the box
         model=None, # a folder or Hub id to start from
@@ -227,13 +229,26 @@ def _job(self:TrainPanel, start, settings, resume):
     self._say_time(tg, settings)
     self._fit(tg, data, dict(settings, resume=resume))
 
+# %% ../../nbs/panels/88_session.ipynb #ca2ef58e
 @patch
 def _fit(self:TrainPanel, tg, data, settings):
     "Train, with the panel as the view."
     self.show_code()
     self.view.say("preparing")
-    self.run = tg.train(data, view=self.view, control=self.control, overwrite=True, **settings)
+    try: self.run = tg.train(data, view=self.view, control=self.control, overwrite=True, **settings)
+    except ModelError:
+        if self.view.step>self.view.first: self._hand_on(tg, _UNSAVED)
+        raise
     self._finish(tg)
+
+_UNSAVED = "what was learned is not lost: the model is panel.textgen, and panel.textgen.save('elsewhere') saves it"
+
+@patch
+def _hand_on(self:TrainPanel, tg, text, kind="note"):
+    "Say what came of a run, and give the model to whoever waits for it."
+    self.trained = tg
+    self.note(text, kind)
+    for tell in self.then: tell(tg)
 
 # %% ../../nbs/panels/88_session.ipynb #40029748
 @patch
@@ -257,6 +272,11 @@ def _row_tokens(settings, tg):
     "How many tokens a row has."
     return settings.get("window") or min(tg.context, 1024)
 
+def _step_tokens(settings, tg):
+    "How many tokens a step predicts."
+    rows = settings["batch_size"]*settings.get("accumulate", 1)
+    return rows*_row_tokens(settings, tg)
+
 # %% ../../nbs/panels/88_session.ipynb #63f1808d
 @patch
 def _settled(self:TrainPanel, start, settings, data, tg):
@@ -273,22 +293,21 @@ def _settled(self:TrainPanel, start, settings, data, tg):
 @patch
 def _say_time(self:TrainPanel, tg, settings):
     "Say about how long the run will take."
-    weights = sum(p.numel() for p in tg.model.parameters())
-    rows = settings["steps"]*settings["batch_size"]*settings.get("accumulate", 1)
-    tokens = rows*_row_tokens(settings, tg)
-    time = expected(weights, tokens, speed())
-    self.note(f"{weights:,} weights; {time}")
+    weights = count_weights(tg.model)
+    device = torch.device(settings.get("device") or tg.wrapped.device)
+    lora = bool(settings.get("lora"))
+    time = expected(weights, settings["steps"], _step_tokens(settings, tg), device, lora)
+    known = [f"{weights:,} weights", time]
+    self.note("; ".join(filter(None, known)))
 
 # %% ../../nbs/panels/88_session.ipynb #411d4882
 @patch
 def _finish(self:TrainPanel, tg):
     "Show what came of a run, and hand the model on."
-    self.trained = tg
     self.view.say("stopped" if self.run.stopped else "done")
-    self.note(self.run, "good")
     length = min(120, tg.context//2)
     self.view.show_texts("new texts", tg.generate(n=3, max_new_tokens=length, seed=0))
-    for tell in self.then: tell(tg)
+    self._hand_on(tg, self.run, "good")
 
 # %% ../../nbs/panels/88_session.ipynb #06797c78
 @patch

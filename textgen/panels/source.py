@@ -188,7 +188,7 @@ def _reading_field(name, default, help):
     if isinstance(default, bool): return field(w.Checkbox(value=default, indent=False), _label(name), help)
     usual = _USUAL.get(name, ())
     hint = _PLACEHOLDERS.get(name, "")
-    made = w.Combobox(options=usual, placeholder=hint, ensure_option=False)
+    made = w.Combobox(options=usual, placeholder=hint, ensure_option=False, continuous_update=False)
     return field(made, _label(name), help, grow=name=="template")
 
 # %% ../../nbs/panels/84_source.ipynb #f93ad4e9

@@ -29,6 +29,7 @@ class Run:
     folder:object=None # where the model is
     validation:list=field(default_factory=list) # (step, loss on the documents held out)
     tasks:dict=field(default_factory=dict) # name -> (step, loss) of every step that had rows of the task
+    unsaved:Exception|None=None # why the last save failed, where it did
     def __repr__(self): return printable(self._line()) if self.losses else "no steps"
 
 # %% ../../nbs/training/59_evaluate.ipynb #c13c7dcd

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NO_FP16', 'LR', 'GOOD_EPOCHS', 'pick_precision', 'pick_lr', 'can_compile', 'pick_compile', 'muon_pays',
-           'count_weights', 'make_plan', 'good_steps', 'settle', 'measure_every', 'memory_need', 'memory_here', 'Setup',
-           'report']
+           'count_weights', 'make_plan', 'good_steps', 'settle', 'measure_every', 'memory_need', 'memory_here',
+           'measure_speed', 'step_seconds', 'Setup', 'report']
 
 # %% ../../nbs/training/58_report.ipynb #d3e165cc
-import math,os
+import math,os,time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 import numpy as np
@@ -252,6 +253,58 @@ def memory_here(
     if device.type=="cuda": return float(torch.cuda.mem_get_info(device)[1])
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names: return math.inf
     return float(os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES"))
+
+# %% ../../nbs/training/58_report.ipynb #1f0b256f
+_TYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
+
+def _once(product, wait):
+    "The seconds of one product."
+    began = time.perf_counter()
+    product()
+    wait()
+    return time.perf_counter()-began
+
+def _matrices(device, precision):
+    "Two matrices for a product that fills the device."
+    size = 512 if device=="cpu" else 4096
+    kind = _TYPES[precision]
+    return [torch.ones(size, size, dtype=kind, device=device) for _ in range(2)]
+
+# %% ../../nbs/training/58_report.ipynb #02b0666b
+def _wait_for(device)->Callable:
+    "What waits until a device has done its work."
+    kinds = dict(cuda=torch.cuda.synchronize, mps=torch.mps.synchronize)
+    return kinds.get(device, lambda: None)
+
+# %% ../../nbs/training/58_report.ipynb #3523e7ca
+def measure_speed(
+    device:str, # "cpu", "cuda" or "mps"
+    precision:str, # "fp32", "bf16" or "fp16"
+    seconds:float=1., # for all tries
+)->float: # operations a second
+    "How fast a device multiplies matrices."
+    a, b = _matrices(device, precision)
+    wait = _wait_for(device)
+    tries = []
+    end = time.perf_counter()+seconds
+    while len(tries)<3 or time.perf_counter()<end: tries.append(_once(lambda: a@b, wait))
+    return 2*len(a)**3/min(tries)
+
+# %% ../../nbs/training/58_report.ipynb #e5a2b50a
+_REACHED = 0.3 # of the speed of products, by training
+_LEAST = dict(cuda=.03, xla=.03) # seconds of a step, however small the model
+
+def step_seconds(
+    weights:int, # of the model
+    tokens:int, # of a step
+    speed:float, # operations a second, as `measure_speed` gives them
+    device:str="cpu", # a kind of torch's
+    lora=False, # whether small matrices are trained in place of all weights
+)->float:
+    "About how long a step of training takes."
+    each = 4 if lora else 6
+    seconds = each*weights*tokens/(_REACHED*speed)
+    return max(_LEAST.get(device, 0), seconds)
 
 # %% ../../nbs/training/58_report.ipynb #c52b303b
 @dataclass(frozen=True)

@@ -307,15 +307,12 @@ def _write_by_first(self:Session, step):
 
 # %% ../../nbs/training/60_trainer.ipynb #8c3874bb
 @patch
-def save(self:Session, step, last=False):
+def save(self:Session, step):
     "Save, at any step; measure held-out text first."
     self.watch.read(self.module)  # a loss that is no number ends the run before it is saved
     self.measure(step)
     self.gather()
-    if not self.settings.save_to: return
-    if self.saved!=step: self._write_by_first(step)
-    if not last or not self.failed: return
-    raise ModelError(f"{self.failed}; the trained model is in memory: save it elsewhere") from self.failed
+    if self.settings.save_to and self.saved!=step: self._write_by_first(step)
 
 # %% ../../nbs/training/60_trainer.ipynb #d13f266e
 @patch
@@ -419,7 +416,7 @@ class _LastSave(pl.Callback):
     def __init__(self, session): self.session = session
     def on_train_end(self, trainer, module):
         done = len(self.session.watch.losses)
-        self.session.save(done, last=True)
+        self.session.save(done)
 
 @patch
 def callbacks(self:Session, resumed, control)->list:
@@ -502,9 +499,10 @@ def run(self:Session)->Run:
         self.seconds,
         rate,
         stopped,
-        settings.save_to,
+        None if self.failed else settings.save_to,
         self.validation,
-        watch.tasks)
+        watch.tasks,
+        self.failed)
 
 # %% ../../nbs/training/60_trainer.ipynb #31343c6a
 @patch
