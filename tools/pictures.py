@@ -1,7 +1,8 @@
 """The pictures on the first page: `python tools/pictures.py`, which runs what they show.
 
 `nbs/images/terminal.svg` is a session in a terminal, with the words that the commands really print;
-`nbs/images/loss.png` the curve of the training in README's first example.
+`nbs/images/loss.png` the curve of the training in README's first example. `nbs/images/panel.png` is no work of this
+script: it is a screenshot of `TrainPanel(steps=60, validation=0.1, sample_every=20)` in JupyterLab, after a run.
 """
 
 import io
