@@ -80,6 +80,11 @@ def test_like_a_search_through_everything(data, documents, texts, closed):
         for run in copied.runs:
             source = documents[run.document][run.position : run.position + run.length]
             assert source == ids[run.start : run.start + run.length]
+        best = copied.best
+        assert (best.length if best else 0) == copied.longest
+        if best:
+            assert documents[best.document][best.position :][: best.length] == ids[best.start :][: best.length]
+        assert (copied.document is not None) == (ids in documents and ids != [])
 
 
 @settings(max_examples=15)
@@ -172,6 +177,10 @@ def test_command(cli, tg, data, cache, tmp_path):
     assert (facts["texts"], facts["tokens"]) == (3, sum(map(len, texts)))
     assert facts["longest"] == max(map(max, lengths))
     assert facts["share"] == sum(map(n_copied, lengths)) / facts["tokens"]
+    for known, ids, own in zip(facts["samples"], texts, lengths, strict=True):
+        assert (known["longest"], known["share"]) == (max(own), n_copied(own) / len(ids))
+        begins = documents[known["source"]["document"]][known["source"]["position"] :][: known["longest"]]
+        assert letters(begins) in letters(ids)
 
 
 def test_command_on_a_poem(cli, data, cache, tmp_path):

@@ -126,6 +126,7 @@ class TrainPanel(TrainForm):
         self.then:list[Callable] = [] # functions that are given the trained `TextGen`
         self.trained:Any = None # the `TextGen`
         self.run:Any = None # the last `Run`
+        self.learned:Any = None # the `TokenDataset` of the last run
         self.control = Control()
         self.view = RunView(self.note, lambda: self.keep(every=2))
         self.unfinished:Unfinished|None = None # the run that lies in the folder
@@ -233,6 +234,7 @@ def _fit(self:TrainPanel, tg, data, settings):
     self.show_code()
     self.view.say("preparing")
     self.run = tg.train(data, view=self.view, control=self.control, overwrite=True, **settings)
+    self.learned = data
     self._finish(tg)
 
 # %% ../../nbs/panels/88_session.ipynb #40029748
