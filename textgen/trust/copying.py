@@ -412,6 +412,19 @@ def _repr_html_(self:Report):
     return "".join([f"<table>{lines}</table><small>real text: {compared}</small>", *texts])
 
 # %% ../../nbs/trust/65_copying.ipynb #2b189883
+def _is_number(value):
+    "Whether a value can be a token id, or the number of a text."
+    if type(value) is not int: return False
+    return 0<=value<2**31
+
+def _numbered_ids(row, place):
+    "The number of a text and its ids, from a receipt."
+    known = row if isinstance(row, dict) else {}
+    index, ids = known.get("index"), known.get("tokens")
+    are_ids = isinstance(ids, list) and all(map(_is_number, ids))
+    if are_ids and _is_number(index): return index, ids
+    raise GenerateError(f"{place}: a text of it has no number or no token ids; leave the receipt out to compare texts")
+
 def _receipt_tokens(path, tokenizer):
     "The tokens of each text of a file, by its number, as its receipt names them; none where it names no such tokens."
     place = receipt_path(path)
@@ -419,8 +432,9 @@ def _receipt_tokens(path, tokenizer):
     receipt = Receipt.load(place)
     if receipt.kind!="generation": return {}
     if tokenizer not in (None, receipt["tokenizer"].get("sha256")): return {}
-    return {row["index"]: row["tokens"] for row in receipt["samples"]}
+    return dict(_numbered_ids(row, place) for row in receipt["samples"])
 
+# %% ../../nbs/trust/65_copying.ipynb #ad836e8f
 def _texts_of(path):
     "The texts of a file: (number, text)."
     lines = b"".join(read_chunks(path)).decode()
@@ -435,8 +449,9 @@ def _json_text(line, where):
     try: row = json.loads(line)
     except (ValueError, RecursionError) as e: raise GenerateError(f"{where}: not JSON ({first_line(e)})") from e
     if isinstance(row, str): return None, row
-    text = row.get("text") if isinstance(row, dict) else None
-    if isinstance(text, str): return row.get("index"), text
+    known = row if isinstance(row, dict) else {}
+    text, index = known.get("text"), known.get("index")
+    if isinstance(text, str): return index if _is_number(index) else None, text
     raise GenerateError(f'{where}: no text; write a string, or {{"text": "…"}}')
 
 def _json_texts(path, lines):
