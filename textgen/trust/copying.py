@@ -425,6 +425,7 @@ def _numbered_ids(row, place):
     if are_ids and _is_number(index): return index, ids
     raise GenerateError(f"{place}: a text of it has no number or no token ids; leave the receipt out to compare texts")
 
+# %% ../../nbs/trust/65_copying.ipynb #07b5b33d
 def _receipt_tokens(path, tokenizer):
     "The tokens of each text of a file, by its number, as its receipt names them; none where it names no such tokens."
     place = receipt_path(path)
