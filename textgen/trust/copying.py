@@ -12,6 +12,7 @@ import re
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..core import CorpusError, GenerateError, escape_html, first_line, printable, uniforms
@@ -417,9 +418,9 @@ def _is_number(value):
     if type(value) is not int: return False
     return 0<=value<2**31
 
-def _numbered_ids(row, place):
+def _numbered_ids(row, place)->tuple:
     "The number of a text and its ids, from a receipt."
-    known = row if isinstance(row, dict) else {}
+    known:Any = row if isinstance(row, dict) else {}
     index, ids = known.get("index"), known.get("tokens")
     are_ids = isinstance(ids, list) and all(map(_is_number, ids))
     if are_ids and _is_number(index): return index, ids
