@@ -6,14 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from textgen.core import CacheError
-from textgen.generation.files import write_samples
+from textgen.generation.files import receipt_path, write_samples
 from textgen.generation.samples import Sample
+from textgen.text.corpus import bundled
 from textgen.text.dataset import TokenDataset
-from textgen.trust.copying import RUN, find_copies, memorization, read_texts
+from textgen.text.tokenizer import train_tokenizer
+from textgen.trust.copying import RUN, _pieces, find_copies, memorization, read_texts
 from textgen.trust.index import Queries, index_path, open_index
 
 IDS = st.integers(5, 7)  # few, so that runs are long
@@ -80,6 +82,43 @@ def test_like_a_search_through_everything(data, documents, texts, closed):
         for run in copied.runs:
             source = documents[run.document][run.position : run.position + run.length]
             assert source == ids[run.start : run.start + run.length]
+        best = copied.best
+        assert (best.length if best else 0) == copied.longest
+        if best:
+            assert documents[best.document][best.position :][: best.length] == ids[best.start :][: best.length]
+        assert (copied.document is not None) == (ids in documents and ids != [])
+
+
+SOME = ["the sea ", "Überß", "\n\n", " 🐟", "e\u0301", "ﬁ", "\t", "Ž", "a", "  ", "世界", "<|endoftext|>"]
+WORDS = st.sampled_from(SOME)
+WRITTEN = st.lists(WORDS, max_size=12).map("".join)
+
+
+@pytest.fixture(scope="module")
+def tokenizers():
+    return {kind: train_tokenizer(bundled("poems"), vocab_size=400, kind=kind) for kind in ("bpe", "unigram")}
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(WRITTEN.filter(len), min_size=1, max_size=4), st.lists(WRITTEN, min_size=1, max_size=3), st.data())
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_texts_of_any_letters(tokenizers, kind, documents, texts, data):
+    "Texts as text, some of them parts of documents and whole ones, for tokenizers that keep every letter."
+    whole = data.draw(st.sampled_from(documents))
+    cut = data.draw(st.integers(0, len(whole)))
+    texts = [*texts, whole, whole[cut:], whole + whole]
+    learned = TokenDataset.from_texts(documents, tokenizers[kind])
+    codec = learned.codec
+    ids = [codec.encode(d) for d in documents]
+    for copied, text in zip(find_copies(texts, learned, codec), texts, strict=True):
+        own = codec.encode(text)
+        assert codec.decode(own) == text
+        lengths = lengths_of(own, ids)
+        assert (copied.longest, copied.share) == (max(lengths, default=0), n_copied(lengths) / max(len(own), 1))
+        same = copied.document
+        assert documents[same] == text if same is not None else text not in documents
+        shown = "".join(t for _, t in _pieces(copied, codec))
+        assert shown == text
 
 
 @settings(max_examples=15)
@@ -161,6 +200,21 @@ def test_novel_only(tg, data, temperature):
 
 
 # ---- the command
+@pytest.mark.parametrize(
+    "rows", [[1], [{"index": 0}], [{"index": 0, "tokens": [2**70]}], [{"index": [1], "tokens": []}]], ids=str
+)
+def test_a_damaged_receipt(cli, tg, cache, tmp_path, rows):
+    "One line that says what is wrong, as for any damaged file."
+    path = write_samples(tg.generate("The sea", seed=2, max_new_tokens=5), tmp_path / "a.jsonl")
+    place = receipt_path(path)
+    place.write_text(json.dumps(json.loads(place.read_text()) | dict(samples=rows)))
+    said = cli("copied", path, "--data", cache)
+    assert said.code == 1 and len(said.err.splitlines()) == 1 and "no token ids" in said.err
+    place.unlink()
+    path.write_text('{"text": "the sea", "index": [1]}\n')
+    assert cli("copied", path, "--data", cache).code == 0
+
+
 def test_command(cli, tg, data, cache, tmp_path):
     path = write_samples(tg.generate("The sea", n=3, seed=2, max_new_tokens=30), tmp_path / "a.jsonl")
     said = cli("copied", path, "--data", cache, "--json")
@@ -172,6 +226,10 @@ def test_command(cli, tg, data, cache, tmp_path):
     assert (facts["texts"], facts["tokens"]) == (3, sum(map(len, texts)))
     assert facts["longest"] == max(map(max, lengths))
     assert facts["share"] == sum(map(n_copied, lengths)) / facts["tokens"]
+    for known, ids, own in zip(facts["samples"], texts, lengths, strict=True):
+        assert (known["longest"], known["share"]) == (max(own), n_copied(own) / len(ids))
+        begins = documents[known["source"]["document"]][known["source"]["position"] :][: known["longest"]]
+        assert letters(begins) in letters(ids)
 
 
 def test_command_on_a_poem(cli, data, cache, tmp_path):

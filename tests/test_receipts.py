@@ -7,8 +7,10 @@ import jsonschema
 import pytest
 
 import textgen
+from test_copying import dataset
 from textgen import Receipt, TextGen
 from textgen.generation.files import receipt_path
+from textgen.panels.results import Selection
 from textgen.receipt import ancestors
 
 BUNDLED = Path(textgen.__file__).parent / "bundled"
@@ -49,6 +51,40 @@ def test_what_is_no_receipt_does_not_fit(tiny, tok, tmp_path):
     for wrong in (dict(seed=-1), dict(samples=[dict(index=0)]), dict(model=dict(sha256="x")), dict(kind="letter")):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.Draft202012Validator(SCHEMA).validate(body | wrong)
+
+
+def test_texts_that_copied_or_were_stopped(tiny, tok, tmp_path):
+    "Their finish reasons and what they were compared with are in the schema."
+    tg = tiny(tok)
+    asked = dict(max_new_tokens=20, seed=1, temperature=0)
+    data = dataset([tg.generate("The sea", **asked)[0].tokens], tg.codec, True)
+    out = tg.generate("The sea", novel_only=1, data=data, **asked)
+    body = check(out.receipt.save(tmp_path / "copied.json"))
+    assert body["novelty"]["longest"] == 1 and "copied" in {o["finish_reason"] for o in body["samples"]}
+    stream = tg.stream("The sea", max_new_tokens=20, seed=1)
+    with stream:
+        next(stream)
+        stream.close()
+    body = check(stream.samples.receipt.save(tmp_path / "closed.json"))
+    assert [o["finish_reason"] for o in body["samples"]] == ["closed"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate({k: v for k, v in body.items() if k != "model"})
+
+
+def test_a_selection(tiny, tok, tmp_path):
+    "Texts of two calls, one of them edited."
+    tg = tiny(tok)
+    chosen = Selection().add(tg.generate("The sea", n=2, max_new_tokens=5, seed=1))
+    chosen.add(tg.generate("A", max_new_tokens=5, seed=2), text=" word")
+    body = check(receipt_path(chosen.save(tmp_path / "chosen.jsonl")))
+    assert (body["kind"], [o["edited"] for o in body["samples"]]) == ("selection", [False, False, True])
+
+
+@pytest.mark.slow
+def test_an_export(tiny, tok, tmp_path):
+    tg = tiny(tok)
+    tg.export(tmp_path / "out", to="onnx")
+    assert check(tmp_path / "out" / "export.json")["kind"] == "export"
 
 
 def test_a_chain_of_trainings(tiny, tok, data, tmp_path):

@@ -132,6 +132,21 @@ def test_a_selection_of_several_calls(tg, tmp_path):
     assert len(data)==3 and kept.documents()[2]=="A"+HOSTILE
 
 
+def test_samples_are_trained_on(tg, model_folder, tmp_path):
+    "The texts with their prompts, those that were saved and loaded again too; discarded ones are left out."
+    out = tg.generate("The sea", n=4, seed=1, max_new_tokens=40)
+    out[1].discard()
+    again = type(out).load(out.save(tmp_path/"a.jsonl"))
+    hashes = set()
+    for texts in (out, again, [str(s) for s in out if s.index!=1]):
+        learner = TextGen(model_folder, device="cpu")
+        learner.train(texts, steps=1, batch_size=2, window=16, sample_every=0)
+        [data] = learner.receipt["data"]
+        hashes.add(data["sha256"])
+        assert data["documents"]==3
+    assert len(hashes)==1
+
+
 # ---- the panel
 def test_the_lines_of_python_do_the_same(panel, model_folder):
     panel.use(str(model_folder))

@@ -90,7 +90,7 @@ class TextGen:
     def train(self, data, *, view=None, device=None, steps: int | None = None, epochs: float | None = None, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int | None = None, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, windows: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, validate_every: int | None = None, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
         """Train on `data`; the model learns in place.
 
-        data: a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
+        data: `TokenDataset`, token cache, text files, `Samples`, `Task`, `Mixture`, name of a task; or a list of these
         view: where progress is shown; None: one line
         device: where to train; None: on the best there is
         steps: updates of the weights; none given: as many as epochs need, else 1000

@@ -254,11 +254,16 @@ def _train_device(self:TextGen, device):
     if device: return pick_device(device)
     return pick_device("auto") if self.wrapped.device.type=="cpu" else None
 
+# %% ../nbs/80_api.ipynb #59e06b94
+def _to_learn(data):
+    "What is trained on; of `Samples` the texts that were not discarded."
+    return data.documents() if isinstance(data, Samples) else data
+
 # %% ../nbs/80_api.ipynb #9056e850
 @patch
 @takes(TrainSettings, ReadSettings)
 def train(self:TextGen,
-    data, # a `TokenDataset`, token cache, text files, `Task`, `Mixture` or name of a task; or a list of these
+    data, # `TokenDataset`, token cache, text files, `Samples`, `Task`, `Mixture`, name of a task; or a list of these
     *,
     view=None, # where progress is shown; None: one line
     device=None, # where to train; None: on the best there is
@@ -267,7 +272,7 @@ def train(self:TextGen,
     from textgen.training.callback import check_view, default_view
     from textgen.training.trainer import Job, fit
     view = check_view(view or default_view())
-    source, options = read_with(data, kwargs, view.note)
+    source, options = read_with(_to_learn(data), kwargs, view.note)
     settings = self._train_settings(options)
     base = self._base()
     device = self._train_device(device)

@@ -409,7 +409,7 @@ def copied(
     learned = TokenDataset.load(data)
     real = open_data(held_out, learned.codec) if held_out else None
     report = memorization(read_texts(file, learned.codec.fingerprint), learned, learned.codec, real)
-    say(json.dumps(report.facts()) if as_json else str(report))
+    say(json.dumps(report.facts()|dict(samples=report.details())) if as_json else str(report))
 
 # %% ../nbs/81_cli.ipynb #f296b23d
 def _megabytes(paths):

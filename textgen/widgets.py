@@ -31,7 +31,7 @@ class Studio(Panel):
         self.generate = GeneratePanel()
         self.panels = dict(Data=self.data, Train=self.train, Write=self.generate)
         self.data.then.append(self.train.take)
-        self.train.then.append(self.generate.use)
+        self.train.then.append(lambda tg: self.generate.use(tg, self.train.learned))
         self.generate.then.append(self.read_back)
         self._lay_out()
 

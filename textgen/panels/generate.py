@@ -17,10 +17,10 @@ from ..core import GenerateError, check_seed, draw_seed
 from ..generation.files import free_path
 from ..generation.generate import Stream
 from ..generation.samples import splits_blank
-from .card import Actions, Ask, Card, call_code
+from .card import Actions, Ask, Card, ColourFields, call_code
 from .look import box, button, field, figures, row, show
 from .panel import Panel
-from .results import Selection, places
+from .results import Selection
 from ..settings import GenerateSettings, make_settings
 
 # %% ../../nbs/panels/91_generate.ipynb #5527466f
@@ -127,10 +127,12 @@ class GeneratePanel(Panel):
     instead = "use TextGen().generate(…) in a script, or `textgen generate` in a terminal"
     def __init__(self,
         model=None, # a `TextGen`, or what `TextGen` takes; None: the bundled model
+        data=None, # what it has learned from: a `TokenDataset`, a token cache, or files; None: a field asks for it
     ):
         super().__init__()
         self.model = model
         self.fields = AskFields()
+        self.colours = ColourFields(data)
         self.keeping = KeepRow(lambda: self.save_kept(), lambda: self.to_training())
         self.cards:list[Card] = []
         self.stream:Stream|None = None # the text that is being written
@@ -147,8 +149,9 @@ def _build(self:GeneratePanel):
     self.count = box()
     self.list = w.VBox()
     self.list.add_class("tg-cards")
-    for widget in (*self.fields.watched, self.keeping.path): widget.observe(self.show_code, "value")
-    self.lay_out(*self.fields.rows, buttons, self.messages, self.list, self.count, self.keeping.row)
+    self._watch()
+    colours, keeping = self.colours.row, self.keeping.row
+    self.lay_out(*self.fields.rows, buttons, self.messages, colours, self.list, self.count, keeping)
 
 # %% ../../nbs/panels/91_generate.ipynb #0c0649d6
 @patch
@@ -158,6 +161,15 @@ def _buttons(self:GeneratePanel):
     self.halt = button("Stop", lambda: self.stop(), "what was written so far stays", icon="stop")
     self.tidy = button("Clear", lambda: self.tidy_up(), "take away all texts that are not kept", icon="trash")
     return row(self.go, self.halt, self.tidy)
+
+@patch
+def _watch(self:GeneratePanel):
+    "Follow the fields."
+    colours = self.colours
+    for widget in (*self.fields.watched, self.keeping.path):
+        widget.observe(self.show_code, "value")
+    for widget in (colours.by, colours.path):
+        widget.observe(lambda _: self.colour(), "value")
 
 # %% ../../nbs/panels/91_generate.ipynb #1864de32
 @patch
@@ -169,15 +181,18 @@ def textgen(self:GeneratePanel)->TextGen:
 @patch
 def use(self:GeneratePanel,
     model, # a `TextGen`, or what `TextGen` takes
+    data=None, # what it has learned from, where that is known
 ):
     "Write with another model from now on."
     self.model = model
+    self.colours.learned = data
     self.show_code()
 
 # %% ../../nbs/panels/91_generate.ipynb #a41e48e7
 @patch
 def working(self:GeneratePanel, on):
-    for widget in (self.go, self.tidy, self.keeping.save, self.keeping.train):
+    colours, keeping = self.colours, self.keeping
+    for widget in (self.go, self.tidy, colours.by, colours.path, keeping.save, keeping.train):
         widget.disabled = on
     self.halt.disabled = not on
     for card in self.cards: card.rest(on)
@@ -261,6 +276,19 @@ def _write(self:GeneratePanel, asks, place):
         self._show_cards([*self.cards[:at], card, *self.cards[at:]])
         self._write_one(card)
 
+# %% ../../nbs/panels/91_generate.ipynb #4ea85d8f
+@patch
+def _colour_one(self:GeneratePanel, card, by):
+    "Colour the text of a card."
+    card.written.colour(self.colours, self.textgen(), by)
+    card.refresh()
+
+@patch
+def _colour_all(self:GeneratePanel, by, again):
+    "Colour all texts, or only those that have no colours yet."
+    for card in self.cards:
+        if again or not card.written.by: self._colour_one(card, by)
+
 # %% ../../nbs/panels/91_generate.ipynb #899d7a7b
 _BLANK = "the prompt ends in a blank, which the model would have written with the next word; leave it out"
 
@@ -270,6 +298,7 @@ def _job(self:GeneratePanel, asks, place):
     tg = self.textgen()
     if tg.kind=="causal" and splits_blank(tg.codec, asks[0].prompt): self.note(_BLANK, "warning")
     self._write(asks, place)
+    self._colour_all(self.colours.by.value, again=False)
 
 @patch
 def _begin(self:GeneratePanel, asks, place=0):
@@ -317,20 +346,21 @@ def go_on(self:GeneratePanel,
 
 # %% ../../nbs/panels/91_generate.ipynb #af999af7
 @patch
-def _find_places(self:GeneratePanel, card):
-    "What else might have stood in the text of a card."
-    card.written.places = places(self.textgen(), card.written.sample)
-    card.refresh()
+def colour(self:GeneratePanel):
+    "What the menu does: colour the texts that are there, and from now on each new one."
+    if self.busy: return
+    self.clear()
+    self.work(self._colour_all, self.colours.by.value, True)
 
+# %% ../../nbs/panels/91_generate.ipynb #2c7ee66b
 @patch
 def toggle_places(self:GeneratePanel,
     card:Card, # whose button was pressed
 ):
-    "Show what else might have stood in a text, or show it no more."
+    "Show what else might have stood in one text, or show it no more."
     if self.busy: return
-    if not card.written.places: return self.work(self._find_places, card)
-    card.written.places = []
-    card.refresh()
+    by = "nothing" if card.written.by=="probability" else "probability"
+    self.work(self._colour_one, card, by)
 
 # %% ../../nbs/panels/91_generate.ipynb #0b190f06
 @patch

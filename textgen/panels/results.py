@@ -7,6 +7,7 @@ __all__ = ['Chosen', 'Selection', 'Place', 'places', 'places_html']
 
 # %% ../../nbs/panels/89_results.ipynb #c89c242c
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
@@ -199,15 +200,31 @@ def _place_html(place):
     text = escape_html(place.text)
     return f'<span class="tg-token" tabindex="0" style="{shade}">{text}<span class="tg-popup">{popup}</span></span>'
 
+# %% ../../nbs/panels/89_results.ipynb #b8431be4
+def _figures(measured):
+    "Perplexity and bits per character of some places, in words."
+    nats = -sum(math.log(max(place.probability, 1e-300)) for place in measured)
+    characters = sum(len(place.text) for place in measured)
+    perplexity = math.exp(nats/len(measured))
+    bits = nats/math.log(2)/max(characters, 1)
+    return f"perplexity {perplexity:,.1f}, {bits:.3f} bits per character"
+
+def _surprise(sample, found):
+    "The figures of a text without its end; nothing where nothing was measured."
+    ended = sample.finish_reason=="end"
+    measured = found[:len(sample.tokens)-ended]
+    return _figures(measured) if measured else ""
+
 # %% ../../nbs/panels/89_results.ipynb #bec463b3
 def places_html(
     sample:Sample, # a text
     found:list, # its places
 )->str:
-    "A text whose tokens show what else might have stood there."
+    "A text whose tokens show what else might have stood there, and how likely it is as a whole."
     first = found[:_MOST]
     known = "".join(p.text for p in first)
-    rest = sample.text[len(known):]
+    rest = escape_html(sample.text[len(known):])
     pieces = "".join(map(_place_html, first))
     hint = '<span class="tg-popup tg-hint">Point at a word, or tap it: the likeliest tokens at its place.</span>'
-    return f'<div class="tg-text tg-places"><b>{escape_html(sample.prompt)}</b>{pieces}{escape_html(rest)}{hint}</div>'
+    body = f"<b>{escape_html(sample.prompt)}</b>{pieces}{rest}{hint}"
+    return f'<div class="tg-text tg-places">{body}</div><div><small>{_surprise(sample, found)}</small></div>'

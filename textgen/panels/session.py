@@ -128,6 +128,7 @@ class TrainPanel(TrainForm):
         self.then:list[Callable] = [] # functions that are given the trained `TextGen`
         self.trained:Any = None # the `TextGen`
         self.run:Any = None # the last `Run`
+        self.learned:Any = None # the `TokenDataset` of the last run
         self.control = Control()
         self.view = RunView(self.note, lambda: self.keep(every=2))
         self.unfinished:Unfinished|None = None # the run that lies in the folder
@@ -239,6 +240,7 @@ def _fit(self:TrainPanel, tg, data, settings):
     except ModelError:
         if self.view.step>self.view.first: self._hand_on(tg, _UNSAVED)
         raise
+    self.learned = data
     self._finish(tg)
 
 _UNSAVED = "what was learned is not lost: the model is panel.textgen, and panel.textgen.save('elsewhere') saves it"

@@ -12,6 +12,7 @@ import re
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from ..core import CorpusError, GenerateError, escape_html, first_line, printable, uniforms
@@ -43,6 +44,7 @@ class Copied:
     ids:list # its tokens, without an end
     lengths:np.ndarray # from each token on, how long the longest run is
     runs:list # each a `Run` of `RUN` tokens or more, in their order
+    best:Run|None=None # the longest run, however short; None where no token stands in the data
     document:int|None=None # a document that is the same from beginning to end
 
 # %% ../../nbs/trust/65_copying.ipynb #7d073333
@@ -124,13 +126,17 @@ def _run(index, codec, ids, part, place):
     return Run(part.start, length, document, position, text)
 
 # %% ../../nbs/trust/65_copying.ipynb #7be5f6f6
+def _run_from(index, codec, ids, runs, start):
+    "The run that begins with a token of a text."
+    stop = start+int(runs.lengths[start])
+    return _run(index, codec, ids, slice(start, stop), int(runs.places[start]))
+
 def _copied(index, codec, number, ids, runs):
     "What of a text is copied, from the runs of its tokens."
-    found = []
-    for start in _whole_runs(runs.lengths, RUN).tolist():
-        length, place = runs.lengths[start], runs.places[start]
-        found.append(_run(index, codec, ids, slice(start, start+int(length)), int(place)))
-    return Copied(number, ids, runs.lengths, found)
+    run_from = partial(_run_from, index, codec, ids, runs)
+    found = [run_from(start) for start in _whole_runs(runs.lengths, RUN).tolist()]
+    best = run_from(int(runs.lengths.argmax())) if runs.lengths.any() else None
+    return Copied(number, ids, runs.lengths, found, best)
 
 # %% ../../nbs/trust/65_copying.ipynb #8953edc5
 def _parts(queries, runs):
@@ -273,13 +279,17 @@ def rows(self:Report)->list: # of (what, of these texts, of real text)
     return found
 
 # %% ../../nbs/trust/65_copying.ipynb #40101929
-_SHOWN = 5 # of the longest runs
-
 @patch
-def _longest(self:Report):
-    "The longest runs, each with the number of its text."
-    runs = [(text.index, run) for text in self.texts for run in text.runs]
-    return sorted(runs, key=lambda pair: -pair[1].length)[:_SHOWN]
+def details(self:Report)->list: # of dicts, one for each text
+    "For each text its longest run with the source, the share that is copied, and a document that is the same."
+    return [_detail(copied) for copied in self.texts]
+
+def _detail(copied):
+    "What is known of a text, as plain data."
+    best = copied.best
+    source = dict(document=best.document, position=best.position, text=best.text) if best else None
+    facts = dict(index=copied.index, tokens=len(copied.ids), longest=copied.longest)
+    return facts|dict(source=source, share=copied.share, document=copied.document)
 
 @patch
 def _columns(self:Report):
@@ -287,6 +297,8 @@ def _columns(self:Report):
     return ["", "these texts", *(["real text"] if self.held_out else [])]
 
 # %% ../../nbs/trust/65_copying.ipynb #3bf4dc3e
+_SHOWN = 10 # texts of which a terminal says more
+
 def _where(run):
     "The source of a run, in words."
     return f"{run.length} tokens from document {run.document} at {run.position}"
@@ -296,15 +308,32 @@ def _text_line(what, *values):
     columns = [f"{value:>14}" for value in values]
     return "".join([f"{what:<28}", *columns])
 
+# %% ../../nbs/trust/65_copying.ipynb #98767686
+def _same(copied):
+    "The document that is the same, in words."
+    return "" if copied.document is None else f", the same as document {copied.document}"
+
+def _said_of(copied):
+    "What is copied of a text, in a line."
+    if copied.best is None: return f"text {copied.index}: nothing"
+    about = f"{_where(copied.best)}, {copied.share:.0%} in runs of {RUN} or more{_same(copied)}"
+    return f"text {copied.index}: {about}: {copied.best.text!r}"
+
 # %% ../../nbs/trust/65_copying.ipynb #bacc4888
 @patch
+def _by_length(self:Report):
+    "The texts, that with the longest run first."
+    return sorted(self.texts, key=lambda copied: -copied.longest)
+
+@patch
 def __str__(self:Report):
-    "The table, and the sources of the longest runs."
+    "The table, and the longest run of each text with its source, as far as a screen goes."
     table = [self._columns(), *self.rows()]
     lines = [_text_line(*row) for row in table]
     lines += ["", f"real text: {self.compared}"]
-    for number,run in self._longest():
-        lines.append(f"text {number}, {_where(run)}: {run.text!r}")
+    lines += map(_said_of, self._by_length()[:_SHOWN])
+    more = len(self.texts)-_SHOWN
+    if more>0: lines.append(f"… and {more:,} more; report.details(), or --json, has each")
     return "\n".join(lines)
 
 @patch
@@ -335,24 +364,39 @@ def _pieces(copied, codec):
         done = text
 
 # %% ../../nbs/trust/65_copying.ipynb #ea1b9b99
+def _mark(number, about, inside):
+    "HTML on the colour of a run."
+    style = f"background:{_COLOURS[number%len(_COLOURS)]};color:inherit"
+    return f'<mark style="{style}" title="{about}">{inside}</mark>'
+
 def _marked(number, text, copied):
     "A piece as HTML."
     if number<0: return escape_html(text)
-    run = copied.runs[number]
-    colour = _COLOURS[number%len(_COLOURS)]
-    return f'<mark style="background:{colour};color:inherit" title="{_where(run)}">{escape_html(text)}</mark>'
+    return _mark(number, _where(copied.runs[number]), escape_html(text))
 
 # %% ../../nbs/trust/65_copying.ipynb #7f68570c
+def _source_mark(number, run):
+    "A source on the colour of its run."
+    return _mark(number, escape_html(run.text), _where(run))
+
+def _sources(copied):
+    "What stands below a text: its figures and its sources."
+    share = f"{copied.share:.0%} of the tokens in runs of {RUN} or more"
+    figures = f"longest copied run {copied.longest}, {share}{_same(copied)}"
+    marks = map(_source_mark, range(len(copied.runs)), copied.runs)
+    return "; ".join([figures, *marks])
+
+# %% ../../nbs/trust/65_copying.ipynb #6cb75254
 def coloured(
     copied:Copied,
     codec:Codec,
+    prompt:str="", # what stands before the text, and is not looked up
 )->str: # HTML
     "A text with its copied runs coloured, and their sources below."
     body = "".join(_marked(number, text, copied) for number,text in _pieces(copied, codec))
-    sources = "; ".join(map(_where, copied.runs))
-    below = f"<br><small>{sources}</small>" if sources else ""
-    return f'<div style="{_TEXT}">{body}{below}</div>'
+    return f'<div style="{_TEXT}"><b>{escape_html(prompt)}</b>{body}<br><small>{_sources(copied)}</small></div>'
 
+# %% ../../nbs/trust/65_copying.ipynb #0bdf8c58
 def _line(cells):
     "A line of a table."
     inside = "".join(f"<td>{escape_html(cell)}</td>" for cell in cells)
@@ -369,6 +413,20 @@ def _repr_html_(self:Report):
     return "".join([f"<table>{lines}</table><small>real text: {compared}</small>", *texts])
 
 # %% ../../nbs/trust/65_copying.ipynb #2b189883
+def _is_number(value):
+    "Whether a value can be a token id, or the number of a text."
+    if type(value) is not int: return False
+    return 0<=value<2**31
+
+def _numbered_ids(row, place)->tuple:
+    "The number of a text and its ids, from a receipt."
+    known:Any = row if isinstance(row, dict) else {}
+    index, ids = known.get("index"), known.get("tokens")
+    are_ids = isinstance(ids, list) and all(map(_is_number, ids))
+    if are_ids and _is_number(index): return index, ids
+    raise GenerateError(f"{place}: a text of it has no number or no token ids; leave the receipt out to compare texts")
+
+# %% ../../nbs/trust/65_copying.ipynb #07b5b33d
 def _receipt_tokens(path, tokenizer):
     "The tokens of each text of a file, by its number, as its receipt names them; none where it names no such tokens."
     place = receipt_path(path)
@@ -376,8 +434,9 @@ def _receipt_tokens(path, tokenizer):
     receipt = Receipt.load(place)
     if receipt.kind!="generation": return {}
     if tokenizer not in (None, receipt["tokenizer"].get("sha256")): return {}
-    return {row["index"]: row["tokens"] for row in receipt["samples"]}
+    return dict(_numbered_ids(row, place) for row in receipt["samples"])
 
+# %% ../../nbs/trust/65_copying.ipynb #ad836e8f
 def _texts_of(path):
     "The texts of a file: (number, text)."
     lines = b"".join(read_chunks(path)).decode()
@@ -392,8 +451,9 @@ def _json_text(line, where):
     try: row = json.loads(line)
     except (ValueError, RecursionError) as e: raise GenerateError(f"{where}: not JSON ({first_line(e)})") from e
     if isinstance(row, str): return None, row
-    text = row.get("text") if isinstance(row, dict) else None
-    if isinstance(text, str): return row.get("index"), text
+    known = row if isinstance(row, dict) else {}
+    text, index = known.get("text"), known.get("index")
+    if isinstance(text, str): return index if _is_number(index) else None, text
     raise GenerateError(f'{where}: no text; write a string, or {{"text": "…"}}')
 
 def _json_texts(path, lines):
