@@ -308,7 +308,7 @@ def table_page(data):
         "honest texts that needed the wider tolerance": [f"{o['wide']:,}" for o in honest],
         "least bits of the seed behind a text": [f"{o['least_bits'] or 0:.0f}" for o in honest],
         "furthest a logit had to be off, of the largest": [f"{columns[c]['distance']['share']:.1e}" for c in names],
-        "allowed": [f"{columns[c]['distance']['allowed']:.0e}" for c in names],
+        "allowed": [f"{columns[c]['distance']['allowed']:.1e}" for c in names],
         "written by": [columns[c]["distance"]["engine"] for c in names],
         "read by": [columns[c]["distance"]["read_by"] for c in names],
     }
