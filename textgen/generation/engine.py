@@ -231,7 +231,8 @@ def ready(
     plain = _plain(model)
     if plain.prepared is None: return plain
     now, made = plain.prepared
-    engines = [decoder for (quantize, *_),(decoder, _) in made.items() if decoder and not quantize]
+    kept = tuple(made.items()) # another thread may add to it
+    engines = [decoder for (quantize, *_),(decoder, _) in kept if decoder and not quantize]
     return engines[0] if engines and now==_now(plain, version) else plain
 
 # %% ../../nbs/generation/45_engine.ipynb #f0d1a011
