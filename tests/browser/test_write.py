@@ -216,3 +216,30 @@ def test_kept_texts_are_learned(opened, lab):
     page.button("Train").click()
     says(page, re.compile(r"epochs of \d\d+; \d steps an epoch"))  # of two texts, not of the poems
     says(page, "new texts")
+
+
+def test_texts_are_coloured(opened, lab):
+    "What was copied, beside a file that holds the text; without training data one line says what to do; probabilities."
+    page = begin(opened, "colours.ipynb")
+    fill(page, Prompt="The sea", Length=40, Seed=7)
+    write(page)
+    text = cards(page).first.locator(".tg-text").inner_text()
+    (lab.work / "learned.txt").write_text(f"{WILD[0]} {WILD[1]}\n\n{text}\n\nAnother poem.\n", encoding="utf-8")
+    menu = page.page.get_by_label("Colour by")
+    menu.select_option("copied from")
+    alert(page, "name it in the field 'Training data'")
+    fill(page, Training_data="learned.txt")
+    marks = cards(page).first.locator("mark")
+    expect(marks.first).to_be_visible()
+    expect(cards(page).first).to_contain_text("longest copied run")
+    expect(page.page.locator(".tg-panel [role=alert]:visible")).to_have_count(0)
+    page.shot("write-copied")
+    write(page)
+    expect(cards(page).nth(1)).to_contain_text("longest copied run")
+    menu.select_option("probability")
+    expect(cards(page).first.locator(".tg-token").first).to_be_visible()
+    expect(cards(page).first).to_contain_text("perplexity")
+    page.shot("write-probability")
+    menu.select_option("nothing")
+    expect(cards(page).first.locator(".tg-token")).to_have_count(0)
+    no_hit(page)
