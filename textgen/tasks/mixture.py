@@ -53,7 +53,7 @@ def _all_tasks(given):
 
 # %% ../../nbs/tasks/25_mixture.ipynb #8dc148ba
 class Mixture(AnyTask):
-    "Several tasks that train one model."
+    "Several tasks that train one model; `TaskError` for rates that do not fit them."
     def __init__(self,
         tasks, # tasks, mixtures, names of registered ones, or anything a task takes as its source
         rates="proportional", # or "equal", a list of numbers, or name -> number
@@ -122,9 +122,9 @@ def _rates(self:Mixture, size):
 # %% ../../nbs/tasks/25_mixture.ipynb #cbe59e96
 @patch
 def shares(self:Mixture,
-    n, # number of examples of each task
-    tokens, # mean number of tokens in an example of each; used by="token"
-)->np.ndarray: # float64, together 1
+    n, # number of examples of each task, [n_tasks]
+    tokens, # mean number of tokens in an example of each, [n_tasks]; used by="token"
+)->np.ndarray: # float64 [n_tasks], together 1
     "The probability of each task to give the next example."
     n = np.asarray(n, float)
     if self.by=="token":
@@ -137,15 +137,18 @@ def shares(self:Mixture,
 # %% ../../nbs/tasks/25_mixture.ipynb #5723268f
 @patch
 def texts(self:Mixture): # yields strings
+    "All text of all tasks, one after the other."
     for t in self.tasks: yield from t.texts()
 
 @patch
 def fingerprints(self:Mixture)->set:
+    "The tokenizers that made the token caches among the tasks."
     found = [t.fingerprints() for t in self.tasks]
     return set().union(*found)
 
 @patch
 def summary(self:Mixture)->tuple:
+    "The word mixture, and the tasks with their rates."
     return "mixture", self._contents()
 
 def _examples(part):
@@ -162,7 +165,10 @@ def _scaled(part, by):
     return [(task, share*by) for task,share in part]
 
 @patch
-def leaves(self:Mixture, open_task)->list:
+def leaves(self:Mixture,
+    open_task, # a function that opens a `Task`
+)->list: # of (`OpenTask`, share)
+    "Each task of each part, opened, with its share of the whole."
     parts = [t.leaves(open_task) for t in self.tasks]
     n = list(map(_examples, parts))
     lengths = list(map(_mean_length, parts)) if self.by=="token" else None
