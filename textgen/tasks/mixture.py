@@ -151,11 +151,11 @@ def summary(self:Mixture)->tuple:
     "The word mixture, and the tasks with their rates."
     return "mixture", self._contents()
 
+# %% ../../nbs/tasks/25_mixture.ipynb #4f586c48
 def _examples(part):
     "Examples of a part."
     return sum(task.n for task,_ in part)
 
-# %% ../../nbs/tasks/25_mixture.ipynb #93a48bba
 def _mean_length(part):
     "Tokens in an example of a part, on average."
     return sum(share*task.mean_length for task,share in part)
@@ -164,6 +164,7 @@ def _scaled(part, by):
     "The tasks of a part, each with its share of a share."
     return [(task, share*by) for task,share in part]
 
+# %% ../../nbs/tasks/25_mixture.ipynb #93a48bba
 @patch
 def leaves(self:Mixture,
     open_task, # a function that opens a `Task`
