@@ -8,7 +8,8 @@ from record import RESULTS
 
 OURS, PEER, WANTED = "#2f6fb0", "#b9bec5", "#c0392b"
 SETS = ("avx512", "avx2", "default", "neon")  # what `record.here` puts behind the name of a result
-OWN = ("after", "now", "giving way", "written", "verified")  # of this library, although its name is not there
+# Of this library, although its name is not there.
+OWN = ("after", "now", "giving way", "written", "verified", "float32", "bfloat16", "int8")
 FLOORS = ("import torch",)  # what everybody does first: no competitor
 
 
