@@ -158,7 +158,7 @@ def _content_read(self:Samples, record):
 # %% ../../nbs/generation/46_samples.ipynb #60fc594d
 @patch(as_prop=True)
 def receipt(self:Samples)->Receipt:
-    "What is needed to check every token: model, prompt, settings, seed, ids."
+    "What it takes to check every token: model, prompt, settings, seed, ids; `GenerateError` once the model changed."
     content = self._content_read(self._record) if self._record else self._content()
     return Receipt("generation", content).check()
 
