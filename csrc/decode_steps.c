@@ -46,7 +46,7 @@ static int64_t rest_ended(const Draw *how, int64_t rows, const int64_t *drawn, i
     int64_t ended = 0;
     for (int64_t r = 0; r < rows; r++) {
         if (drawn[r] < 0) continue;
-        if (drawn[r] != how->end && !(how->n_stops && meets_stop(how, r))) continue;
+        if (!is_end(how, drawn[r]) && !(how->n_stops && meets_stop(how, r))) continue;
         how->temperatures[r] = -1;
         positions[r] = 0;
         ended++;
