@@ -5,14 +5,17 @@ import re
 from types import SimpleNamespace
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from test_hostile import CONTROL, HOSTILE, Reader
 
 from textgen import TokenDataset
 from textgen.core import printable
 from textgen.generation.samples import Sample
+from textgen.panels import look as style
 from textgen.panels.card import Ask, ColourFields, Written
 from textgen.text.codec import Codec
 from textgen.text.tokenizer import train_tokenizer
+from textgen.trust.copying import _COLOURS, find_copies
 
 SENTENCES = ["the sea is calm", "a boat goes out", "never a storm"]
 
@@ -59,6 +62,82 @@ def test_nothing_and_all(letters):
     assert "the same as document 1" in card(letters, SENTENCES[1], SENTENCES)
     short = card(letters, "the sea", SENTENCES)
     assert "<mark" not in short and "longest copied run 7," in short
+
+
+def test_a_file_that_changed_is_read_again(letters, tmp_path):
+    "The place stays the same, and so does the size of what lies there; a folder gets another file; a cache, other tokens."
+    (tmp_path / "folder").mkdir()
+    file, cache = tmp_path / "folder" / "learned.txt", tmp_path / "learned.tokens"
+    encoded = [TokenDataset.from_texts([text], letters.tokenizer) for text in SENTENCES[:2]]
+
+    def longest(place):
+        fields.path.value = str(place)
+        [copied] = find_copies([SENTENCES[1]], fields.data(letters), letters)
+        return copied.longest
+
+    fields = ColourFields()
+    file.write_text("xxxxxxxxxxxxxxx")
+    assert longest(file) == 0 and fields.data(letters) is fields.data(letters)
+    file.write_text(SENTENCES[1] + "!")
+    assert longest(file) == len(SENTENCES[1]) == longest(file.parent)
+    file.write_text("xxxxxxxxxxxxxxx")
+    assert longest(file.parent) == 0
+    (file.parent / "more.txt").write_text(SENTENCES[1])
+    assert longest(file.parent) == len(SENTENCES[1])
+    encoded[0].save(cache, compress=None)
+    assert longest(cache) < 5
+    encoded[1].save(cache, compress=None)
+    assert longest(cache) == len(SENTENCES[1])
+
+
+# ---- colours that can be read
+TEXT = dict(light=((0, 0, 0, 0.87), (255, 255, 255)), dark=((255, 255, 255, 0.87), (17, 17, 17)))  # JupyterLab's
+
+
+def over(colour, below):
+    "A half transparent colour on another one."
+    *rgb, alpha = colour
+    return tuple(alpha * a + (1 - alpha) * b for a, b in zip(rgb, below))
+
+
+def luminance(colour):
+    "As WCAG 2 defines it."
+    parts = [c / 255 for c in colour]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+def contrast(a, b):
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", TEXT)
+@pytest.mark.parametrize("colour", _COLOURS)
+def test_text_on_a_colour_can_be_read(colour, theme):
+    text, page = TEXT[theme]
+    rgba = [int(colour[k : k + 2], 16) for k in (1, 3, 5, 7)]
+    below = over((*rgba[:3], rgba[3] / 255), page)
+    assert contrast(over(text, below), below) >= 4.5
+
+
+def test_no_rule_greys_what_stands_on_a_colour(letters):
+    "A mark inherits its colour; from it up to the panel no rule of the stylesheet gives another one."
+    html = card(letters, "I saw: the sea is calm", SENTENCES)
+    page = BeautifulSoup(f'<div class="tg tg-panel"><div class="tg-card">{html}</div></div>', "html.parser")
+    css = re.sub(r"/\*.*?\*/", "", style.css(), flags=re.S)
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", css)
+    colouring = [name.strip() for name, body in rules if re.search(r"(^|[;\s])color\s*:", body)]
+    panel, marks = page.select_one(".tg"), page.select("small mark")
+    assert marks and "color: var(--tg-quiet)" in css
+    for mark in marks:
+        for element in [mark, *mark.parents]:
+            if element is panel:
+                break
+            found = [name for name in colouring if element in page.select(name)]
+            assert not found, (element.name, found)
+    remarks = page.select_one(".tg-written > small")
+    assert any(remarks in page.select(name) for name in colouring)  # that it was edited is said in grey
 
 
 @pytest.mark.parametrize("by", ["copied from", "probability"])

@@ -3,17 +3,19 @@
 The search writes ids as letters, a document as one string, and asks Python whether a run stands in it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from textgen import TextGen
 from textgen.core import CacheError
 from textgen.generation.files import receipt_path, write_samples
 from textgen.generation.samples import Sample
-from textgen.text.corpus import bundled
-from textgen.text.dataset import TokenDataset
+from textgen.text.corpus import bundled, documents
+from textgen.text.dataset import TokenDataset, open_data
 from textgen.text.tokenizer import train_tokenizer
 from textgen.trust.copying import RUN, _pieces, find_copies, memorization, read_texts
 from textgen.trust.index import Queries, index_path, open_index
@@ -230,6 +232,32 @@ def test_command(cli, tg, data, cache, tmp_path):
         assert (known["longest"], known["share"]) == (max(own), n_copied(own) / len(ids))
         begins = documents[known["source"]["document"]][known["source"]["position"] :][: known["longest"]]
         assert letters(begins) in letters(ids)
+
+
+def test_what_comes_along_is_known_by_its_name(cli, tg, data, cache, model_folder, tmp_path, monkeypatch):
+    "The figures are those of the token cache; the tokenizer is that of the model that wrote, which is looked for."
+    monkeypatch.chdir(tmp_path)
+    path = write_samples(tg.generate("The sea", n=3, seed=2, max_new_tokens=30), tmp_path / "a.jsonl")
+    said = cli("copied", path, "--data", "poems")
+    assert said.code == 1 and "name the token cache" in said.err and len(said.err.splitlines()) == 1
+    shutil.copytree(model_folder, tmp_path / "renamed")
+    wanted = json.loads(cli("copied", path, "--data", cache, "--json").out)
+    assert json.loads(cli("copied", path, "--data", "poems", "--json").out) == wanted
+    report = tg.memorization(read_texts(path), "poems")
+    assert report.facts() == {k: wanted[k] for k in report.facts()} and report.details() == wanted["samples"]
+    [article, *_] = documents(bundled("news"), column="body")
+    assert tg.memorization(["x" + article.text[100:300]], "news").texts[0].best.document == 0
+    assert tg.memorization(["x" + article.text[100:300]], ["poems", "news"]).texts[0].best.document == len(data)
+    (tmp_path / "poems").mkdir()
+    (tmp_path / "poems" / "mine.txt").write_text("The sea")
+    assert len(open_data("poems", tg.codec)) == 1  # a folder of this name comes first
+
+
+def test_a_text_of_nobody_is_read_by_the_model_in_the_package(cli, tmp_path):
+    [poem, *_] = documents(bundled("poems"))
+    (tmp_path / "a.txt").write_text(poem.text)
+    facts = json.loads(cli("copied", tmp_path / "a.txt", "--data", "poems", "--json").out)
+    assert (facts["documents"], facts["share"], facts["tokens"]) == (1, 1.0, len(TextGen().codec.encode(poem.text)))
 
 
 def test_command_on_a_poem(cli, data, cache, tmp_path):

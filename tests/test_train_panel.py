@@ -6,6 +6,7 @@ import sys
 import pytest
 from textgen import ModelError, TextGen
 from textgen.models.adapter import has_adapter
+from textgen.training.trainer import Session
 from textgen.widgets import TrainPanel
 
 SMALL = dict(steps=2, batch_size=1, window=16, sample_every=0)
@@ -87,6 +88,24 @@ def test_lora_without_peft(place, model_folder, monkeypatch):
     with pytest.raises(ModelError, match=r"pip install 'textgen-nb\[lora\]'"):
         panel.train().wait()
     assert panel.said[-1][1].startswith("LoRA needs the package peft") and "Traceback" in panel.said[-1][2]
+
+
+def test_a_save_that_fails_on_the_way_is_a_warning(place, model_folder, monkeypatch):
+    "The run goes on, and the next save is whole."
+    write, failed = Session._write, []
+
+    def once(self, remembered):
+        if not failed:
+            failed.append(len(self.watch.losses))
+            raise ModelError("m: the disk is full")
+        write(self, remembered)
+
+    monkeypatch.setattr(Session, "_write", once)
+    panel = trained(model=str(model_folder), save_to="m", steps=4, save_every=2)
+    said = "m: the disk is full; training goes on, and the next save tries again"
+    assert failed == [2] and [text for kind, text, _ in panel.said if kind == "warning"] == [said]
+    assert f"Warning: {said}" in panel.messages.value and f"Warning: {said}" in panel.static()
+    assert panel.run.steps == 4 and TextGen("m").receipt["steps"] == 4
 
 
 KILLED = """

@@ -20,7 +20,7 @@ METHODS = {k for k, v in vars(View).items() if callable(v)}
 
 
 def test_the_methods_of_a_view():
-    assert METHODS == {"start", "note", "update", "held_out", "sample", "end"}
+    assert METHODS == {"start", "note", "warn", "update", "held_out", "sample", "end"}
 
 
 def test_all_views_derive_from_one():
@@ -79,7 +79,7 @@ def test_a_run_in_a_view(name, make, panel):
         view.note("before the first step")
         view.start(4, 0)
         view.update(1, [3.0], 3.0, 100.0)
-        view.note("the disk is full")
+        view.warn("the disk is full")
         view.update(4, [2.0, 2.5, 2.1], 2.5, 100.0, {"poems": 2.0, "news": 3.0})
         view.held_out(4, 2.25)
         view.sample(4, Samples([Text("The sea is calm")]))
@@ -95,7 +95,9 @@ def test_a_run_in_a_view(name, make, panel):
             "poems</i> 2.00" in panel.views[0].figures.value
             and "The sea is calm" in panel.views[0].samples.value
             and "held out 2.25" in panel.views[0].curve.value
-            and panel.messages.value.count("tg-note") == 3
+            and panel.messages.value.count("tg-note") == 2
+            and panel.said[1] == ("warning", "the disk is full", "")
+            and "Warning: the disk is full" in panel.messages.value
         )
     if name == "LineView":
         assert "step 4" in said and "The sea is calm" in said
@@ -112,7 +114,7 @@ def test_a_view_that_lacks_a_method(tiny, tok, data):
             raise AssertionError("a step was computed")
 
     with pytest.raises(
-        TrainError, match="view= lacks end, held_out, note, sample; derive it from textgen.training.callback.View"
+        TrainError, match="view= lacks end, held_out, note, sample, warn; derive it from textgen.training.callback.View"
     ):
         tiny(tok).train(data, steps=2, view=Half())
 

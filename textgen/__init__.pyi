@@ -305,7 +305,7 @@ class TextGen:
         """How much of texts is copied, from where, and how much of real text is; `CacheError`: data of another tokenizer.
 
         samples: what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
-        data: what the model has learned from: a `TokenDataset`, a token cache, or files of text
+        data: what the model has learned from: a `TokenDataset`, a token cache, files of text, "poems" or "news"
         held_out: text that it has not learned from, to compare with; None: the data is compared with itself
         """
         ...

@@ -509,7 +509,7 @@ def evaluate(self:TextGen,
 @patch
 def memorization(self:TextGen,
     samples, # what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
-    data, # what the model has learned from: a `TokenDataset`, a token cache, or files of text
+    data, # what the model has learned from: a `TokenDataset`, a token cache, files of text, "poems" or "news"
     *,
     held_out=None, # text that it has not learned from, to compare with; None: the data is compared with itself
 ): # a `Report`

@@ -392,7 +392,7 @@ def verify(file: _Texts, model: _Judge = None):
     raise typer.Exit(verdict.exit_code)
 
 # %% ../nbs/81_cli.ipynb #e2cbbb38
-_TrainedOn = Annotated[str, typer.Option(help="the token cache that the model was trained on")]
+_TrainedOn = Annotated[str, typer.Option(help="what the model learned from: a token cache, or text; poems is ours")]
 _HeldOut = Annotated[Optional[str], typer.Option(
     help="token cache or text that it was not trained on, to compare with; none: the data with itself")]
 
@@ -404,9 +404,9 @@ def copied(
     as_json: _Json = False,
 ):
     "Say how much of some texts is copied from the training data, and from where."
-    from textgen.text.dataset import TokenDataset, open_data
-    from textgen.trust.copying import memorization, read_texts
-    learned = TokenDataset.load(data)
+    from textgen.text.dataset import open_data
+    from textgen.trust.copying import memorization, open_learned, read_texts
+    learned = open_learned(data, file)
     real = open_data(held_out, learned.codec) if held_out else None
     report = memorization(read_texts(file, learned.codec.fingerprint), learned, learned.codec, real)
     say(json.dumps(report.facts()|dict(samples=report.details())) if as_json else str(report))

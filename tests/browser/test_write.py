@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import pytest
 from acts import WILD, alert, fill, lines_of, no_hit, open_code, run_code, says
 from playwright.sync_api import expect
 
@@ -27,8 +28,21 @@ def write(page, n=1):
     expect(page.button("Stop")).to_be_disabled(timeout=120_000)
 
 
-def begin(opened, name, *more):
-    page = opened(name, WRITE, *more)
+CONTRAST = """el => {
+  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n };
+  const over = (a, b) => [0, 1, 2].map(k => a[k] * a[3] + b[k] * (1 - a[3]));
+  const light = rgb => rgb.map(c => c / 255).map(c => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, k) => sum + c * [.2126, .7152, .0722][k], 0);
+  const layers = [];
+  for (let e = el; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
+  const below = layers.reverse().reduce((page, layer) => over(layer, page), [255, 255, 255]);
+  const both = [over(parse(getComputedStyle(el).color), below), below].map(light).sort((a, b) => b - a);
+  return (both[0] + .05) / (both[1] + .05);
+}"""  # of the letters in an element, as WCAG 2 counts it
+
+
+def begin(opened, name, *more, **how):
+    page = opened(name, WRITE, *more, **how)
     page.run()
     page.button("Write").wait_for(timeout=120_000)
     return page
@@ -218,9 +232,10 @@ def test_kept_texts_are_learned(opened, lab):
     says(page, "new texts")
 
 
-def test_texts_are_coloured(opened, lab):
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_texts_are_coloured(opened, lab, theme):
     "What was copied, beside a file that holds the text; without training data one line says what to do; probabilities."
-    page = begin(opened, "colours.ipynb")
+    page = begin(opened, f"colours-{theme}.ipynb", theme=f"JupyterLab {theme}")
     fill(page, Prompt="The sea", Length=40, Seed=7)
     write(page)
     text = cards(page).first.locator(".tg-text").inner_text()
@@ -233,13 +248,15 @@ def test_texts_are_coloured(opened, lab):
     expect(marks.first).to_be_visible()
     expect(cards(page).first).to_contain_text("longest copied run")
     expect(page.page.locator(".tg-panel [role=alert]:visible")).to_have_count(0)
-    page.shot("write-copied")
+    page.shot(f"write-copied-{theme}")
+    assert marks.count() >= 2 and all(mark.evaluate(CONTRAST) >= 4.5 for mark in marks.all())
+    assert cards(page).first.locator("small").last.evaluate(CONTRAST) >= 4.5  # what is said of the text, in grey
     write(page)
     expect(cards(page).nth(1)).to_contain_text("longest copied run")
     menu.select_option("probability")
     expect(cards(page).first.locator(".tg-token").first).to_be_visible()
     expect(cards(page).first).to_contain_text("perplexity")
-    page.shot("write-probability")
+    page.shot(f"write-probability-{theme}")
     menu.select_option("nothing")
     expect(cards(page).first.locator(".tg-token")).to_have_count(0)
     no_hit(page)

@@ -179,8 +179,8 @@ def splits_blank(
     codec, # a `Codec`
     prompt:str,
 )->bool:
-    "Whether a prompt ends in a blank that the tokenizer would have written with the next word."
-    if not prompt.endswith(" ") or not prompt.strip(): return False
+    "Whether a prompt ends in a blank or a line break that the tokenizer cuts otherwise before a word."
+    if not prompt[-1:].isspace() or not prompt.strip(): return False
     ids = codec.encode(prompt)
     followed = codec.encode(prompt+"a")
     return followed[:len(ids)]!=ids

@@ -16,7 +16,8 @@ from ..generation.samples import Sample, Samples
 from .look import box, button, field, keep_order, row, show, text_box
 from .results import Chosen, places, places_html
 from ..receipt import Receipt
-from ..text.dataset import open_data
+from ..text.builder import known_files
+from ..text.dataset import TokenDataset, open_data
 from ..trust.copying import coloured, find_copies
 
 # %% ../../nbs/panels/90_card.ipynb #808a6dd3
@@ -137,6 +138,15 @@ class ColourFields:
         self.path = field(place, "Training data", _LEARNED, grow=True)
         self.row = row(self.by, self.path)
 
+# %% ../../nbs/panels/90_card.ipynb #07c66e3e
+def _stamps(source):
+    "What tells that a file of some data was changed: of each its size, and when and where it was written."
+    if isinstance(source, TokenDataset): return []
+    files = [file for file in known_files(source) if file.is_file()]
+    stats = [file.stat() for file in files]
+    times = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats]
+    return list(zip(map(str, files), times))
+
 # %% ../../nbs/panels/90_card.ipynb #d6f72ac0
 _UNKNOWN = "what is copied is seen beside the training data, and a model does not carry it along"
 
@@ -147,7 +157,7 @@ def data(self:ColourFields,
     "The dataset that texts are compared with."
     source = self.path.value.strip() or self.learned
     if source is None: raise GenerateError(f"{_UNKNOWN}; name it in the field 'Training data'")
-    wanted = source, codec.fingerprint
+    wanted = source, _stamps(source), codec.fingerprint
     if self.opened[0]!=wanted: self.opened = wanted, open_data(source, codec)
     return self.opened[1]
 

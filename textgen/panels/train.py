@@ -32,7 +32,7 @@ _KEPT = 6 # samples that are shown
 class RunView(View):
     "Shows a run in boxes of HTML."
     def __init__(self,
-        note:Callable, # is given every message of the run
+        note:Callable, # is given every message of the run, and "warning" with one that says what went wrong
         seen:Callable=lambda: None, # is called after every change
     ):
         self.tell = note
@@ -43,6 +43,7 @@ class RunView(View):
         self.all = w.VBox([self.figures, self.curve, self.samples])
         self.clear()
     def note(self, text): self.tell(text)
+    def warn(self, text): self.tell(text, "warning")
 
 # %% ../../nbs/panels/87_train.ipynb #f957c76a
 @patch

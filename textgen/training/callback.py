@@ -81,6 +81,11 @@ def held_out(self:View, step:int, loss:float):
     "The loss on text that is not trained on; a note, unless a view draws it."
     self.note(f"step {step}: held-out loss {loss:.3f}")
 
+@patch
+def warn(self:View, text:str):
+    "Show that something is wrong; a note, unless a view tells them apart."
+    self.note(text)
+
 # %% ../../nbs/training/56_callback.ipynb #f1691d80
 class NoView(View):
     "Nothing is shown."
@@ -319,7 +324,7 @@ def _note_rise(self:WatchCallback, average, plan):
     if not rose: return
     rise = f"the loss has risen from {self.best:.2f} to {average:.2f} on average"
     too_high = f"the learning rate of {plan.lr:g} is too high"
-    self.view.note(f"{rise}: {too_high}; stop, and start again with lr={plan.lr/10:.1g}")
+    self.view.warn(f"{rise}: {too_high}; stop, and start again with lr={plan.lr/10:.1g}")
     self.best = math.nan  # it is said once
 
 # %% ../../nbs/training/56_callback.ipynb #e6f6c958

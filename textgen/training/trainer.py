@@ -302,7 +302,7 @@ def _write_by_first(self:Session, step):
         if module.global_rank==0: self._write(remembered)
     except TextGenError as e:
         self.failed = e
-        self.view.note(f"{e}; training goes on, and the next save tries again")
+        self.view.warn(f"{e}; training goes on, and the next save tries again")
     if module.trainer.world_size>1: module.trainer.strategy.barrier()
 
 # %% ../../nbs/training/60_trainer.ipynb #8c3874bb

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RUN', 'Run', 'Copied', 'in_runs', 'find_copies', 'Amount', 'amount_of', 'stretches_of', 'Report', 'memorization',
-           'coloured', 'read_texts', 'may_stay', 'Novelty']
+           'coloured', 'read_texts', 'open_learned', 'may_stay', 'Novelty']
 
 # %% ../../nbs/trust/65_copying.ipynb #41780482
 import json
@@ -18,10 +18,12 @@ from fastcore.basics import patch
 from ..core import CorpusError, GenerateError, escape_html, first_line, printable, uniforms
 from ..generation.files import receipt_path
 from ..generation.samples import Sample
+from ..models.folder import _codec_of, models_near
+from ..text.cache import is_cache
 from ..text.codec import Codec
 from ..receipt import Receipt
-from ..text.dataset import TokenDataset
-from ..text.source import read_chunks
+from ..text.dataset import TokenDataset, open_data
+from ..text.source import bundled_file, read_chunks
 from .index import Index, Queries, Runs, open_index
 
 # %% ../../nbs/trust/65_copying.ipynb #44a93167
@@ -476,6 +478,40 @@ def read_texts(
         if number not in tokens: return text
         return Sample("", text, tokens[number], 0., "", number)
     return [known(number, text) for number,text in texts]
+
+# %% ../../nbs/trust/65_copying.ipynb #40e36cf6
+def _writers(receipt):
+    "What a receipt says of the models that wrote some texts: each a dictionary."
+    calls = receipt["calls"] if receipt.kind=="selection" else [receipt.content]
+    return [call for call in calls if isinstance(call, dict)]
+
+def _wrote(path):
+    "The tokenizer that a receipt beside a file of texts names, and the place of its model; None where it names none."
+    place = receipt_path(path)
+    if not place.exists(): return None, None
+    first:Any = next(iter(_writers(Receipt.load(place))), {})
+    facts = [first.get(name) or {} for name in ("tokenizer", "model")]
+    return facts[0].get("sha256"), facts[1].get("found")
+
+# %% ../../nbs/trust/65_copying.ipynb #dbf3dc2d
+_NOT_NEAR = ("{0}: the model that wrote these texts is not near, and what they are compared with has to be encoded as "
+             "it does; name the token cache that it was trained on, or put the folder of the model beside the file")
+
+def _codec_for(path):
+    "The tokenizer of the model that wrote a file of texts; of one that nobody knows that of the model in the package."
+    fingerprint, found = _wrote(path)
+    if fingerprint is None: return Codec(bundled_file("poems").with_name("model"))
+    for codec in map(_codec_of, models_near(found, path.parent)):
+        if codec is not None and codec.fingerprint==fingerprint: return codec
+    raise GenerateError(_NOT_NEAR.format(path))
+
+def open_learned(
+    data, # a token cache, or text: files, folders, the name of a bundled collection
+    path, # of the texts that are compared with it
+)->TokenDataset:
+    "What some texts are compared with."
+    if is_cache(data): return TokenDataset.load(data)
+    return open_data(data, _codec_for(Path(path).expanduser()))
 
 # %% ../../nbs/trust/65_copying.ipynb #3e109d73
 def may_stay(
