@@ -475,6 +475,12 @@ def documents(sources, by=None, *, column=None, template=None, encoding='utf-8',
 
     sources: a path, folder, pattern or address, or a list of these
     by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+    column: of a table: the column with the text
+    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+    newlines: make every kind of line end a "\\n"
+    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -497,6 +503,13 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
     kind: "bpe" or "unigram", both on bytes
     sentinels: how many of the tokens stand for gaps: <extra_id_0>, <extra_id_1> and so on
     save: folder to write it to
+    by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+    column: of a table: the column with the text
+    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+    newlines: make every kind of line end a "\\n"
+    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
@@ -596,6 +609,13 @@ class TokenDataset:
         dedupe: leave out documents that come again
         save: file to write the cache to
         compress: of that file: "zstd", "gzip" or None
+        by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a "\\n"
+        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
         """
         ...
 

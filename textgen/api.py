@@ -27,7 +27,7 @@ from .models.weights import model_hash
 from .receipt import Receipt, after_merge, as_ancestor, place_name
 from .remote import check_no_other, is_remote
 from .sharing.keep import Samples
-from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
+from .settings import GenerateSettings, ReadSettings, TrainSettings, make_settings
 from .settings import takes
 from .tasks.batch import eval_batches, open_source
 from .tasks.reading import Reading, pick_window
@@ -574,6 +574,3 @@ def push_to_hub(self:TextGen,
     check_adapter(self.model)
     about = self._about(target.name, license, prompts, data, held_out)
     return push_model(self.model, self.codec, self.receipt, about, target)
-
-# %% ../nbs/80_api.ipynb #4abde467
-explain_parameters(TextGen)

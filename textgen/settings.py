@@ -9,7 +9,7 @@ __all__ = ['ReadSettings', 'split_reading', 'make_settings', 'as_schema', 'Gener
 # %% ../nbs/02_settings.ipynb #56951232
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from numbers import Integral, Real
 from os import PathLike
@@ -430,9 +430,10 @@ def takes(
 _settings_docments = cache(docments)  # several functions take the options of one class
 
 def _delegated(f):
-    "What docments say about the settings that a function takes."
+    "What docments say about the options that a function takes from settings, or from another function."
     found = {}
-    for cls in f.__dict__.get("delegates_to", ()): found |= _settings_docments(cls)
+    sources = f.__dict__.get("delegates_to") or [f.__dict__.get("__delwrap__")]
+    for source in filter(None, sources): found |= _settings_docments(source)
     return found
 
 def _meanings(f):
@@ -453,12 +454,18 @@ def _numpy_docstring(f):
 # %% ../nbs/02_settings.ipynb #e8784e50
 _explained = "\n\nParameters\n----------\n"
 
+def _own_functions(thing):
+    "A function itself; of a class its public methods, and a constructor that was written."
+    if not isinstance(thing, type): return [thing]
+    written = () if is_dataclass(thing) else ("__init__",)
+    names = [k for k in vars(thing) if k in written or not k.startswith("_")]
+    members = [getattr(thing, k) for k in names]
+    return [getattr(f, "__func__", f) for f in members]
+
 def explain_parameters(
-    cls, # a class whose methods have docments
+    thing, # a function, or a class whose methods have docments
 ):
-    "Write into the docstring of each public method what its parameters mean."
-    for name,value in vars(cls).items():
-        if name.startswith("_") and name!="__init__": continue
-        f = getattr(value, "__func__", value)
+    "Write into the docstring of a function, or of each public method of a class, what its parameters mean."
+    for f in _own_functions(thing):
         if inspect.isfunction(f) and _explained not in (f.__doc__ or ""): f.__doc__ = _numpy_docstring(f)
-    return cls
+    return thing
