@@ -546,7 +546,8 @@ def write(parts):
     path.write_text(
         f"# Generation\n\n{machine()}. Random sampling at temperature 0.7 over the whole vocabulary, each run in a "
         f"process of its own, taking turns, through `TextGen.generate` as a user calls it; the median of the rounds, "
-        f"each the median of five calls, of short ones of as many as a second holds. `of the fastest peer` is against the fastest at any precision. "
+        f"each the median of five calls, of short ones of as many as a second holds. "
+        "`of the fastest peer` is against the fastest at any precision. "
         "The limit is the larger of two times: a step's weights at the measured bandwidth, its multiplications at "
         "the measured rate.\n\n" + "\n\n".join(kept.values()) + "\n"
     )
