@@ -245,9 +245,10 @@ INLINE void share_of_row(const Linear *linear, int bytes, const void *x, const B
     for (; b < mine.end; b++) tile(linear, bytes, x, of, 0, b, 1, 1, (Ahead){0}, out);
 }
 
-// Each thread makes its share of the outputs, for all rows. x: [rows][in_features], float32 or (int8) uint8;
-// of: [rows], of each row of bytes (int8 only).
+// Each thread makes its share of the outputs, for all rows, of which there may be none (the head, where of a piece of a
+// prompt nothing is asked). x: [rows][in_features], float32 or (int8) uint8; of: [rows], of each row of bytes (int8 only).
 void multiply(const Linear *linear, const void *x, const ByteRow *of, int64_t rows, Output out) {
+    if (rows == 0) return;
     if (linear->scale && rows == 1) share_of_row(linear, 1, x, of, ROW_BYTE_BLOCKS, &out);
     else if (linear->scale) share(linear, 1, x, of, rows, BYTE_BLOCKS, &out);
     else if (rows == 1) share_of_row(linear, 0, x, of, ROW_FLOAT_BLOCKS, &out);
