@@ -136,7 +136,7 @@ int64_t draw_token(const float *logits, int64_t vocabulary, const Draw *how, int
     float whole = largest(logits, vocabulary);
     double all = exponentiate(logits, vocabulary, whole, 1, 0, 0);
     if (!(all > 0 && all < 1e30) || !(whole < 1e30f)) return -1;  // not numbers, or infinite
-    if (has_rules(how, step)) {
+    if (has_rules(how, row, step)) {
         apply_rules(logits, n, how, row, step, work);
         allowed = work;
     }

@@ -82,8 +82,9 @@ typedef struct {
     float *temperatures;     // [rows]; 0: the likeliest token; below 0: nothing is written; becomes -1 where a row ends
     int64_t steps;           // tokens in each row at most
     int64_t known;           // only the first so many tokens of the vocabulary may be drawn
-    int64_t end;             // the token that ends a text, or -1
-    int64_t min_steps;       // so many steps before `end` may be drawn
+    const int64_t *ends;     // [n_ends]: the tokens that end a text
+    int64_t n_ends;
+    const int64_t *min_steps;  // [rows]: so many steps before one of them may be drawn; null: none
     int64_t rest_until;      // stop as soon as so many rows have ended
     int64_t top_k;           // 0: all
     double top_p;            // 1: all
@@ -186,7 +187,8 @@ int64_t draw_filtered(const float *logits, int64_t n, const Draw *how, float tem
                       float *work);
 
 // rules.c
-int has_rules(const Draw *how, int64_t step);
+int is_end(const Draw *how, int64_t token);
+int has_rules(const Draw *how, int64_t row, int64_t step);
 void apply_rules(const float *logits, int64_t n, const Draw *how, int64_t row, int64_t step, float *allowed);
 int meets_stop(const Draw *how, int64_t row);
 

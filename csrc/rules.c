@@ -4,8 +4,18 @@
 
 #include "native.h"
 
-int has_rules(const Draw *how, int64_t step) {
-    return how->penalty != 1 || how->no_repeat > 0 || (how->end >= 0 && step < how->min_steps);
+// Whether a token ends a text.
+int is_end(const Draw *how, int64_t token) {
+    for (int64_t e = 0; e < how->n_ends; e++)
+        if (how->ends[e] == token) return 1;
+    return 0;
+}
+
+// Whether the text of a row must go on after a step.
+static int must_go_on(const Draw *how, int64_t row, int64_t step) { return how->min_steps && step < how->min_steps[row]; }
+
+int has_rules(const Draw *how, int64_t row, int64_t step) {
+    return how->penalty != 1 || how->no_repeat > 0 || (how->n_ends && must_go_on(how, row, step));
 }
 
 // Tokens that were there become less likely.
@@ -39,7 +49,9 @@ void apply_rules(const float *logits, int64_t n, const Draw *how, int64_t row, i
         if (how->penalty != 1) penalize(logits, n, how->penalty, sequence, length, allowed);
         if (how->no_repeat > 0 && length >= how->no_repeat) forbid_repeats(n, how->no_repeat, sequence, length, allowed);
     }
-    if (how->end >= 0 && how->end < n && step < how->min_steps) allowed[how->end] = -INFINITY;
+    if (!must_go_on(how, row, step)) return;
+    for (int64_t e = 0; e < how->n_ends; e++)
+        if (how->ends[e] < n) allowed[how->ends[e]] = -INFINITY;
 }
 
 // Whether the text of a row, `left` bytes of whose token number `at` count, ends with `stop`.

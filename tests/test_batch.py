@@ -53,7 +53,7 @@ def test_any_order_any_number_of_times(kind, what, data, codec):
 
 def test_from_several_threads(codec):
     source, want = make_source("seq2seq", "poems", codec, Reading(batch_size=4)), {}
-    for k in range(0, 1024, 64):
+    for k in range(0, 1024, 128):  # each in another epoch
         want[k] = source[k]
     wrong = []
 
@@ -236,11 +236,10 @@ def test_for_a_causal_model_the_prompt_is_what_a_person_types(codec):
 def test_less_than_a_tenth_is_filled_up(kind, what, size, codec):
     source = make_source(kind, what, codec, Reading(batch_size=size))
     assert source.padding() < 0.1
-    real = (
-        sum(len(x) for k in range(64) for x in [*inputs(source[k]), *targets(source[k])]) if kind == "seq2seq" else None
-    )
-    if real:
-        assert 1 - real / sum(source[k][n].size for k in range(64) for n in ("input_ids", "labels")) < 0.1
+    if kind == "seq2seq":
+        batches = [source[k] for k in range(64)]
+        real = sum(len(x) for b in batches for x in [*inputs(b), *targets(b)])
+        assert 1 - real / sum(b[n].size for b in batches for n in ("input_ids", "labels")) < 0.1
 
 
 def test_poems_split_at_random(data, codec):
@@ -261,8 +260,8 @@ def test_few_shapes(kind, n, data, codec):
 def test_batches_of_like_rows_come_in_no_order(codec):
     "Not the short ones first: the widths of neighbours in time have nothing to do with each other."
     source = make_source("seq2seq", "poems", codec)
-    widths = np.array([source[k]["labels"].shape[1] for k in range(2048)])
-    assert abs(np.corrcoef(widths[:-1], widths[1:])[0, 1]) < 0.1  # standard deviation 0.022
+    widths = np.array([source[k]["labels"].shape[1] for k in range(1024)])
+    assert abs(np.corrcoef(widths[:-1], widths[1:])[0, 1]) < 0.1  # standard deviation 0.031
 
 
 def test_a_batch_is_not_one_poem_many_times(data, codec):
@@ -398,7 +397,7 @@ def test_models_learn_and_a_run_repeats(kind, what, tiny, data, codec):
         return _learns(kind, model.train(), what, codec, steps)
 
     losses = run()
-    assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.5 and run(20) == losses[:20]
+    assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.5 and run(8) == losses[:8]
     codec.sentinels = []
 
 

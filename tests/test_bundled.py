@@ -50,14 +50,14 @@ def test_texts_name_the_model_of_the_receipt(tg):
 
 def test_it_writes_verse(tg):
     "A title, an empty line, lines of verse, stanzas; most poems end by themselves."
-    written = tg.generate("", n=40, max_new_tokens=400, seed=1)
+    written = tg.generate("", n=20, max_new_tokens=400, seed=1)
     texts = [str(s) for s in written]
     titled = [t for t in texts if len(t.split("\n\n", 1)) == 2 and 0 < len(t.split("\n\n", 1)[0]) < 80]
     lines = [line for t in texts for line in t.split("\n") if line.strip()]
-    assert len(titled) >= 20
+    assert len(titled) >= 10
     assert 15 < sum(map(len, lines)) / len(lines) < 60
-    assert sum(t.count("\n\n") >= 2 for t in texts) >= 10
-    assert sum(s.finish_reason == "end" for s in written) >= 15
+    assert sum(t.count("\n\n") >= 2 for t in texts) >= 5
+    assert sum(s.finish_reason == "end" for s in written) >= 8
 
 
 def test_a_prompt_is_continued(tg):

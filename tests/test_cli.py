@@ -8,11 +8,11 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def job(given, shell, tmp_path_factory):
-    "The folder in which tinyshakespeare became a model, and what each command said."
+def job(given, shell, apart, tmp_path_factory):
+    "The folder in which tinyshakespeare became a model, and what each command said; the last from a new Python."
     d, text = tmp_path_factory.mktemp("job"), given("tinyshakespeare.txt")
-    tok = shell("tokenizer", text, "--out", "tok", "--vocab-size", 500, cwd=d)
-    enc = shell("encode", text, "--tokenizer", "tok", "--out", "s.tokens", cwd=d)
+    tok = apart("tokenizer", text, "--out", "tok", "--vocab-size", 500, cwd=d)
+    enc = apart("encode", text, "--tokenizer", "tok", "--out", "s.tokens", cwd=d)
     tra = shell(
         "train",
         "s.tokens",
@@ -37,9 +37,9 @@ ASK = ("generate", "m", "--prompt", "ROMEO:", "-n", 5, "--max-new-tokens", 40)
 
 
 @pytest.fixture(scope="module")
-def texts(job, shell, apart):
+def texts(job, apart):
     "What `generate` did, by name."
-    piped = shell(*ASK, "--seed", 42, cwd=job.folder)
+    piped = apart(*ASK, "--seed", 42, cwd=job.folder)
     one = apart(*ASK, "--seed", 42, "--out", "one/a.txt", cwd=job.folder)
     return SimpleNamespace(folder=job.folder, one=one, piped=piped)
 

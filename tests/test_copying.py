@@ -14,7 +14,8 @@ from textgen import TextGen
 from textgen.core import CacheError
 from textgen.generation.files import receipt_path, write_samples
 from textgen.generation.samples import Sample
-from textgen.text.corpus import bundled, documents
+from textgen.text.corpus import bundled
+from textgen.text.corpus import documents as documents_in
 from textgen.text.dataset import TokenDataset, open_data
 from textgen.text.tokenizer import train_tokenizer
 from textgen.trust.copying import RUN, _pieces, find_copies, memorization, read_texts
@@ -245,7 +246,7 @@ def test_what_comes_along_is_known_by_its_name(cli, tg, data, cache, model_folde
     assert json.loads(cli("copied", path, "--data", "poems", "--json").out) == wanted
     report = tg.memorization(read_texts(path), "poems")
     assert report.facts() == {k: wanted[k] for k in report.facts()} and report.details() == wanted["samples"]
-    [article, *_] = documents(bundled("news"), column="body")
+    [article, *_] = documents_in(bundled("news"), column="body")
     assert tg.memorization(["x" + article.text[100:300]], "news").texts[0].best.document == 0
     assert tg.memorization(["x" + article.text[100:300]], ["poems", "news"]).texts[0].best.document == len(data)
     (tmp_path / "poems").mkdir()
@@ -254,7 +255,7 @@ def test_what_comes_along_is_known_by_its_name(cli, tg, data, cache, model_folde
 
 
 def test_a_text_of_nobody_is_read_by_the_model_in_the_package(cli, tmp_path):
-    [poem, *_] = documents(bundled("poems"))
+    [poem, *_] = documents_in(bundled("poems"))
     (tmp_path / "a.txt").write_text(poem.text)
     facts = json.loads(cli("copied", tmp_path / "a.txt", "--data", "poems", "--json").out)
     assert (facts["documents"], facts["share"], facts["tokens"]) == (1, 1.0, len(TextGen().codec.encode(poem.text)))

@@ -145,9 +145,9 @@ def simple_draw(uniforms, temperatures, **kw):
     temperatures = torch.as_tensor(temperatures, dtype=torch.float64)
 
     def choose(logits, step):
-        allowed = (
-            logits.index_fill(1, torch.tensor([kw["end"]]), -torch.inf) if step < kw.get("min_steps", 0) else logits
-        )
+        waits = kw.get("min_steps", torch.zeros(len(uniforms), dtype=torch.int64))
+        early = logits.index_fill(1, torch.tensor(kw.get("ends", ()), dtype=torch.int64), -torch.inf)
+        allowed = early.where((step < waits)[:, None], logits)
         rows = zip(allowed, temperatures.tolist(), uniforms[:, step])
         tokens = torch.cat([draw(filtered(x[None], t), u[None]) for x, t, u in rows])
         return tokens, logprob(logits, tokens)
@@ -161,10 +161,10 @@ def simple_draw(uniforms, temperatures, **kw):
 @torch.inference_mode()
 def test_many_steps_are_draw_and_decode_in_turn(name, quantize):
     _, f = both(name, True, quantize=quantize)
-    rows, k, end, temps = 5, 40, 7, [0.7, 1.0, 0.2, 1.5, 0.7]
+    rows, k, temps = 5, 40, [0.7, 1.0, 0.2, 1.5, 0.7]
     u = torch.from_numpy(uniforms(rows * k, "generate", 3)).view(rows, k)
     u[0, 5], u[1, 6] = 0.0, 1 - 2**-53  # where C leaves the draw to Python
-    how = simple_draw(u, temps, end=end, min_steps=3)
+    how = simple_draw(u, temps, ends=(7, 11), min_steps=torch.tensor([3, 0, 40, 5, 1]))
     start = f.prefill(torch.arange(5, 9)[None])
     got, lp, state = f.decode_steps(start.repeat(rows), how, k)
     want, want_lp, want_state = draw_steps(f, start.repeat(rows), how, k)
@@ -184,12 +184,12 @@ def test_rows_rest_after_their_end(name):
     free = f.decode_steps(start.repeat(rows), simple_draw(u, [1.0] * rows), k)[0].tolist()
     end = max(range(300), key=lambda t: sum(t in o for o in free))  # the token that most rows draw
     alone = [
-        f.decode_steps(start.repeat(1), simple_draw(u[r : r + 1], [1.0], end=end), k)[0][0].tolist()
+        f.decode_steps(start.repeat(1), simple_draw(u[r : r + 1], [1.0], ends=(end,)), k)[0][0].tolist()
         for r in range(rows)
     ]
     ended = sorted(len(o) for o in alone if o[-1] == end)
     for ends in (1, 2, len(ended)):
-        got, lp, state = f.decode_steps(start.repeat(rows), simple_draw(u, [1.0] * rows, end=end, max_ends=ends), k)
+        got, lp, state = f.decode_steps(start.repeat(rows), simple_draw(u, [1.0] * rows, ends=(end,), max_ends=ends), k)
         n = ended[ends - 1]
         assert len(ended) >= 3
         assert got.shape == lp.shape == (rows, n)

@@ -122,11 +122,31 @@ def test_rows_that_get_stuck(tok, monkeypatch):
     assert written(tg, "", **ask) == in_c
 
 
+@pytest.mark.parametrize("asked", [dict(), dict(USUAL, stop=["zq"]), dict(temperature=[0, 0.8, 1.5] * 10)], ids=str)
+def test_several_ends_and_a_least_length(model, asked, monkeypatch):
+    "Rows that are refilled, so that some may end and others not; a token at a time is never drawn in Python."
+    ends = (*model.codec.ends, *range(60, 90))
+    monkeypatch.setattr(model.codec, "ends", ends)
+    ask = dict(n=30, seed=4, batch_size=7, max_new_tokens=40, min_new_tokens=12, temperature=1.0) | asked
+
+    def write():
+        return [(s.tokens, s.finish_reason, s.text) for s in model.generate("The sea", **ask)]
+
+    with monkeypatch.context() as m:
+        m.setattr(native, "draw_steps", None)
+        in_c = write()
+    in_python(monkeypatch)
+    assert write() == in_c
+    early = [ids for ids, reason, _ in in_c if reason == "end" and len(ids) < 40]
+    assert len(early) >= 5 and all(ids[-1] in ends and not {*ids[:-1]} & {*ends} for ids in early)
+    assert min(len(ids) for ids, *_ in in_c) >= 12 and len({ids[-1] for ids in early}) > 2
+
+
 def native_draw(lib, logits, u, **fields):
     work, logprob = torch.empty(lib.textgen_draw_floats(len(logits))), torch.empty(1)
     t = torch.tensor([fields.pop("temperature")])
     f = dict(uniforms=torch.tensor([[u]], dtype=torch.float64), temperatures=t, steps=1, known=len(logits))
-    f |= dict(end=-1, penalty=1.0) | kernels.c_filters(fields.pop("filters"))
+    f |= dict(penalty=1.0) | kernels.c_filters(fields.pop("filters"))
     return lib.textgen_draw(logits, len(logits), kernels.CDraw(**f | fields), 0, 0, work, logprob)
 
 

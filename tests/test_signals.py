@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -136,11 +137,9 @@ WORDS = 300_000
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=slow)])
 def test_a_tokenizer_stops_at_once(number, code, start_apart, tmp_path):
     "Its training is one call into compiled code that takes a minute."
-    import random
-
-    letters = random.Random(0)
-    text = " ".join("".join(letters.choices("abcdefghij", k=60)) for _ in range(WORDS))
-    (tmp_path / "a.txt").write_text(text)
+    words = np.random.default_rng(0).integers(ord("a"), ord("k"), (WORDS, 61), dtype=np.uint8)
+    words[:, -1] = ord(" ")
+    (tmp_path / "a.txt").write_bytes(words.tobytes())
     p = start_apart("tokenizer", "a.txt", "--vocab-size", 50_000, "--out", "tok", cwd=tmp_path)
     time.sleep(2.5)
     assert p.code is None, "the test needs a longer text"

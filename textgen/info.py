@@ -191,6 +191,16 @@ def _export_facts(receipt):
         settings=_settings_line(receipt["settings"]),
         files=len(receipt["files"]))
 
+# %% ../nbs/78_info.ipynb #3a67d90e
+def _selection_facts(receipt, file):
+    "What the receipt of texts of several calls says."
+    return dict(
+        kind="selection",
+        matches_receipt=_matches(receipt, file),
+        calls=len(receipt["calls"]),
+        texts=len(receipt["samples"]),
+        edited=sum(one.get("edited") is True for one in receipt["samples"] if isinstance(one, dict)))
+
 # %% ../nbs/78_info.ipynb #14080191
 def _receipt_facts(path):
     "What the receipt at `path` says, of a training or of a file of samples."
@@ -198,6 +208,7 @@ def _receipt_facts(path):
     if receipt.kind=="training": return dict(kind="training") | _training_facts(receipt)
     if receipt.kind=="export": return _export_facts(receipt)
     file = path.with_name(path.name.removesuffix(".receipt.json"))
+    if receipt.kind=="selection": return _selection_facts(receipt, file)
     return _samples_facts(receipt, file)
 
 # %% ../nbs/78_info.ipynb #6b02b570

@@ -62,7 +62,7 @@ static void drawing(int64_t n) {
         for (int i = 0; i < 50; i++) {
             double u = uniform();
             float t = .7f;
-            Draw how = {&u, &t, 1, n, -1, 0, 1, asked[a].k, asked[a].p, asked[a].m, asked[a].penalty, asked[a].repeat,
+            Draw how = {&u, &t, 1, n, 0, 0, 0, 1, asked[a].k, asked[a].p, asked[a].m, asked[a].penalty, asked[a].repeat,
                         sequence, &length, &begin, 9};
             printf(" %d", (int)textgen_draw(x, n, &how, 0, 0, work, &logprob));
         }

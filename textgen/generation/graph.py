@@ -345,8 +345,12 @@ class _Way:
 def _way(draw):
     "The way of a draw."
     t = draw.temperatures[draw.active]
-    early = draw.end is not None and draw.min_steps>0
+    early = bool(draw.ends) and _wait(draw)>0
     return _Way(draw.filters, bool((t==0).any()), early)
+
+def _wait(draw):
+    "How many steps no text may end; the same in all rows, as long as a decoder does not draw with `ends`."
+    return 0 if draw.min_steps is None else int(draw.min_steps.max())
 
 # %% ../../nbs/generation/43_graph.ipynb #43743d87
 def _without_end(board):
@@ -419,14 +423,14 @@ def _draw(board, way):
 @patch
 def _ask(self:Board, draw, steps):
     "What the tensors for drawing hold at first."
-    end = -1 if draw.end is None else draw.end
+    end = draw.ends[0] if draw.ends else -1
     return dict(
         active=draw.active,
         began=draw.active,
         temperatures=draw.temperatures[:,None],
         step=torch.tensor([0]),
         end=torch.tensor([end]),
-        min_steps=torch.tensor([0 if draw.end is None else draw.min_steps]),
+        min_steps=torch.tensor([_wait(draw) if draw.ends else 0]),
         ended=torch.tensor([0]))
 
 # %% ../../nbs/generation/43_graph.ipynb #935d8dc0

@@ -154,8 +154,8 @@ class CState(CStruct):
 class CDraw(CStruct):
     "A `Draw`."
     _fields_ = [
-        *_all(_ADDRESS, "uniforms temperatures"),
-        *_all(_INT, "steps known end min_steps rest_until top_k"),
+        *_all(_ADDRESS, "uniforms temperatures"), *_all(_INT, "steps known"),
+        ("ends", _ADDRESS), ("n_ends", _INT), ("min_steps", _ADDRESS), *_all(_INT, "rest_until top_k"),
         ("top_p", _DOUBLE), *_all(_FLOAT, "least_logit penalty"), ("no_repeat", _INT),
         *_all(_ADDRESS, "sequences lengths begins"), ("stride", _INT),
         *_all(_ADDRESS, "spelling spelling_ends stops stop_ends"), ("n_stops", _INT)]

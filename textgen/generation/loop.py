@@ -330,7 +330,8 @@ def _needs(self:Writer, rows):
         "filters": self.filters!=(0, 1., 0.),
         "greedy": min(row.temperature for row in rows.growing)==0,
         "padding": rows.state.logits.shape[1]>self.rules.size,
-        "history": self.looks_back}
+        "history": self.looks_back,
+        "ends": not self._one_end(rows)}
     return {name for name in needs if needs[name]}
 
 @patch
@@ -345,17 +346,20 @@ def _one_end(self:Writer, rows):
 def is_simple(self:Writer, rows:Rows)->bool:
     "Whether nothing stands between logits and tokens that the decoder cannot do itself, in any row."
     if self.reads_texts or self.rules.of_text: return False
-    return self._one_end(rows) and self._needs(rows)<=self.decoder.draws
+    return self._needs(rows)<=self.decoder.draws
 
 # %% ../../nbs/generation/48_loop.ipynb #360a71bb
 @patch
 def _n_until(self:Writer, written, seen):
-    "How many tokens until a text has its length, may end, or fills its context."
-    s = self.settings
-    before_end = s.min_new_tokens-written
+    "How many tokens until a text has its length, or fills its context."
     until_full = self.decoder.context-seen+1
-    until = min(s.max_new_tokens-written, until_full)
-    return min(until, before_end) if before_end>0 else until
+    return min(self.settings.max_new_tokens-written, until_full)
+
+@patch
+def _waits(self:Writer, texts):
+    "How many tokens until each text may end; 0 for one that may, and for a free row."
+    least = self.settings.min_new_tokens
+    return [max(least-len(row.ids), 0) if row else 0 for row in texts]
 
 # %% ../../nbs/generation/48_loop.ipynb #e7261fcf
 @patch
@@ -365,7 +369,8 @@ def n_steps(self:Writer, rows:Rows)->int:
     if most==1 or not self.is_simple(rows): return 1
     written = max(len(row.ids) for row in rows.growing)
     seen = max(rows.seen[r] for r in rows.live)
-    return min(most, self._n_until(written, seen))
+    until_ends = filter(None, self._waits(rows.growing))
+    return min(most, self._n_until(written, seen), *until_ends)
 
 # %% ../../nbs/generation/48_loop.ipynb #f720f449
 @patch
@@ -407,13 +412,6 @@ def _history(self:Writer, texts):
         s.no_repeat_ngram,
         self.stops)
 
-# %% ../../nbs/generation/48_loop.ipynb #8f6b5f1f
-@patch
-def _min_steps(self:Writer, rows, steps):
-    "How many of these steps no text may end."
-    may_end = len(rows.growing[0].ids)>=self.settings.min_new_tokens
-    return 0 if may_end else steps
-
 # %% ../../nbs/generation/48_loop.ipynb #b8137399
 @patch
 def draw_for(self:Writer, rows:Rows, steps:int)->Draw:
@@ -430,8 +428,8 @@ def draw_for(self:Writer, rows:Rows, steps:int)->Draw:
         filters=self.filters,
         known=self.rules.size,
         history=self._history(texts),
-        end=next(iter(self.ends), None),
-        min_steps=self._min_steps(rows, steps))
+        ends=tuple(self.ends),
+        min_steps=torch.tensor(self._waits(texts)))
 
 # %% ../../nbs/generation/48_loop.ipynb #a317d6a5
 ATTEMPTS = 8 # of a text that comes out empty, or copies

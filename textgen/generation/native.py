@@ -279,7 +279,7 @@ class NativeDecoder(FastDecoder):
     "A decoder whose steps are in C."
     batch_invariant = True # the order of every sum is fixed
     max_steps = 64 # tokens in one call
-    draws = frozenset(["filters", "greedy", "padding", "history"])
+    draws = frozenset(["filters", "greedy", "padding", "history", "ends"])
     def __init__(self,
         plain, # the decoder of the model itself
         plan:StepPlan, # read from it, with `CLinear` layers
@@ -397,6 +397,11 @@ def _n_at_rest(temperatures):
     return int((temperatures<0).sum())
 
 # %% ../../nbs/generation/44_native.ipynb #06702ec8
+def _c_ends(draw, step):
+    "What ends a text, and from which step on, counted from this one."
+    waits = None if draw.min_steps is None else draw.min_steps-step
+    return dict(ends=torch.tensor(draw.ends, dtype=torch.int64), n_ends=len(draw.ends), min_steps=waits)
+
 def _c_draw(how, known):
     "The rest of a draw for C; `known` tokens have logits."
     draw = how.draw
@@ -406,9 +411,8 @@ def _c_draw(how, known):
         temperatures=how.temperatures,
         steps=how.left,
         known=min(draw.known or known, known),
-        end=-1 if draw.end is None else draw.end,
-        min_steps=max(draw.min_steps-step, 0),
         rest_until=how.rest_until-_n_at_rest(how.temperatures),
+        **_c_ends(draw, step),
         **c_filters(draw.filters),
         **c_past(how.past))
 
@@ -451,9 +455,9 @@ def _draw_and_read(self:NativeDecoder, state, how):
     return _Drawn(tokens[:n], logprobs[:n], after)
 
 # %% ../../nbs/generation/44_native.ipynb #4d50d478
-def _is_end(tokens, end):
-    "Which tokens end their row: the end of a text, and -1 where no token could be drawn."
-    return tokens<0 if end is None else (tokens<0)|(tokens==end)
+def _is_end(tokens, ends):
+    "Which tokens end their row: an end of a text, and -1 where no token could be drawn."
+    return (tokens<0)|torch.isin(tokens, torch.tensor(ends, dtype=tokens.dtype))
 
 def _choose(how, logits):
     "What Python draws in each row, in the step before those that are left."
@@ -465,7 +469,7 @@ def _choose(how, logits):
 def _note_drawn(how, state, rows, tokens):
     "Note what Python drew in some rows; those that end go to rest."
     if how.past: how.past.add(rows, tokens)
-    ended = rows[_is_end(tokens, how.draw.end)]
+    ended = rows[_is_end(tokens, how.draw.ends)]
     how.temperatures[ended] = -1
     state.lengths[ended] = 0
 

@@ -134,8 +134,8 @@ class Draw:
     uniforms:torch.Tensor # float64 [rows, steps], what `choose` draws with
     temperatures:torch.Tensor # float64 [rows], what it draws at; 0: the likeliest
     simple:bool=False # it does what these fields say, and no more
-    end:int|None=None # the token that ends a text
-    min_steps:int=0 # so many steps from now `end` is not drawn
+    ends:tuple=() # the tokens that end a text
+    min_steps:torch.Tensor|None=None # int64 [rows]: so many steps from now none of `ends` is drawn; None: 0 in each row
     max_ends:int=1 # stop as soon as so many rows have ended
     filters:tuple=(0, 1., 0.) # top-k, top-p and min-p
     known:int|None=None # only the first so many tokens of the vocabulary are drawn; None: all
@@ -163,7 +163,7 @@ def _draw_step(draw, logits, step, active):
     tokens, logprobs = draw.choose(logits, step)
     tokens = tokens.where(active, -1)
     goes_on = tokens>=0
-    if draw.end is not None: goes_on &= tokens!=draw.end
+    for end in draw.ends: goes_on &= tokens!=end
     return (tokens, logprobs.where(active, 0.)), goes_on
 
 def _joined(drawn):

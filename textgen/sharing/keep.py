@@ -139,6 +139,13 @@ def _sample_of(row, records, where):
     return Sample(tokens=record["tokens"], attempt=record.get("attempt", 0), **facts)
 
 # %% ../../nbs/sharing/69_keep.ipynb #71434b46
+def _one_call(receipt, path):
+    "The receipt, if it is one of a call."
+    if receipt.kind=="generation": return receipt
+    raise GenerateError(f"{path}: its receipt is of the kind {receipt.kind!r}, and samples are those of one call; "
+                        "what a panel has kept of several is for textgen verify, and for training")
+
+# %% ../../nbs/sharing/69_keep.ipynb #9797c91a
 def _settings_of(receipt, path):
     "The settings in a receipt."
     asked = {name: value for name,value in receipt["settings"].items() if value is not None}
@@ -174,7 +181,7 @@ def load(cls:Samples,
 )->Samples:
     "Read texts with marks, notes and receipt; `GenerateError` or `VerifyError` where the file was changed."
     path = _json_lines(path)
-    receipt = Receipt.load(receipt_path(path))
+    receipt = _one_call(Receipt.load(receipt_path(path)), path)
     settings, (prompt, tokens) = _settings_of(receipt, path), _prompts_of(receipt)
     folder = receipt.get("generation_config")
     return cls(_samples_in(path, receipt), settings, prompt, tokens, folder=folder, record=receipt)
