@@ -96,7 +96,7 @@ def charts(found):
     "A chart for each work, one below the other; `found`: title -> rows."
     import matplotlib.pyplot as plt
 
-    heights = [len(rows) + 1.2 for rows in found.values()]
+    heights = [len(rows) * max(1 + o["by"].count("\n") for o in rows) + 1.2 for rows in found.values()]
     page, axes = plt.subplots(
         len(found), 1, figsize=(7, 0.3 * sum(heights)), height_ratios=heights, squeeze=False, dpi=80
     )
@@ -142,7 +142,7 @@ def curves(content, of, xlabel, ylabel):
     page, ax = plt.subplots(figsize=(7, 3), dpi=80)
     for name, points in found.items(): ax.plot(*zip(*sorted(points)), marker="o", markersize=3, label=name)
     ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.spines[["top", "right"]].set_visible(False)
     page.tight_layout()
     return page
