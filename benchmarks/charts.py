@@ -7,6 +7,10 @@ import textwrap
 from record import RESULTS
 
 OURS, PEER, WANTED = "#2f6fb0", "#b9bec5", "#c0392b"
+SETS = ("avx512", "avx2", "default", "neon")  # what `record.here` puts behind the name of a result
+# Of this library, although its name is not there.
+OWN = ("after", "now", "giving way", "written", "verified", "float32", "bfloat16", "int8")
+FLOORS = ("import torch",)  # what everybody does first: no competitor
 
 
 def load(name, folder=RESULTS):
@@ -19,9 +23,21 @@ def names(folder=RESULTS):
     return sorted(p.stem for p in folder.glob("*.json"))
 
 
+def base(name):
+    "The benchmark that a result is of, on whatever machine: `generate` for `generate_avx2`."
+    begin, _, end = name.rpartition("_")
+    return begin if begin and end in SETS else name
+
+
+def each(name, folder=RESULTS):
+    "The results of a benchmark, one for each kind of machine on which it ran; those of AVX-512 first."
+    found = [load(n, folder) for n in names(folder) if base(n) == name]
+    return sorted(found, key=lambda o: o["machine"]["instruction_set"] != "AVX512")
+
+
 def is_ours(row):
     "Whether a figure is of this library."
-    return row["by"].startswith("textgen") or row["by"] in ("after", "now", "giving way")
+    return row["by"].startswith("textgen") or row["by"] in OWN
 
 
 def works(content, words=""):
@@ -54,7 +70,8 @@ def bars(ax, what, rows):
     "One chart: a bar for each who did the work, its repetitions as dots, limit and target as lines."
     rows = rows[::-1]
     for y, row in enumerate(rows):
-        ax.barh(y, median(row), color=OURS if is_ours(row) else PEER, height=0.7)
+        ours = row.get("ours", is_ours(row))
+        ax.barh(y, median(row), color=OURS if ours else PEER, height=0.7)
         if len(row["repetitions"]) > 1:
             ax.plot(row["repetitions"], [y] * len(row["repetitions"]), ".", color="black", markersize=3)
         if "limit" in row:
@@ -67,27 +84,68 @@ def bars(ax, what, rows):
         )
     ax.set_yticks(range(len(rows)), [o["by"] for o in rows])
     better = "more" if rows[0]["better"] == "more" else "less"
-    title = f"{what}: {rows[0]['unit']} ({better} is better)"
+    unit = "" if what.endswith(rows[0]["unit"]) else f": {rows[0]['unit']}"
+    title = f"{what}{unit} ({better} is better)"
     ax.set_title(textwrap.fill(title, 60), loc="left", fontsize=9)
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:,g}")
     ax.margins(x=0.18)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def draw(content, words="", but=""):
-    "The charts of a result whose work has these words in it, and not those."
+def charts(found):
+    "A chart for each work, one below the other; `found`: title -> rows."
     import matplotlib.pyplot as plt
 
-    found = {w: rows for w, rows in works(content, words).items() if not but or but not in w}
     heights = [len(rows) + 1.2 for rows in found.values()]
-    figure, axes = plt.subplots(
-        len(found), 1, figsize=(7, 0.3 * sum(heights)), height_ratios=heights, squeeze=False, dpi=60
+    page, axes = plt.subplots(
+        len(found), 1, figsize=(7, 0.3 * sum(heights)), height_ratios=heights, squeeze=False, dpi=80
     )
     for ax, (what, rows) in zip(axes[:, 0], found.items()):
         bars(ax, what, rows)
         ax.tick_params(labelsize=8)
-    figure.tight_layout()
-    return figure
+    page.tight_layout()
+    return page
+
+
+def draw(content, words="", but=""):
+    "The charts of a result whose work has these words in it, and not those."
+    return charts({w: rows for w, rows in works(content, words).items() if not but or but not in w})
+
+
+def draw_each(name, words="", but="", folder=RESULTS):
+    "The charts of a benchmark on every kind of machine on which it ran."
+    found = {}
+    for content in each(name, folder):
+        kind = content["machine"]["instruction_set"]
+        for what, rows in works(content, words).items():
+            if not but or but not in what: found[f"{kind}, {what}"] = rows
+    return charts(found)
+
+
+def together(content, words="", but=""):
+    "Several works in one chart, a bar for each, where only one library does them; a chart for each unit."
+    found = {}
+    for row in content["measurements"]:
+        if words in row["what"] and not (but and but in row["what"]):
+            label = textwrap.fill(row["what"].removesuffix(", memory"), 44)
+            found.setdefault(f"{content['title']}, {row['unit']}", []).append(dict(row, by=label, ours=True))
+    return charts(found)
+
+
+def curves(content, of, xlabel, ylabel):
+    "Lines in place of bars, for figures against a size; `of`: row -> name of the line and place on it, or None."
+    import matplotlib.pyplot as plt
+
+    found = {}
+    for row in content["measurements"]:
+        if place := of(row): found.setdefault(place[0], []).append((place[1], median(row)))
+    page, ax = plt.subplots(figsize=(7, 3), dpi=80)
+    for name, points in found.items(): ax.plot(*zip(*sorted(points)), marker="o", markersize=3, label=name)
+    ax.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    ax.legend(fontsize=8, frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    page.tight_layout()
+    return page
 
 
 def best(rows):
@@ -98,7 +156,8 @@ def best(rows):
 
 def compared(what, rows):
     "How the best of ours stands to the best of the others: (what, ours, theirs, ratio), or None without both."
-    ours, peers = [o for o in rows if is_ours(o)], [o for o in rows if not is_ours(o)]
+    ours = [o for o in rows if is_ours(o)]
+    peers = [o for o in rows if not is_ours(o) and o["by"] not in FLOORS]
     if not ours or not peers:
         return None
     a, b = best(ours), best(peers)

@@ -145,7 +145,9 @@ def save(text, r):
             )
         )
         for what, ms in parts.items():
-            r.add(f"{shape}: {what}", "textgen", "ms", [number(ms)])
+            theirs = what.startswith("save_pretrained")
+            work, by = ("weights only", what) if theirs else (what, "textgen")
+            r.add(f"{shape}: {work}", by, "ms", [number(ms)])
         r.add(f"{shape}: memory added by a save", "textgen", "MB", [number(mb)])
 
 
@@ -207,7 +209,8 @@ def verse(text, r):
     for _, header, rows in tables(text):
         if "bits per character" in header and "minutes on two cores" in header:
             for name, *_, bits, _ in rows:
-                r.add("an hour of two cores", name, "bits per character", [number(bits)])
+                by = name if name.startswith("nanoGPT") else f"textgen, {name}"
+                r.add("an hour of two cores", by, "bits per character", [number(bits)])
 
 
 WORK = dict(  # file: (title, better, how it is read)

@@ -87,10 +87,11 @@ def prompt(shape):
 
 
 def timed(run, repeat=3):
-    "Seconds of a call: the median of `repeat`, or of as many as 6 seconds hold, after one to warm up."
+    """Seconds of a call: the median of `repeat`, or of as many as 6 seconds hold, after one to warm up. Calls of a few
+    milliseconds are repeated for a second: five of them would be over before a processor is at its speed."""
     run()
     out = []
-    while len(out) < repeat and sum(out) < 6:
+    while sum(out) < 1 or len(out) < repeat and sum(out) < 6:
         start = time.perf_counter()
         run()
         out.append(time.perf_counter() - start)
@@ -236,7 +237,7 @@ def measure(shape, n, args):
     tokens, path = SHAPES[shape][0], args.work / "rounds.json"
     got = json.loads(path.read_text()) if path.exists() else {}
     mine = got.setdefault(f"{shape} {n}", {})
-    runs = [r for r in RUNS[shape] if args.peers or "ctranslate2" not in r]
+    runs = [r for r in RUNS[shape] if (args.peers or "ctranslate2" not in r) and r not in args.skip]
     for r in ["limits", *runs]:
         python = sys.executable if r == "limits" or r.startswith("textgen") or not args.peers else args.peers
         v = called(python, *(["--limits"] if r == "limits" else ["--run", shape, n, tokens, r, "--work", args.work]))
@@ -545,7 +546,8 @@ def write(parts):
     path.write_text(
         f"# Generation\n\n{machine()}. Random sampling at temperature 0.7 over the whole vocabulary, each run in a "
         f"process of its own, taking turns, through `TextGen.generate` as a user calls it; the median of the rounds, "
-        f"each the median of five calls. `of the fastest peer` is against the fastest at any precision. "
+        f"each the median of five calls, of short ones of as many as a second holds. "
+        "`of the fastest peer` is against the fastest at any precision. "
         "The limit is the larger of two times: a step's weights at the measured bandwidth, its multiplications at "
         "the measured rate.\n\n" + "\n\n".join(kept.values()) + "\n"
     )
@@ -563,6 +565,7 @@ def main():
     a.add_argument("--drift", nargs=3)
     a.add_argument("--limits", action="store_true")
     a.add_argument("--n", type=int, nargs="*")
+    a.add_argument("--skip", nargs="*", default=[], help="rows to leave out, as 'transformers bfloat16' without bf16")
     args = a.parse_args()
     if args.limits:
         return print(json.dumps(limits()))

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from generate import RESULTS, make_model
-from record import Record, machine
+from record import Record, here, machine
 
 TOKENS = dict(mini=60, gpt2=40)
 PROMPT = "The sea is"
@@ -145,10 +145,10 @@ def main():
     args.work.mkdir(exist_ok=True, parents=True)
     if args.one:
         return one(args.one, args.shapes[0], args.n[0], args.rounds, args.work)
-    found = Record("generate_settings", "Filters, penalties, stop strings")
+    found = Record(here("generate_settings"), "Filters, penalties, stop strings")
     parts = [table(shape, args.n, args, found) for shape in args.shapes]
     found.save()
-    (RESULTS / "generate_settings.md").write_text(
+    (RESULTS / f"{here('generate_settings')}.md").write_text(
         f"# Filters, penalties, stop strings\n\n{machine()}. float32, temperature 0.7; the median of {args.rounds} "
         "rounds in which the settings take turns.\n\n" + "\n\n".join(parts) + "\n"
     )

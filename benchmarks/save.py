@@ -103,7 +103,8 @@ def main():
         if p.returncode: sys.exit(p.stderr)
         got = json.loads(p.stdout.splitlines()[-1])
         for what, values in zip(PARTS, got):
-            found.add(f"{shape}, {rows}×{window}: {what}", "textgen", "MB" if "memory" in what else "ms", values)
+            work, by = ("weights only", what) if what.startswith("save_pretrained") else (what, "textgen")
+            found.add(f"{shape}, {rows}×{window}: {work}", by, "MB" if "memory" in what else "ms", values)
         step, save, only, plain, flushed, more = map(statistics.median, got)
         lines.append(
             f"| {shape}, {rows}×{window} | {step:,.0f} | {save:,.0f} | {100 * save / (500 * step):.2f}% | "

@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import nullcontext
 
-from record import RESULTS, Record, machine
+from record import RESULTS, Record, here, machine
 
 PAIRS = [("train", "train"), ("write", "write"), ("train", "write"), ("train", "write_gpt2")]
 
@@ -104,7 +104,7 @@ def main():
             for pair in PAIRS:
                 shares.setdefault((pair, spins), []).append(together(pair, args.seconds, spins))
                 print(pair, spins, shares[pair, spins][-1], file=sys.stderr, flush=True)
-    found = Record("side_by_side", "Two processes on the same processors")
+    found = Record(here("side_by_side"), "Two processes on the same processors")
     way = {False: "giving way", True: "spinning"}
     for (kind, spins), values in alone.items():
         found.add(f"{kind}, alone", way[spins], UNITS[kind], values)
@@ -124,7 +124,7 @@ def main():
             each = [statistics.median(o) for o in zip(*shares[pair, spins])]
             cells.append(", ".join(f"{k} {v / best[k, True]:.2f}" for k, v in zip(pair, each)))
         rows.append(f"| {' + '.join(pair)} | {cells[0]} | {cells[1]} |")
-    (RESULTS / "side_by_side.md").write_text(
+    (RESULTS / f"{here('side_by_side')}.md").write_text(
         f"# Two processes on the same processors\n\n{machine()}. {args.repeat} rounds of {args.seconds:g} s,"
         f" the median. Shares are of the speed alone.\n\n" + "\n".join(rows) + "\n"
     )

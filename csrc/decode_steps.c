@@ -5,21 +5,31 @@ enum { NOTHING = -1, UNDECIDED = -2 };  // in place of a token: the row is free;
 
 static int writes(const Draw *how, int64_t row) { return how->temperatures[row] >= 0; }
 
+// Draws in a row; returns 1 where it could not be drawn.
+static int64_t draw_row(const float *logits, int64_t vocabulary, const Draw *how, int64_t row, int64_t step,
+                        int64_t *drawn, float *logprob, float *work) {
+    *drawn = NOTHING;
+    *logprob = 0;
+    if (!writes(how, row)) return 0;
+    *drawn = draw_token(logits, vocabulary, how, row, step, work, logprob);
+    if (*drawn >= 0) return 0;
+    *drawn = UNDECIDED;
+    return 1;
+}
+
 // Draws in every row that writes; returns whether one could not be drawn.
 static int64_t draw_rows(const float *logits, int64_t rows, int64_t vocabulary, const Draw *how, int64_t step,
                          int64_t *drawn, float *logprobs, float *work, int64_t threads) {
     int64_t undecided = 0;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && rows > 1) reduction(| : undecided)
+    if (threads == 1 || rows == 1) {  // without OpenMP, see `textgen_step`
+        for (int64_t r = 0; r < rows; r++)
+            undecided |= draw_row(logits + r * vocabulary, vocabulary, how, r, step, drawn + r, logprobs + r, work);
+        return undecided;
+    }
+#pragma omp parallel for num_threads(threads) reduction(| : undecided)
     for (int64_t r = 0; r < rows; r++) {
         float *own = work + omp_get_thread_num() * draw_floats(vocabulary);
-        drawn[r] = NOTHING;
-        logprobs[r] = 0;
-        if (!writes(how, r)) continue;
-        drawn[r] = draw_token(logits + r * vocabulary, vocabulary, how, r, step, own, logprobs + r);
-        if (drawn[r] < 0) {
-            drawn[r] = UNDECIDED;
-            undecided = 1;
-        }
+        undecided |= draw_row(logits + r * vocabulary, vocabulary, how, r, step, drawn + r, logprobs + r, own);
     }
     return undecided;
 }

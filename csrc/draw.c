@@ -158,3 +158,33 @@ EXPORT int64_t textgen_draw(const float *logits, int64_t vocabulary, const Draw 
                             float *work, float *logprob) {
     return draw_token(logits, vocabulary, how, row, step, work, logprob);
 }
+
+// The largest finite number of each row without its sign, 0 where there is none: x [rows][n], sizes [rows].
+EXPORT void textgen_sizes(const float *x, int64_t rows, int64_t n, float *sizes, int64_t threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * n;
+        float tops[LANES] = {0};
+        for (int64_t i = 0; i < n; i += LANES)
+            for (int64_t e = 0; e < (i + LANES <= n ? LANES : n - i); e++) {
+                float size = fabsf(row[i + e]);
+                tops[e] = size < INFINITY && size > tops[e] ? size : tops[e];
+            }
+        sizes[r] = largest(tops, LANES);
+    }
+}
+
+// Of each row the weights e^((x - largest) / temperature), summed: of what comes before its token, the token's own, and
+// of what comes behind. x [rows][n], tokens [rows], sums [rows][3].
+EXPORT void textgen_slices(const float *x, int64_t rows, int64_t n, const int64_t *tokens, float temperature, double *sums,
+                           int64_t threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * n;
+        int64_t at = tokens[r];
+        float top = largest(row, n);
+        sums[3 * r] = exponentiate(row, at, top, temperature, 0, 0);
+        sums[3 * r + 1] = row[at] > NOTHING_LEFT ? exp((double)(row[at] - top) / temperature) : 0;
+        sums[3 * r + 2] = exponentiate(row + at + 1, n - at - 1, top, temperature, 0, 0);
+    }
+}

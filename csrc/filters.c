@@ -69,16 +69,18 @@ static void weigh(Tokens *t, int exactly) {
     }
 }
 
+// The smaller of two logits, where the first is no lower than LOWEST. A token that is ruled out would make every bin wide.
+static float lower(float logit, float low) { return logit < low && logit >= LOWEST ? logit : low; }
+
 // Sorts the tokens into bins of equal width by their logits; `mass` becomes the weight in each (of counts: how many).
 static void fill_bins(Tokens *t, double *mass, int counts) {
     float lows[LANES], low = -1e-6f;
     for (int e = 0; e < LANES; e++) lows[e] = low;
     int64_t i = 0;
     for (; i + LANES <= t->n; i += LANES)
-        for (int e = 0; e < LANES; e++) lows[e] = t->logits[i + e] < lows[e] ? t->logits[i + e] : lows[e];
-    for (; i < t->n; i++) low = t->logits[i] < low ? t->logits[i] : low;
-    for (int e = 0; e < LANES; e++) low = lows[e] < low ? lows[e] : low;
-    low = low < LOWEST ? LOWEST : low;
+        for (int e = 0; e < LANES; e++) lows[e] = lower(t->logits[i + e], lows[e]);
+    for (; i < t->n; i++) low = lower(t->logits[i], low);
+    for (int e = 0; e < LANES; e++) low = lower(lows[e], low);
     float scale = (BINS - 1) / low;
     for (i = 0; i < t->n; i += PART) {
         vpart logits = load_part(t->logits + i);

@@ -37,14 +37,24 @@ enum { BYTE_ROWS = 2, BYTE_BLOCKS = 1, ROW_BYTE_BLOCKS = 2 };
 #endif
 enum { MOST_ROWS = 6, MOST_BLOCKS = 6 };
 
+// The weights that are needed next, and how many bytes of them are asked for with each input of a tile: by the time it is
+// their turn they have come from memory.
+typedef struct {
+    const char *from;
+    int64_t pace;
+} Ahead;
+
+INLINE void fetch(Ahead ahead, int64_t i) { __builtin_prefetch(ahead.from + i * ahead.pace, 0, 2); }
+
 // Sums [rows][blocks] of a tile in float32. weight: [blocks][in][16], x: [rows][in].
-INLINE void dot_float(const float *weight, const float *x, int64_t in, int rows, int blocks, float *sums) {
+INLINE void dot_float(const float *weight, const float *x, int64_t in, int rows, int blocks, Ahead ahead, float *sums) {
     vpart acc[MOST_ROWS][MOST_BLOCKS * PARTS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < blocks * PARTS; p++) acc[r][p] = (vpart){};
     for (int64_t i = 0; i < in; i++) {
         vpart w[MOST_BLOCKS * PARTS];
+        if (rows > 1) fetch(ahead, i);
         UNROLL for (int p = 0; p < blocks * PARTS; p++) {
             const float *from = weight + p / PARTS * next_block + i * LANES + p % PARTS * PART;
             w[p] = load_part(from);
@@ -67,13 +77,14 @@ INLINE int32_t load_four(const uint8_t *from) {
 // Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in], as `quantize` makes them.
 #if defined(__AVX512VNNI__)
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
-                     int32_t *sums) {
+                     Ahead ahead, int32_t *sums) {
     __m512i acc[MOST_ROWS][MOST_BLOCKS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int b = 0; b < blocks; b++) acc[r][b] = _mm512_setzero_si512();
     for (int64_t i = 0; i < in; i += 4) {
         __m512i w[MOST_BLOCKS];
+        if (rows > 1) fetch(ahead, i);
         UNROLL for (int b = 0; b < blocks; b++) {
             const int8_t *from = weight + b * next_block + i * LANES;
             w[b] = _mm512_loadu_si512(from);
@@ -93,13 +104,14 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, 
 // over: w becomes -w - 1, and the product too small by the input, which is why a sum begins with those inputs (`negative`
 // of the row). 2 * 127 * 128 fits into 16 bits, so every sum is exact.
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
-                     int32_t *sums) {
+                     Ahead ahead, int32_t *sums) {
     __m256i acc[MOST_ROWS][MOST_BLOCKS * 2];
     __m256i ones = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < blocks * 2; p++) acc[r][p] = _mm256_set1_epi32(of[r].negative);
-    for (int64_t i = 0; i < in; i += 4)
+    for (int64_t i = 0; i < in; i += 4) {
+        if (rows > 1) fetch(ahead, i);
         UNROLL for (int r = 0; r < rows; r++) {
             __m256i four = _mm256_set1_epi32(load_four(x + r * in + i));
             __m256i size = _mm256_abs_epi8(four), minus = _mm256_cmpgt_epi8(zero, four);
@@ -110,19 +122,21 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, 
                 acc[r][p] = _mm256_add_epi32(acc[r][p], _mm256_madd_epi16(_mm256_maddubs_epi16(size, w), ones));
             }
         }
+    }
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < blocks * 2; p++)
             _mm256_storeu_si256((__m256i *)(sums + (r * blocks * 2 + p) * 8), acc[r][p]);
 }
 #elif defined(__ARM_FEATURE_DOTPROD)
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
-                     int32_t *sums) {
+                     Ahead ahead, int32_t *sums) {
     int32x4_t acc[MOST_ROWS][MOST_BLOCKS * 4];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < blocks * 4; p++) acc[r][p] = vdupq_n_s32(0);
     for (int64_t i = 0; i < in; i += 4) {
         int8x16_t w[MOST_BLOCKS * 4];
+        if (rows > 1) fetch(ahead, i);
         UNROLL for (int p = 0; p < blocks * 4; p++) w[p] = vld1q_s8(weight + p / 4 * next_block + i * LANES + p % 4 * 16);
         UNROLL for (int r = 0; r < rows; r++) {
             int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(load_four(x + r * in + i)));
@@ -134,7 +148,7 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, 
 }
 #else
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
-                     int32_t *sums) {
+                     Ahead ahead, int32_t *sums) {
     vint acc[MOST_ROWS][MOST_BLOCKS];
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
@@ -183,25 +197,32 @@ static void put(const Linear *linear, int bytes, const float *sums, const ByteRo
 
 // One tile; `bytes`, `rows` and `blocks` are known to the compiler.
 INLINE void tile(const Linear *linear, int bytes, const void *x, const ByteRow *of, int64_t row, int64_t block, int rows,
-                 int blocks, const Output *out) {
+                 int blocks, Ahead ahead, const Output *out) {
     float sums[MOST_ROWS * MOST_BLOCKS * LANES] __attribute__((aligned(64)));
     int64_t in = linear->in_features, first = block * in * LANES;
     if (bytes)
         dot_int8((const int8_t *)linear->weight + first, (const uint8_t *)x + row * in, of + row, in, rows, blocks,
-                 (int32_t *)sums);
+                 ahead, (int32_t *)sums);
     else
-        dot_float((const float *)linear->weight + first, (const float *)x + row * in, in, rows, blocks, sums);
+        dot_float((const float *)linear->weight + first, (const float *)x + row * in, in, rows, blocks, ahead, sums);
     put(linear, bytes, sums, of, row, block, rows, blocks, out);
 }
 
-// Some blocks of all rows, whose weights stay in the cache: whole tiles, and one of the rows that are left.
+// Some blocks of all rows, whose weights stay in the cache. The tiles are as even as can be: one of a row or two would
+// have too few sums to be added to at the same time.
 INLINE void all_rows(const Linear *linear, int bytes, const void *x, const ByteRow *of, int64_t rows, int64_t block,
                      int blocks, const Output *out) {
     int most = bytes ? BYTE_ROWS : FLOAT_ROWS;
-    int64_t r = 0;
-    for (; r + most <= rows; r += most) tile(linear, bytes, x, of, r, block, most, blocks, out);
-    UNROLL for (int left = 1; left < most; left++)
-        if (rows - r == left) tile(linear, bytes, x, of, r, block, left, blocks, out);
+    int64_t in = linear->in_features, size = blocks * LANES * (bytes ? 1 : 4);  // bytes of weights for each input
+    int64_t tiles = (rows + most - 1) / most, row = 0;
+    Ahead ahead = {(const char *)linear->weight + block * in * (size / blocks) + in * size, size / tiles};
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t n = rows / tiles + (t < rows % tiles);
+        UNROLL for (int r = 1; r <= most; r++)
+            if (n == r) tile(linear, bytes, x, of, row, block, r, blocks, ahead, out);
+        row += n;
+        ahead.from += in * ahead.pace;
+    }
 }
 
 // The share of a thread, `blocks` at a time.
@@ -220,8 +241,8 @@ INLINE void share_of_row(const Linear *linear, int bytes, const void *x, const B
                          const Output *out) {
     Range mine = my_share(linear->blocks);
     int64_t b = mine.begin;
-    for (; b + blocks <= mine.end; b += blocks) tile(linear, bytes, x, of, 0, b, 1, blocks, out);
-    for (; b < mine.end; b++) tile(linear, bytes, x, of, 0, b, 1, 1, out);
+    for (; b + blocks <= mine.end; b += blocks) tile(linear, bytes, x, of, 0, b, 1, blocks, (Ahead){0}, out);
+    for (; b < mine.end; b++) tile(linear, bytes, x, of, 0, b, 1, 1, (Ahead){0}, out);
 }
 
 // Each thread makes its share of the outputs, for all rows. x: [rows][in_features], float32 or (int8) uint8;

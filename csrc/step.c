@@ -95,29 +95,50 @@ static void gather(float *hidden, int64_t width, const int64_t *pick, int64_t pi
 #pragma omp barrier
 }
 
+// A pass over the tokens of a state.
+typedef struct {
+    const Model *model;
+    const State *state;
+    const int64_t *tokens, *pick;
+    int64_t picked;
+    float *out, *shared, *own;  // `own`: `own_floats` of each thread
+    int64_t own_floats;
+    Activations a;
+} Pass;
+
+// What a thread does of it.
+static void run(const Pass *pass) {
+    const Model *model = pass->model;
+    const State *state = pass->state;
+    float *scores = pass->own + pass->own_floats * omp_get_thread_num();
+    Workspace mine = {scores + score_floats(state), pass->shared};
+    embed(model, state, pass->tokens, pass->a.hidden);
+    for (int64_t depth = 0; depth < model->depth; depth++) read_layer(model, state, depth, pass->a, scores, mine);
+    if (pass->pick) gather(pass->a.hidden, model->width, pass->pick, pass->picked);
+    finish(model, pass->a.hidden, pass->picked, mine, pass->out);
+}
+
 // Reads the tokens and writes to `out` what comes of those in `pick` [picked], or of all where it is null.
-// Returns -1, with nothing read, where a token is not in the vocabulary. All of it is one parallel region.
+// Returns -1, with nothing read, where a token is not in the vocabulary. All of it is one parallel region; with one
+// thread it is none, since even then OpenMP would wake sleepers at every barrier, a call of the system each time.
 EXPORT int64_t textgen_step(const Model *model, const State *state, const int64_t *tokens, const int64_t *pick,
                             int64_t picked, float *out, float *work, int64_t threads) {
     int64_t n = state->tokens;
     for (int64_t r = 0; r < n; r++)
         if (tokens[r] < 0 || tokens[r] >= model->vocabulary) return -1;
-    Activations a;
-    a.hidden = work;
-    a.qkv = a.hidden + n * model->width;
-    a.attended = a.qkv + n * qkv_width(model);
-    a.up = a.attended + n * model->heads * model->head_size;
-    float *shared = a.up + n * 2 * model->hidden;
-    float *own = work + shared_floats(model, state);
-    int64_t own_floats = thread_floats(model, state, threads);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        float *scores = own + own_floats * omp_get_thread_num();
-        Workspace mine = {scores + score_floats(state), shared};
-        embed(model, state, tokens, a.hidden);
-        for (int64_t depth = 0; depth < model->depth; depth++) read_layer(model, state, depth, a, scores, mine);
-        if (pick) gather(a.hidden, model->width, pick, picked);
-        finish(model, a.hidden, picked, mine, out);
+    Pass pass = {model, state, tokens, pick, picked, out};
+    pass.a.hidden = work;
+    pass.a.qkv = pass.a.hidden + n * model->width;
+    pass.a.attended = pass.a.qkv + n * qkv_width(model);
+    pass.a.up = pass.a.attended + n * model->heads * model->head_size;
+    pass.shared = pass.a.up + n * 2 * model->hidden;
+    pass.own = work + shared_floats(model, state);
+    pass.own_floats = thread_floats(model, state, threads);
+    if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+        run(&pass);
+    } else {
+        run(&pass);
     }
     return 0;
 }

@@ -33,6 +33,35 @@ def test_what_was_carried_over_is_what_the_table_says(name):
         assert any(f"{value:{form}}" in text for form in (".0f", "g", ".1f", ".2f", ".3f", ".4f")), row
 
 
+def test_every_result_is_on_the_page():
+    page = json.loads((HERE.parent/"nbs/explanations/benchmarks.ipynb").read_text(encoding="utf-8"))
+    code = "".join("".join(c["source"]) for c in page["cells"] if c["cell_type"] == "code")
+    missing = [n for n in NAMES if f'"{charts.base(n)}"' not in code]
+    assert not missing, f"benchmarks/results/{missing[0]}.json is not on the page: draw it in benchmarks.ipynb"
+
+
+def test_each_kind_of_machine_has_its_charts(tmp_path):
+    for name in ("sea", "sea_avx2", "sea_level"):
+        found = record.Record(name, "The sea")
+        found.add("swim", "textgen", "m/s", [1.0])
+        found.save(tmp_path)
+    assert [charts.base(n) for n in charts.names(tmp_path)] == ["sea", "sea", "sea_level"]
+    for name, kind in (("sea", "AVX512"), ("sea_avx2", "AVX2")):
+        content = charts.load(name, tmp_path)
+        content["machine"]["instruction_set"] = kind
+        (tmp_path/f"{name}.json").write_text(json.dumps(content))
+    titles = [ax.get_title(loc="left") for ax in charts.draw_each("sea", folder=tmp_path).axes]
+    assert [o.split(",")[0] for o in titles] == ["AVX512", "AVX2"]
+
+
+def test_what_everybody_does_first_is_no_competitor(tmp_path):
+    found = record.Record("start", "The start", better="less")
+    found.add("begun", "textgen", "s", [2.0])
+    found.add("begun", "import torch", "s", [1.0])
+    found.save(tmp_path)
+    assert len(charts.misses(tmp_path).splitlines()) == 2
+
+
 def test_a_record_is_written_whole(tmp_path):
     found = record.Record("sea", "The sea")
     found.add("swim", "textgen", "m/s", [1.0, 2.0, 4.0], limit=5, wanted=3)

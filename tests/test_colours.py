@@ -65,7 +65,7 @@ def test_nothing_and_all(letters):
 
 
 def test_a_file_that_changed_is_read_again(letters, tmp_path):
-    "Place and size stay the same; a folder gets another file; a cache gets other tokens."
+    "The place stays, and so does the size of what lies there; a folder gets a file more, a cache other tokens."
     (tmp_path / "folder").mkdir()
     file, cache = tmp_path / "folder" / "learned.txt", tmp_path / "learned.tokens"
     encoded = [TokenDataset.from_texts([text], letters.tokenizer) for text in SENTENCES[:2]]

@@ -180,9 +180,9 @@ def test_an_index_of_other_data(data, tmp_path, capfd):
     "The same number of tokens under the same name: the index that lies there is not believed."
     path = tmp_path / "few.tokens"
     queries = Queries([[5, 6, 7, 8, 9, 9, 9]], data.codec.end)
-    for documents in ([[5, 6, 7, 8, 9]], [[9, 9, 9, 5, 6]], [[9, 9], [9, 5]]):
-        dataset(documents, data.codec, True).save(path)
-        assert answers(path, queries) == lengths_of(queries.ids.tolist(), documents)
+    for texts in ([[5, 6, 7, 8, 9]], [[9, 9, 9, 5, 6]], [[9, 9], [9, 5]]):
+        dataset(texts, data.codec, True).save(path)
+        assert answers(path, queries) == lengths_of(queries.ids.tolist(), texts)
     assert capfd.readouterr().err.count("built again") == 2
 
 

@@ -39,6 +39,9 @@ def test_parameters_are_completed_and_explained():
 def test_help_explains():
     from textgen import TextGen
     assert "updates of the weights" in TextGen.train.__doc__ and "learning rate" in TextGen.train.__doc__
+    for f in (textgen.documents, textgen.TokenDataset.from_files, textgen.train_tokenizer):  # taken over from another
+        assert "\nencoding\n    of the files" in f.__doc__, f
+    assert "\nmodel\n    a `TextGen`" in textgen.verify.__doc__
 
 
 @pytest.mark.slow

@@ -68,6 +68,12 @@ def test_a_fault_in_the_text(text, tmp_path):
     assert FAULTS[text] in line and line.startswith("nbs/index.ipynb: ")
 
 
+def test_links_of_the_markdown_files_at_the_top(tmp_path):
+    (tmp_path/"README.md").write_text("[good](nbs/index.ipynb#here), [bad](nbs/gone.ipynb), ![](nbs/sea.png)")
+    assert problems(tmp_path, cell("## Here")) == ["README.md: a picture without alt text: nbs/sea.png",
+                                                  "README.md: a link to what is not there: nbs/gone.ipynb"]
+
+
 def test_a_picture_that_code_draws(tmp_path):
     (line,) = problems(tmp_path, cell("x = 1\nplot()", "code", image_png="AAAA"))
     assert "fig-alt" in line and "plot()" in line

@@ -32,10 +32,10 @@ def run(command, folder, **kw):
 
 def test_blocks_of_python(apart, tmp_path):
     code = blocks("python")
-    assert len(code) >= 4
+    assert len(code) == 3
     done = apart("-c", smaller("\n".join(["import matplotlib\nmatplotlib.use('agg')", *code])), cwd=tmp_path)
     assert done.code == 0 and "Traceback" not in done.err, done.err
-    assert (tmp_path/"my-model/model.safetensors").exists() and (tmp_path/"my-t5/model.safetensors").exists()
+    assert (tmp_path/"my-poems/model.safetensors").exists()
 
 
 def in_bash(textgen, folder):
@@ -55,7 +55,7 @@ def test_blocks_of_a_terminal(new, apart, tmp_path):
         in_bash(f'{TEXTGEN} "$@"', tmp_path)
     else:
         commands = in_bash(r'printf "%s\0" "$@"; echo', tmp_path).splitlines()
-        assert len(commands) == 5
+        assert len(commands) == 3
         for words in commands:
             done = apart(*words.split("\0")[:-1], cwd=tmp_path)
             assert done.code == 0, done.err

@@ -1,16 +1,20 @@
 "The API reference is complete: every public name says what it is, and what each of its parameters means."
+import ast
 import inspect
 import json
+import textwrap
 from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
 import textgen
 from fastcore.docments import docments
+from textgen import TaskError
 from textgen.settings import ReadSettings, helps
 
 NAMES = [(n, getattr(textgen, n)) for n in textgen.__all__]
 GIVEN = {"self", "cls"}  # by Python
+ERRORS = {n for n in textgen.__all__ if n.endswith("Error")}
 
 
 def members(cls):
@@ -34,6 +38,32 @@ def inherited(cls, method):
     return [vars(c)[method] for c in cls.__mro__[1:] if inspect.isfunction(vars(c).get(method))]
 
 
+def described(thing):
+    "What a docstring says before the meanings of parameters, which are added to it."
+    return (thing.__doc__ or "").split("\n\nParameters\n")[0].strip()
+
+
+def raised(function):
+    "The errors that a function raises by itself."
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    thrown = [r.exc for r in ast.walk(tree) if isinstance(r, ast.Raise) and r.exc]
+    return {n.id for exc in thrown for n in ast.walk(exc) if isinstance(n, ast.Name)} & ERRORS
+
+
+def behind(member):
+    "The function behind a property or a method."
+    return getattr(member, "fget", None) or getattr(member, "__func__", member)
+
+
+def unsaid_errors(name, value):
+    "The errors that a public name raises by itself, and of which its docstring does not speak."
+    functions = [(name, value, "")] if inspect.isfunction(value) else [
+        (f"{name}.{k}", behind(getattr(value, k)), value.__doc__ if k=="__init__" else "")
+        for k in vars(value) if k=="__init__" and not is_dataclass(value) or not k.startswith("_")]
+    functions = [o for o in functions if inspect.isfunction(o[1])]
+    return [f"{called}: {e}" for called,f,more in functions for e in raised(f) if e not in described(f)+(more or "")]
+
+
 def wrong(name, value):
     "What a public name leaves unsaid."
     is_class = isinstance(value, type)
@@ -47,7 +77,7 @@ def wrong_inside(name, cls):
     found = []
     for method, f in members(cls):
         before = inherited(cls, method)
-        if not f.__doc__ and not any(o.__doc__ for o in before): found.append(f"{name}.{method}: no docstring")
+        if not described(f) and not any(map(described, before)): found.append(f"{name}.{method}: no docstring")
         if callable(f): found += [f"{name}.{method}({p}): not explained" for p in silent(f, before)]
     return found
 
@@ -60,6 +90,16 @@ def has_parameters(cls):
 @pytest.mark.parametrize("name,value", NAMES, ids=[n for n, _ in NAMES])
 def test_every_public_name_is_explained(name, value):
     assert wrong(name, value) == []
+
+
+@pytest.mark.parametrize("name,value", NAMES, ids=[n for n, _ in NAMES])
+def test_every_error_is_spoken_of(name, value):
+    assert unsaid_errors(name, value) == []
+
+
+def test_an_error_that_is_not_spoken_of_is_found():
+    def quiet(): raise TaskError("no")
+    assert unsaid_errors("quiet", quiet) == ["quiet: TaskError"]
 
 
 def test_what_is_silent_is_found():

@@ -23,7 +23,9 @@ __all__ = [*_names]
 
 def __getattr__(name):
     from importlib import import_module
-    if name in _names: return getattr(import_module(f"textgen.{_names[name]}"), name)
+    if name in _names:
+        from textgen.settings import explain_parameters
+        return explain_parameters(getattr(import_module(f"textgen.{_names[name]}"), name))
     if not name.startswith("_"):
         try: return import_module(f"textgen.{name}")
         except ModuleNotFoundError as e:

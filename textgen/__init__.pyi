@@ -10,30 +10,13 @@ import torch
 __version__: str
 
 class TextGen:
-    """A model that writes, and its tokenizer. """
+    """A model that writes, and its tokenizer; `ModelError` or `TokenizerError` where one cannot be opened. """
     quantize: Any
     scratch: Any
     found: Any
     receipt: Any
     def __init__(self, model=None, tokenizer=None, *, device='auto', dtype='auto', quantize=None, revision=None, trust_remote_code=False):
-        """Parameters
-        ----------
-        model
-            a folder or its address, a Hub id, or a transformers model; None: the bundled one
-        tokenizer
-            a tokenizer or where one lies; None: the model's own
-        device
-            where to generate: "auto", "cpu", "cuda", "mps"
-        dtype
-            of the weights: "auto", "float32", "bfloat16", "float16"
-        quantize
-            "int8": generate on a CPU with weights of 8 bits, several times as fast and nearly the same
-        revision
-            of a Hub model
-        trust_remote_code
-            let a Hub model bring its own code
-
-        model: a folder or its address, a Hub id, or a transformers model; None: the bundled one
+        """model: a folder or its address, a Hub id, or a transformers model; None: the bundled one
         tokenizer: a tokenizer or where one lies; None: the model's own
         device: where to generate: "auto", "cpu", "cuda", "mps"
         dtype: of the weights: "auto", "float32", "bfloat16", "float16"
@@ -65,7 +48,7 @@ class TextGen:
 
     @classmethod
     def new(cls, preset, tokenizer, *, seed: int = 0, context: int | None = None, device='auto'):
-        """A model with random weights.
+        """A model with random weights; `ModelError` for a preset or context that there cannot be.
 
         preset: "mini", "small", "gpt2", "t5-mini" or "t5-small", or a transformers configuration
         tokenizer: a tokenizer, or where one lies
@@ -76,7 +59,7 @@ class TextGen:
         ...
 
     def to_gpu(self):
-        """Generate on the GPU from now on. """
+        """Generate on the GPU from now on; `ModelError` where torch can use none. """
         ...
 
     def to_cpu(self):
@@ -84,11 +67,11 @@ class TextGen:
         ...
 
     def adapt(self):
-        """Make the tokenizer lossless where it is not, and give the model rows for the new pieces. """
+        """Make the tokenizer lossless, and give the model rows for its new pieces; `TokenizerError` if that cannot be. """
         ...
 
     def train(self, data, *, view=None, device=None, steps: int | None = None, epochs: float | None = None, batch_size: int = 8, lr: float | None = None, save_to: str | None = None, overwrite: bool = False, save_every: int = 500, sample_every: int | None = None, seed: int = 0, resume: bool = False, accumulate: int = 1, window: int | None = None, windows: str = 'stream', precision: str = 'auto', optimizer: str = 'auto', schedule: str = 'auto', warmup: int | None = None, weight_decay: float | None = None, clip: float = 1.0, compile: str = 'auto', freeze: int = 0, lora: int | None = None, checkpointing: bool = False, validation: float = 0, validate_every: int | None = None, keep: int = 1, resume_state: bool = True, devices: str = 'auto', strategy: str = 'auto', loggers: tuple = (), callbacks: tuple = (), trainer: dict | None = None, control=None, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
-        """Train on `data`; the model learns in place.
+        """Train on `data`, in place; `TrainError` for a wrong setting, `CorpusError` or `TaskError` for wrong data.
 
         data: `TokenDataset`, token cache, text files, `Samples`, `Task`, `Mixture`, name of a task; or a list of these
         view: where progress is shown; None: one line
@@ -96,7 +79,7 @@ class TextGen:
         steps: updates of the weights; none given: as many as epochs need, else 1000
         epochs: how often the data is read, in place of steps
         batch_size: rows (windows of text) that are computed at once
-        lr: learning rate; none given: from what is trained, and how
+        lr: learning rate, how far a step moves the weights; none given: from what is trained, and how
         save_to: folder for the model; none given: only in memory
         overwrite: replace another model that is in save_to
         save_every: steps between saves; 0 is only at the end
@@ -110,8 +93,8 @@ class TextGen:
         optimizer: "adamw" or "muon"; auto: muon from random weights
         schedule: of the learning rate: "linear", "cosine", "wsd" (warm up, stay, decay), "constant"
         warmup: steps in which the learning rate rises; none given: a twentieth of the run, at most 100
-        weight_decay: none given: 0.1, for LoRA 0
-        clip: longest gradient; 0 is no limit
+        weight_decay: what weights shrink by in a step, times lr; none given: 0.1, for LoRA 0
+        clip: longest gradient, as the norm over all weights; 0 is no limit
         compile: torch.compile: True, False; auto: where the work ahead pays for it
         freeze: first layers that stay as they are, and with them the embeddings
         lora: train small matrices beside the weights, of this rank
@@ -128,7 +111,7 @@ class TextGen:
         control: a `Control`, by which another thread can pause and stop
         by: "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
         column: of a table: the column with the text
-        template: of a table: a text over columns, such as "{title}\\\\n\\\\n{text}"
+        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
         encoding: of the files, unless they begin with a byte order mark; "detect" guesses
         newlines: make every kind of line end a newline
         where: a function of the text (of a table: of the row) that says whether to take it
@@ -137,7 +120,7 @@ class TextGen:
         ...
 
     def save(self, folder):
-        """Write model, tokenizer and receipt as a plain transformers folder.
+        """Write model, tokenizer and receipt as a plain transformers folder; `ModelError` where that cannot be.
 
         folder: where to, or an address; a model that is there is replaced
         """
@@ -148,7 +131,7 @@ class TextGen:
         ...
 
     def export(self, folder, to='onnx', *, precision=None) -> Path:
-        """Write the model for another engine, with its tokenizer and a receipt.
+        """Write the model for another engine, with tokenizer and receipt; `ExportError` for what it cannot compute.
 
         folder: where to: a new folder, or one with an earlier export to this format
         to: "onnx": for onnxruntime and web pages; "gguf": for llama.cpp and Ollama
@@ -162,14 +145,14 @@ class TextGen:
         ...
 
     def generate(self, prompt='', data=None, *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None) -> Samples:
-        """Write texts that go on from `prompt`.
+        """Write texts that go on from `prompt`; `GenerateError` for a prompt or a setting that is wrong.
 
         prompt: what to go on from; empty begins a new text; a list of prompts: `n` texts for each
         data: what `novel_only` compares with: what the model has learned from
         n: texts to write
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
-        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        temperature: divides the logits: below 1 safer, above 1 wilder, 0 the likeliest token always; also a list
         top_k: draw among the k likeliest tokens; 0 is all
         top_p: draw among the fewest tokens that reach this probability; 1 is all
         min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
@@ -188,12 +171,12 @@ class TextGen:
         ...
 
     def generate_one(self, prompt: str = '', *, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None) -> str:
-        """Write one text and return it, prompt included, as a plain string.
+        """Write one text and return it, prompt included, as a string; `GenerateError` as in `generate`.
 
         prompt: what to go on from
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
-        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        temperature: divides the logits: below 1 safer, above 1 wilder, 0 the likeliest token always; also a list
         top_k: draw among the k likeliest tokens; 0 is all
         top_p: draw among the fewest tokens that reach this probability; 1 is all
         min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
@@ -212,14 +195,14 @@ class TextGen:
         ...
 
     def stream(self, prompt: str = '', *, index: int = 0, data=None, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
-        """Write one text and give it away piece by piece, never with half a character.
+        """Write one text, piece by piece, never with half a character; `GenerateError` at once, as in `generate`.
 
         prompt: what to go on from
-        index: number of the sample, as `generate` counts them
+        index: number of the sample, from 0, as `generate` counts them
         data: with `novel_only` a stream is refused, since nothing can be taken back
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
-        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        temperature: divides the logits: below 1 safer, above 1 wilder, 0 the likeliest token always; also a list
         top_k: draw among the k likeliest tokens; 0 is all
         top_p: draw among the fewest tokens that reach this probability; 1 is all
         min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
@@ -238,19 +221,19 @@ class TextGen:
         ...
 
     def next_tokens(self, prompt: str = '', k: int = 10, after=()):
-        """The `k` likeliest tokens after `prompt` and what was written, with their probabilities.
+        """The `k` likeliest tokens after `prompt` and `after`, with probabilities; `GenerateError` for ids that are none.
 
         prompt: what to go on from
-        k: how many
-        after: ids that were written after the prompt, such as `sample.tokens[:5]`
+        k: how many tokens
+        after: ids [n] that were written after the prompt, such as `sample.tokens[:5]`
         """
         ...
 
     def generate_samples(self, prompt: str = '', temperatures=(0.7, 1.0, 1.2), data=None, *, n: int = 1, max_new_tokens: int = 100, min_new_tokens: int = 0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
-        """The same prompt and seed at several temperatures.
+        """The same prompt and seed at several temperatures; `GenerateError` as in `generate`.
 
         prompt: what to go on from
-        temperatures: what to try
+        temperatures: what to divide the logits by, one after the other; each 0 or more
         data: what `novel_only` compares with: what the model has learned from
         n: texts to write
         max_new_tokens: longest text, in tokens
@@ -273,15 +256,15 @@ class TextGen:
         ...
 
     def generate_to_file(self, path=None, prompt='', *, n: int = 20, data=None, max_new_tokens: int = 100, min_new_tokens: int = 0, temperature: float = 0.7, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0, no_repeat_ngram: int = 0, banned: tuple = (), stop: tuple = (), nonempty: bool = True, seed: int | None = None, batch_size: int | None = None, batch_invariant: bool = False, num_beams: int = 1, schema: str | None = None, novel_only: int | None = None):
-        """Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was.
+        """Write texts to a file, with a receipt; what was stopped goes on where it was. `GenerateError` where that fails.
 
-        path: .jsonl for JSON lines, or an address; None: textgen-<seed>.txt
+        path: .jsonl: JSON lines; an address; None: textgen-<seed>.txt. Its receipt is <path>.receipt.json
         prompt: what to go on from; a list of prompts: `n` texts for each
         n: texts to write
         data: what `novel_only` compares with: what the model has learned from
         max_new_tokens: longest text, in tokens
         min_new_tokens: no end of text before this many tokens
-        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+        temperature: divides the logits: below 1 safer, above 1 wilder, 0 the likeliest token always; also a list
         top_k: draw among the k likeliest tokens; 0 is all
         top_p: draw among the fewest tokens that reach this probability; 1 is all
         min_p: draw among tokens at least this likely, relative to the likeliest; 0 is all
@@ -300,7 +283,7 @@ class TextGen:
         ...
 
     def evaluate(self, data, *, batch_size: int = 8, window: int | None = None, windows: str = 'stream', validation: float = 0.0, answers: int = 20, by: str | None = None, column: str | None = None, template: str | None = None, encoding: str = 'utf-8', newlines: bool = True, where=None, quoting: str | None = None):
-        """The loss on `data`, by task where there are several.
+        """The loss on `data` in nats per token, also by task, and bits per character; `TrainError` where there is no text.
 
         data: whatever `train` takes
         batch_size: rows at once
@@ -310,7 +293,7 @@ class TextGen:
         answers: texts to write for a task that has metrics
         by: "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
         column: of a table: the column with the text
-        template: of a table: a text over columns, such as "{title}\\\\n\\\\n{text}"
+        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
         encoding: of the files, unless they begin with a byte order mark; "detect" guesses
         newlines: make every kind of line end a newline
         where: a function of the text (of a table: of the row) that says whether to take it
@@ -319,7 +302,7 @@ class TextGen:
         ...
 
     def memorization(self, samples, data, *, held_out=None):
-        """How much of some texts is copied from the training data, from where, and how much of real text would be.
+        """How much of texts is copied, from where, and how much of real text is; `CacheError`: data of another tokenizer.
 
         samples: what `generate` gave, or a list of texts; a sample keeps the length of its longest run as `copied`
         data: what the model has learned from: a `TokenDataset`, a token cache, files of text, "poems" or "news"
@@ -328,15 +311,15 @@ class TextGen:
         ...
 
     def probabilities(self, text: str, k: int = 5):
-        """How likely each token of a text is under the model, and what else might have stood there.
+        """How likely each token of a text is, and what else might stand there; `GenerateError`: beyond the context.
 
         text: read from its beginning; a seq2seq model reads it as an output
-        k: alternatives for each token
+        k: alternatives for each token, the likeliest first
         """
         ...
 
     def push_to_hub(self, name: str, *, private: bool | None = None, license: str | None = None, prompts=(), data=None, held_out=None, token: str | None = None) -> str:
-        """Send the model to the Hub, with a page made from its receipt.
+        """Send the model to the Hub, with a page made from its receipt; `ExportError` where the Hub says no.
 
         name: user/name, or a name of one's own
         private: only some may see it; None: a new one is for everybody, an old one stays as it is
@@ -408,20 +391,20 @@ class Receipt:
         ...
 
     def to_json(self) -> str:
-        """The receipt as JSON text, a line for each field. """
+        """The receipt as JSON text, a line for each field; `VerifyError` where one is missing. """
         ...
 
     def save(self, path, error=...) -> Path:
         """Write the receipt to `path`, whole or not at all.
 
         path: of the file
-        error: where it cannot be written
+        error: what is raised where it cannot be written
         """
         ...
 
     @classmethod
     def load(cls, path) -> Receipt:
-        """Read a receipt, or say what is wrong with it.
+        """Read a receipt; `VerifyError` says what is wrong with one that cannot be read.
 
         path: the receipt's file
         """
@@ -429,7 +412,7 @@ class Receipt:
 
 
 class GenerateSettings:
-    """How to generate. """
+    """How to generate; `GenerateError` for a value that is out of range. """
     # fields
     n: int = ...
     max_new_tokens: int = ...
@@ -451,7 +434,7 @@ class GenerateSettings:
     novel_only: int = ...
 
 class TrainSettings:
-    """How to train. """
+    """How to train; `TrainError` for a value that is out of range. """
     # fields
     steps: int = ...
     epochs: float = ...
@@ -488,15 +471,21 @@ class TrainSettings:
     control: Any = ...
 
 def documents(sources, by=None, *, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
-    """The documents in `sources`, in order.
+    """The documents in `sources`, in order; `CorpusError` names the file, line or row that cannot be read.
 
     sources: a path, folder, pattern or address, or a list of these
     by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+    column: of a table: the column with the text
+    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+    newlines: make every kind of line end a "\\n"
+    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
 def bundled(name: str) -> Path:
-    """The file of a bundled collection.
+    """The file of a bundled collection; `CorpusError` for a name that there is not.
 
     name: "poems" (title, form, text) or "news" (category, headline, body)
     """
@@ -506,7 +495,7 @@ class Document(tuple):
     """A piece of text that begins and ends, and where it stands. """
 
 def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str = 'bpe', sentinels: int = 0, save=None, by=None, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
-    """Train a lossless tokenizer on your own text; returns a transformers tokenizer.
+    """Train a lossless tokenizer on your own text; `TokenizerError` for a size or kind that there cannot be.
 
     files: files, folders, patterns or addresses to learn from
     texts: or the texts themselves
@@ -514,11 +503,18 @@ def train_tokenizer(files=None, texts=None, *, vocab_size: int = 1000, kind: str
     kind: "bpe" or "unigram", both on bytes
     sentinels: how many of the tokens stand for gaps: <extra_id_0>, <extra_id_1> and so on
     save: folder to write it to
+    by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+    column: of a table: the column with the text
+    template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+    encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+    newlines: make every kind of line end a "\\n"
+    where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+    quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
     """
     ...
 
 def load_tokenizer(source, **kwargs):
-    """A transformers tokenizer from wherever it lies.
+    """A transformers tokenizer from wherever it lies; `TokenizerError` where none can be read.
 
     source: a folder, a file, the address of one, two files (vocab.json, merges.txt), a Hub id; a tokenizer stays
     """
@@ -566,7 +562,7 @@ class TokenDataset:
         ...
 
     def encode(self, text: str) -> list:
-        """The ids of a text, by the tokenizer of this dataset.
+        """The ids of a text, by the tokenizer of this dataset; `TokenizerError` for what is no text.
 
         text: any, of which nothing is taken for a special token
         """
@@ -575,16 +571,16 @@ class TokenDataset:
     def decode(self, ids) -> str:
         """The text of ids, by the tokenizer of this dataset.
 
-        ids: token ids
+        ids: token ids [n]
         """
         ...
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """The ids of document `i`. """
+        """The ids [n] of document `i`, without the end; `IndexError` beyond the last. """
         ...
 
     def save(self, path, compress='zstd'):
-        """Write the cache.
+        """Write the cache; `CacheError` where it cannot be written.
 
         path: the file, or its address; it appears when it is complete
         compress: "zstd", "gzip" or None
@@ -606,19 +602,26 @@ class TokenDataset:
 
     @classmethod
     def from_files(cls, sources, tokenizer, *, dedupe=False, save=None, compress='zstd', by=None, column=None, template=None, encoding='utf-8', newlines=True, where=None, quoting=None):
-        """Read, encode, and (with `save`) write the cache.
+        """Read, encode, and (with `save`) write the cache; `CorpusError`: unreadable text, `CacheError`: a wrong `save`.
 
         sources: files, folders, patterns or addresses; a pandas frame or `datasets.Dataset`
         tokenizer: a transformers tokenizer, or where one lies
         dedupe: leave out documents that come again
         save: file to write the cache to
         compress: of that file: "zstd", "gzip" or None
+        by: "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
+        column: of a table: the column with the text
+        template: of a table: a text over columns, such as "{title}\\n\\n{text}"
+        encoding: of the files, unless they begin with a byte order mark; "detect" guesses
+        newlines: make every kind of line end a "\\n"
+        where: a function of the text (of a table: of the row as a dictionary) that says whether to take it
+        quoting: of a CSV or TSV: "none" where quotes are part of the texts, "minimal" where they stand around them
         """
         ...
 
     @classmethod
     def from_texts(cls, texts, tokenizer, *, column=None, template=None, where=None, dedupe=False, save=None, compress='zstd'):
-        """Encode texts that are in Python already.
+        """Encode texts that are in Python already; `CorpusError` names the one that is no text.
 
         texts: strings, dictionaries, a pandas frame, a `datasets.Dataset`; any iterable of these
         tokenizer: a transformers tokenizer, or where one lies
@@ -640,7 +643,7 @@ class TokenDataset:
 
     @classmethod
     def merge(cls, datasets, weights=None) -> TokenDataset:
-        """Several datasets as one, mapped as they lie.
+        """Several datasets as one, mapped as they lie; `CacheError` for those of different tokenizers.
 
         datasets: of one tokenizer, or the paths of their caches
         weights: a share for each, or "equal"; None: by size
@@ -648,7 +651,7 @@ class TokenDataset:
         ...
 
     def split(self, fraction: float, seed: int = 0):
-        """Hold out some documents, at least one; of a single document some stretches.
+        """Hold out documents, at least one; of a single one some stretches. `CacheError`: too few, or no such fraction.
 
         fraction: of the documents, to hold out; of a single one: of its tokens
         seed: the same seed, the same split
@@ -656,7 +659,7 @@ class TokenDataset:
         ...
 
     def describe(self, context: int | None = None, batch_size: int | None = None):
-        """Figures about the data.
+        """Figures about the data: how many documents, tokens and characters, and how long documents are, in tokens.
 
         context: of the model that is to be trained: count documents that are longer
         batch_size: with `context`: steps in which as many tokens are seen as there are
@@ -665,7 +668,7 @@ class TokenDataset:
 
 
 class Task:
-    """The whole way from stored text to model input. """
+    """The whole way from stored text to model input; `TaskError` for a source, step or split that cannot be. """
     text: Any
     steps: Any
     splits: Any
@@ -694,11 +697,14 @@ class Task:
         ...
 
     def leaves(self, open_task) -> list:
-        """ """
+        """This task alone, opened, with the whole share.
+
+        open_task: a function that opens a `Task`
+        """
         ...
 
     def summary(self) -> tuple:
-        """ """
+        """The source, and the names of the preprocessors. """
         ...
 
     def texts(self):
@@ -714,7 +720,7 @@ class Task:
         ...
 
     def open(self, codec, kind: str = 'seq2seq', split: str = 'train', validation: float = 0.0, **options):
-        """The task with its text encoded, ready to give examples.
+        """The task with its text encoded, ready to give examples; `TaskError` for a split or field that is not there.
 
         codec: of the model
         kind: of the model
@@ -725,7 +731,7 @@ class Task:
 
     @classmethod
     def register(cls, task, replace: bool = False):
-        """Make a task known by its name; returns it.
+        """Make a task known by its name; returns it. `TaskError` where the name is taken.
 
         task: with a name
         replace: take the place of a task of the same name
@@ -734,7 +740,7 @@ class Task:
 
     @classmethod
     def get(cls, name: str):
-        """A task or mixture by its name.
+        """A task or mixture by its name; `TaskError` with the nearest name where there is none.
 
         name: of a registered task, or FILE.py:NAME, which runs that file
         """
@@ -742,7 +748,7 @@ class Task:
 
 
 class Mixture:
-    """Several tasks that train one model. """
+    """Several tasks that train one model; `TaskError` for rates that do not fit them. """
     tasks: Any
     rates: Any
     cap: Any
@@ -762,25 +768,28 @@ class Mixture:
     def shares(self, n, tokens) -> np.ndarray:
         """The probability of each task to give the next example.
 
-        n: number of examples of each task
-        tokens: mean number of tokens in an example of each; used by="token"
+        n: number of examples of each task, [n_tasks]
+        tokens: mean number of tokens in an example of each, [n_tasks]; used by="token"
         """
         ...
 
     def texts(self):
-        """ """
+        """All text of all tasks, one after the other. """
         ...
 
     def fingerprints(self) -> set:
-        """ """
+        """The tokenizers that made the token caches among the tasks. """
         ...
 
     def summary(self) -> tuple:
-        """ """
+        """The word mixture, and the tasks with their rates. """
         ...
 
     def leaves(self, open_task) -> list:
-        """ """
+        """Each task of each part, opened, with its share of the whole.
+
+        open_task: a function that opens a `Task`
+        """
         ...
 
 
@@ -834,7 +843,7 @@ class Samples:
 
     @property
     def receipt(self) -> Receipt:
-        """What is needed to check every token: model, prompt, settings, seed, ids. """
+        """What it takes to check every token: model, prompt, settings, seed, ids; `GenerateError` once the model changed. """
         ...
 
     @property
@@ -855,7 +864,7 @@ class Samples:
         ...
 
     def sort(self, by: str = 'likelihood', *, reverse: bool = False) -> Samples:
-        """The texts in another order.
+        """The texts in another order; `GenerateError` for an unknown one, or for "novelty" that nobody has measured.
 
         by: "likelihood" (likeliest first), "novelty" (least copied first), "length" (longest first)
         reverse: the other way round
@@ -863,7 +872,7 @@ class Samples:
         ...
 
     def save(self, path) -> Path:
-        """Write the texts with their marks and notes, and their receipt beside them.
+        """Write the texts with marks and notes, and their receipt beside them; `GenerateError` where that cannot be.
 
         path: a file that ends in .jsonl
         """
@@ -871,7 +880,7 @@ class Samples:
 
     @classmethod
     def load(cls, path) -> Samples:
-        """Read texts with their marks, notes and receipt.
+        """Read texts with marks, notes and receipt; `GenerateError` or `VerifyError` where the file was changed.
 
         path: a file that `save` or `generate_to_file` has written
         """
@@ -918,7 +927,7 @@ class Sample:
 
     @property
     def likelihood(self) -> float:
-        """The mean log-probability of its tokens. """
+        """The mean log-probability of its tokens, natural logarithm: 0 is certain, below it less likely. """
         ...
 
 
@@ -942,14 +951,14 @@ class Run:
         ...
 
     def to_csv(self, path) -> Path:
-        """Write the losses as a table: step, loss.
+        """Write the losses as a table: step, loss in nats per token; `TrainError` where it cannot be written.
 
         path: of the file
         """
         ...
 
     def to_png(self, path) -> Path:
-        """Write the loss curve as a picture.
+        """Write the loss curve as a picture; `TrainError` where it cannot be written.
 
         path: of the file
         """
@@ -957,7 +966,7 @@ class Run:
 
 
 def verify(path, model=None) -> Verdict:
-    """Is this text what its receipt says?
+    """Is this text what its receipt says? `VerifyError` where there is no receipt that can be read.
 
     path: a file of texts with its receipt beside it, the receipt, or an address
     model: a `TextGen`, a folder or its address, or a Hub id; None: it is looked for
@@ -983,12 +992,12 @@ class Verdict:
 
     @property
     def bound(self) -> float:
-        """The chance that a text had passed with a token changed: of all texts the largest. """
+        """The chance, 0 to 1, that a text had passed with a token changed: of all texts the largest. """
         ...
 
     @property
     def bits(self) -> float:
-        """How much of the seed a text agrees with: of all texts the least. """
+        """How much of the seed a text agrees with, in bits: of all texts the least. """
         ...
 
 

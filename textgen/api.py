@@ -27,7 +27,7 @@ from .models.weights import model_hash
 from .receipt import Receipt, after_merge, as_ancestor, place_name
 from .remote import check_no_other, is_remote
 from .sharing.keep import Samples
-from .settings import GenerateSettings, ReadSettings, TrainSettings, explain_parameters, make_settings
+from .settings import GenerateSettings, ReadSettings, TrainSettings, make_settings
 from .settings import takes
 from .tasks.batch import eval_batches, open_source
 from .tasks.reading import Reading, pick_window
@@ -52,7 +52,7 @@ def _training_receipt(folder):
 
 # %% ../nbs/80_api.ipynb #57f87077
 class TextGen:
-    "A model that writes, and its tokenizer."
+    "A model that writes, and its tokenizer; `ModelError` or `TokenizerError` where one cannot be opened."
     def __init__(self,
         model=None, # a folder or its address, a Hub id, or a transformers model; None: the bundled one
         tokenizer=None, # a tokenizer or where one lies; None: the model's own
@@ -145,7 +145,7 @@ def new(cls:TextGen,
     context:int=None, # longest text it can look at, in tokens; None: the preset's
     device="auto", # where to generate
 ):
-    "A model with random weights."
+    "A model with random weights; `ModelError` for a preset or context that there cannot be."
     codec = Codec(tokenizer)
     model = new_model(preset, codec, seed=seed, context=context)
     self = cls(model, codec.tokenizer, device=device)
@@ -155,7 +155,7 @@ def new(cls:TextGen,
 # %% ../nbs/80_api.ipynb #090452e9
 @patch
 def to_gpu(self:TextGen):
-    "Generate on the GPU from now on."
+    "Generate on the GPU from now on; `ModelError` where torch can use none."
     device = pick_device("auto")
     if device.type=="cpu":
         raise ModelError("this machine has no GPU that torch can use; generation stays on the CPU")
@@ -211,7 +211,7 @@ def _changing(self:TextGen):
 # %% ../nbs/80_api.ipynb #9cbc98b8
 @patch
 def adapt(self:TextGen):
-    "Make the tokenizer lossless where it is not, and give the model rows for the new pieces."
+    "Make the tokenizer lossless, and give the model rows for its new pieces; `TokenizerError` if that cannot be."
     old = self.codec.tokenizer
     new = lossless(old)
     if new is old: return self
@@ -268,7 +268,7 @@ def train(self:TextGen,
     view=None, # where progress is shown; None: one line
     device=None, # where to train; None: on the best there is
     **kwargs): # a `Run`
-    "Train on `data`; the model learns in place."
+    "Train on `data`, in place; `TrainError` for a wrong setting, `CorpusError` or `TaskError` for wrong data."
     from textgen.training.callback import check_view, default_view
     from textgen.training.trainer import Job, fit
     view = check_view(view or default_view())
@@ -297,7 +297,7 @@ def _learned(self:TextGen, run, receipt):
 def save(self:TextGen,
     folder, # where to, or an address; a model that is there is replaced
 ): # the folder, or the address
-    "Write model, tokenizer and receipt as a plain transformers folder."
+    "Write model, tokenizer and receipt as a plain transformers folder; `ModelError` where that cannot be."
     folder = save_model(self.model, self.codec, folder, self.receipt)
     self.found = str(folder)
     note = far_from_base(self.model, folder)
@@ -321,7 +321,7 @@ def export(self:TextGen,
     *,
     precision=None, # of onnx "fp32" or "int8", of gguf "f16" or "q8_0"; None: both
 )->Path:
-    "Write the model for another engine, with its tokenizer and a receipt."
+    "Write the model for another engine, with tokenizer and receipt; `ExportError` for what it cannot compute."
     from textgen.sharing.export import export_model
     names = self._hashes(version_of(self.model))
     return export_model(self.model, self.codec, folder, to, precision=precision, names=names, receipt=self.receipt)
@@ -375,7 +375,7 @@ def generate(self:TextGen,
     prompt="", # what to go on from; empty begins a new text; a list of prompts: `n` texts for each
     data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs)->Samples:
-    "Write texts that go on from `prompt`."
+    "Write texts that go on from `prompt`; `GenerateError` for a prompt or a setting that is wrong."
     settings, guide, novel = self._ask(data, **kwargs)
     version = version_of(self.model)
     writer = self._writer(settings, version)
@@ -388,7 +388,7 @@ def generate(self:TextGen,
 def generate_one(self:TextGen,
     prompt:str="", # what to go on from
     **kwargs)->str:
-    "Write one text and return it, prompt included, as a plain string."
+    "Write one text and return it, prompt included, as a string; `GenerateError` as in `generate`."
     return str(self.generate(prompt, n=1, **kwargs)[0])
 
 # %% ../nbs/80_api.ipynb #74057241
@@ -397,10 +397,10 @@ def generate_one(self:TextGen,
 def stream(self:TextGen,
     prompt:str="", # what to go on from
     *,
-    index:int=0, # number of the sample, as `generate` counts them
+    index:int=0, # number of the sample, from 0, as `generate` counts them
     data=None, # with `novel_only` a stream is refused, since nothing can be taken back
     **kwargs)->Stream:
-    "Write one text and give it away piece by piece, never with half a character."
+    "Write one text, piece by piece, never with half a character; `GenerateError` at once, as in `generate`."
     check_stream(prompt, index)
     settings, guide, _ = self._ask(data, n=index+1, **kwargs)
     return Stream(lambda: self._begun(prompt, settings, guide, index), settings)
@@ -426,10 +426,10 @@ def _begun(self:TextGen, prompt, settings, guide, index):
 @patch
 def next_tokens(self:TextGen,
     prompt:str="", # what to go on from
-    k:int=10, # how many
-    after=(), # ids that were written after the prompt, such as `sample.tokens[:5]`
+    k:int=10, # how many tokens
+    after=(), # ids [n] that were written after the prompt, such as `sample.tokens[:5]`
 )->NextTokens:
-    "The `k` likeliest tokens after `prompt` and what was written, with their probabilities."
+    "The `k` likeliest tokens after `prompt` and `after`, with probabilities; `GenerateError` for ids that are none."
     return next_tokens(self.wrapped, self.codec, prompt, k, after)
 
 # %% ../nbs/80_api.ipynb #439b4792
@@ -437,10 +437,10 @@ def next_tokens(self:TextGen,
 @takes(GenerateSettings, but=["temperature"])
 def generate_samples(self:TextGen,
     prompt:str="", # what to go on from
-    temperatures=(0.7, 1.0, 1.2), # what to try
+    temperatures=(0.7, 1.0, 1.2), # what to divide the logits by, one after the other; each 0 or more
     data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs)->Comparison:
-    "The same prompt and seed at several temperatures."
+    "The same prompt and seed at several temperatures; `GenerateError` as in `generate`."
     settings, guide, novel = self._ask(data, **kwargs)
     version = version_of(self.model)
     writer = self._writer(settings, version)
@@ -451,13 +451,13 @@ def generate_samples(self:TextGen,
 @patch
 @takes(GenerateSettings)
 def generate_to_file(self:TextGen,
-    path=None, # .jsonl for JSON lines, or an address; None: textgen-<seed>.txt
+    path=None, # .jsonl: JSON lines; an address; None: textgen-<seed>.txt. Its receipt is <path>.receipt.json
     prompt="", # what to go on from; a list of prompts: `n` texts for each
     *,
     n:int=20, # texts to write
     data=None, # what `novel_only` compares with: what the model has learned from
     **kwargs): # the path, or the address
-    "Write texts to a file, and their receipt to <path>.receipt.json; what was stopped goes on where it was."
+    "Write texts to a file, with a receipt; what was stopped goes on where it was. `GenerateError` where that fails."
     settings, guide, novel = self._ask(data, n=n, **kwargs)
     version = version_of(self.model)
     writer = self._writer(replace(settings, batch_invariant=settings.num_beams==1), version)
@@ -495,7 +495,7 @@ def evaluate(self:TextGen,
     validation:float=0., # share of the documents that training held out; 0 measures everything, or a task's own split
     answers:int=20, # texts to write for a task that has metrics
     **kwargs): # an `Evaluation`
-    "The loss on `data`, by task where there are several."
+    "The loss on `data` in nats per token, also by task, and bits per character; `TrainError` where there is no text."
     source, old = read_with(data, kwargs, note_once)
     check_evaluation(old)
     window = pick_window(window, self.context, self.wrapped.limit)
@@ -513,7 +513,7 @@ def memorization(self:TextGen,
     *,
     held_out=None, # text that it has not learned from, to compare with; None: the data is compared with itself
 ): # a `Report`
-    "How much of some texts is copied from the training data, from where, and how much of real text would be."
+    "How much of texts is copied, from where, and how much of real text is; `CacheError`: data of another tokenizer."
     from textgen.trust.copying import memorization
     real = None if held_out is None else open_data(held_out, self.codec)
     return memorization(samples, open_data(data, self.codec), self.codec, real)
@@ -522,9 +522,9 @@ def memorization(self:TextGen,
 @patch
 def probabilities(self:TextGen,
     text:str, # read from its beginning; a seq2seq model reads it as an output
-    k:int=5, # alternatives for each token
+    k:int=5, # alternatives for each token, the likeliest first
 )->TokenProbabilities:
-    "How likely each token of a text is under the model, and what else might have stood there."
+    "How likely each token of a text is, and what else might stand there; `GenerateError`: beyond the context."
     return token_probabilities(self.wrapped, self.codec, text, k)
 
 # %% ../nbs/80_api.ipynb #21b55a64
@@ -568,12 +568,9 @@ def push_to_hub(self:TextGen,
     held_out=None, # text that it was not trained on; the page tells the loss on it
     token:str=None, # None: that of the person who is logged in
 )->str: # the address of the page
-    "Send the model to the Hub, with a page made from its receipt."
+    "Send the model to the Hub, with a page made from its receipt; `ExportError` where the Hub says no."
     from textgen.sharing.upload import check_adapter, push_model, target_of
     target = target_of(name, token, private)
     check_adapter(self.model)
     about = self._about(target.name, license, prompts, data, held_out)
     return push_model(self.model, self.codec, self.receipt, about, target)
-
-# %% ../nbs/80_api.ipynb #4abde467
-explain_parameters(TextGen)

@@ -205,7 +205,7 @@ def _json_line(key, value):
 
 @patch
 def to_json(self:Receipt)->str:
-    "The receipt as JSON text, a line for each field."
+    "The receipt as JSON text, a line for each field; `VerifyError` where one is missing."
     head = dict(format=RECEIPT_FORMAT, version=RECEIPT_VERSION, kind=self.check().kind)
     body = {**head, **self.content}
     lines = [_json_line(k, v) for k,v in body.items()]
@@ -215,7 +215,7 @@ def to_json(self:Receipt)->str:
 @patch
 def save(self:Receipt,
     path, # of the file
-    error:type[TextGenError]=VerifyError, # where it cannot be written
+    error:type[TextGenError]=VerifyError, # what is raised where it cannot be written
 )->Path:
     "Write the receipt to `path`, whole or not at all."
     with atomic_path(path, error) as tmp: tmp.write_text(self.to_json(), encoding="utf-8")
@@ -266,7 +266,7 @@ _READ = range(1, RECEIPT_VERSION+1) # versions; each only adds fields to the one
 def load(cls:Receipt,
     path, # the receipt's file
 )->Receipt: # checked
-    "Read a receipt, or say what is wrong with it."
+    "Read a receipt; `VerifyError` says what is wrong with one that cannot be read."
     path = Path(path)
     settle(path)
     body = _read_json(path)

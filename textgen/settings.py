@@ -9,7 +9,7 @@ __all__ = ['ReadSettings', 'split_reading', 'make_settings', 'as_schema', 'Gener
 # %% ../nbs/02_settings.ipynb #56951232
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from numbers import Integral, Real
 from os import PathLike
@@ -62,7 +62,7 @@ class ReadSettings:
     "How files become documents."
     by:str=NONE # "file", "line", "paragraph", "row", or what stands between documents; none given: by row or by file
     column:str=NONE # of a table: the column with the text
-    template:str=NONE # of a table: a text over columns, such as "{title}\\n\\n{text}"
+    template:str=NONE # of a table: a text over columns, such as "{title}\n\n{text}"
     encoding:str="utf-8" # of the files, unless they begin with a byte order mark; "detect" guesses
     newlines:bool=True # make every kind of line end a newline
     where:Callable=NONE # a function of the text (of a table: of the row) that says whether to take it
@@ -191,11 +191,11 @@ _generate_rules = dict(
 # %% ../nbs/02_settings.ipynb #9828fa57
 @dataclass
 class GenerateSettings:
-    "How to generate."
+    "How to generate; `GenerateError` for a value that is out of range."
     n:int=1 # texts to write
     max_new_tokens:int=100 # longest text, in tokens
     min_new_tokens:int=0 # no end of text before this many tokens
-    temperature:float=0.7 # below 1 safer, above 1 wilder; 0 always takes the likeliest token; in Python also a list
+    temperature:float=0.7 # divides the logits: below 1 safer, above 1 wilder, 0 the likeliest token always; also a list
     top_k:int=0 # draw among the k likeliest tokens; 0 is all
     top_p:float=1.0 # draw among the fewest tokens that reach this probability; 1 is all
     min_p:float=0.0 # draw among tokens at least this likely, relative to the likeliest; 0 is all
@@ -340,11 +340,11 @@ def _check_kinds(s):
 # %% ../nbs/02_settings.ipynb #519d9fec
 @dataclass
 class TrainSettings:
-    "How to train."
+    "How to train; `TrainError` for a value that is out of range."
     steps:int=NONE # updates of the weights; none given: as many as epochs need, else 1000
     epochs:float=NONE # how often the data is read, in place of steps
     batch_size:int=8 # rows (windows of text) that are computed at once
-    lr:float=NONE # learning rate; none given: from what is trained, and how
+    lr:float=NONE # learning rate, how far a step moves the weights; none given: from what is trained, and how
     save_to:str=NONE # folder for the model; none given: only in memory
     overwrite:bool=False # replace another model that is in save_to
     save_every:int=500 # steps between saves; 0 is only at the end
@@ -358,8 +358,8 @@ class TrainSettings:
     optimizer:str="auto" # "adamw" or "muon"; auto: muon from random weights
     schedule:str="auto" # of the learning rate: "linear", "cosine", "wsd" (warm up, stay, decay), "constant"
     warmup:int=NONE # steps in which the learning rate rises; none given: a twentieth of the run, at most 100
-    weight_decay:float=NONE # none given: 0.1, for LoRA 0
-    clip:float=1.0 # longest gradient; 0 is no limit
+    weight_decay:float=NONE # what weights shrink by in a step, times lr; none given: 0.1, for LoRA 0
+    clip:float=1.0 # longest gradient, as the norm over all weights; 0 is no limit
     compile:str="auto" # torch.compile: True, False; auto: where the work ahead pays for it
     freeze:int=0 # first layers that stay as they are, and with them the embeddings
     lora:int=NONE # train small matrices beside the weights, of this rank
@@ -430,9 +430,10 @@ def takes(
 _settings_docments = cache(docments)  # several functions take the options of one class
 
 def _delegated(f):
-    "What docments say about the settings that a function takes."
+    "What docments say about the options that a function takes from settings, or from another function."
     found = {}
-    for cls in f.__dict__.get("delegates_to", ()): found |= _settings_docments(cls)
+    sources = f.__dict__.get("delegates_to") or [f.__dict__.get("__delwrap__")]
+    for source in filter(None, sources): found |= _settings_docments(source)
     return found
 
 def _meanings(f):
@@ -453,12 +454,18 @@ def _numpy_docstring(f):
 # %% ../nbs/02_settings.ipynb #e8784e50
 _explained = "\n\nParameters\n----------\n"
 
+def _own_functions(thing):
+    "A function itself; of a class its public methods, and a constructor that was written."
+    if not isinstance(thing, type): return [thing]
+    written = () if is_dataclass(thing) else ("__init__",)
+    names = [k for k in vars(thing) if k in written or not k.startswith("_")]
+    members = [getattr(thing, k) for k in names]
+    return [getattr(f, "__func__", f) for f in members]
+
 def explain_parameters(
-    cls, # a class whose methods have docments
+    thing, # a function, or a class whose methods have docments
 ):
-    "Write into the docstring of each public method what its parameters mean."
-    for name,value in vars(cls).items():
-        if name.startswith("_") and name!="__init__": continue
-        f = getattr(value, "__func__", value)
+    "Write into the docstring of a function, or of each public method of a class, what its parameters mean."
+    for f in _own_functions(thing):
         if inspect.isfunction(f) and _explained not in (f.__doc__ or ""): f.__doc__ = _numpy_docstring(f)
-    return cls
+    return thing

@@ -2,7 +2,8 @@
 
 Of every page: it has a title and one line of purpose, and its first cell holds nothing else, since nbdev makes front
 matter of that cell and shows no more of it. Its links lead to pages, headings and files that are there; its pictures
-have a text for those who do not see them; it is in the sidebar; it is not too large.
+have a text for those who do not see them; it is in the sidebar; it is not too large. Links and pictures of the
+Markdown files at the top (README, CONTRIBUTING) are looked at, too.
 
 With FOLDER, the notebooks that `nbdev_proc_nbs` has processed are read (`_proc`): their front matter, and the headings
 that the API reference adds.
@@ -86,6 +87,12 @@ class Page:
                 found.add(name)
             found |= set(re.findall(r"\bid\s*=\s*[\"']([^\"']+)", text))
         return found
+
+
+def loose(root):
+    "The Markdown files at the top, which are no pages of the site: README, CONTRIBUTING, CHANGELOG."
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(root.glob("*.md"))}
+    return [Page(path, path.name, [dict(cell_type="markdown", source=text)]) for path, text in texts.items()]
 
 
 def shown(cell, kind):
@@ -250,6 +257,8 @@ def problems(root=ROOT, processed=None):
             p.anchors = p.anchors | made[p.place].anchors
     for p in site:
         wrong += [f"nbs/{p.place}: {o}" for o in dict.fromkeys(broken(p, site, root))]
+    for p in loose(root):
+        wrong += [f"{p.place}: {o}" for o in dict.fromkeys([*pictures(p), *broken(p, site, root)])]
     for place, p in made.items():
         wrong += [f"_proc/{place}: {o}" for o in (*front_matter(p), *size(p))]
     if processed:

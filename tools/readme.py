@@ -18,6 +18,8 @@ def readme(root=ROOT):
     for c in nb.cells:
         if c.cell_type == "code":
             c.source = "\n".join(o for o in c.source.splitlines() if not o.startswith("#|"))
+            for o in c.outputs:  # GitHub takes styles away, and the lines of a poem would run together
+                if "text/plain" in o.get("data", {}): o.data.pop("text/html", None)
     nb.metadata["language_info"] = {"name": "python"}  # fences say what is in them
     body, _ = MarkdownExporter().from_notebook_node(nb)
     body = re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", ROOMS, body, flags=re.S)

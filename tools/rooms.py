@@ -88,7 +88,8 @@ def update_index(found, root):
     for cell in nb["cells"]:
         source = "".join(cell["source"])
         if BEGIN in source:
-            cell["source"] = replaced(source, BEGIN, END, f"\n\n{table(found)}\n\n", path).splitlines(keepends=True)
+            folded = f"<details>\n<summary>All rooms, a line each</summary>\n\n{table(found)}\n\n</details>"
+            cell["source"] = replaced(source, BEGIN, END, f"\n\n{folded}\n\n", path).splitlines(keepends=True)
     path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 

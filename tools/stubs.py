@@ -11,6 +11,7 @@ import ast
 import enum
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from dataclasses import MISSING, fields, is_dataclass
@@ -98,7 +99,7 @@ def meanings(f):
 
 def docstring(f, indent):
     "The docstring with a line for each parameter."
-    text = inspect.cleandoc(f.__doc__ or "").split("\n\nParameters\n---")[0]
+    text = re.split(r"(?:^|\n\n)Parameters\n---", inspect.cleandoc(f.__doc__ or ""))[0]
     lines = text.splitlines() or [""]
     if notes := meanings(f):
         lines += ["", *(f"{name}: {note}" for name, note in notes.items())]

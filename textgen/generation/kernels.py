@@ -6,7 +6,7 @@
 __all__ = ['ISAS', 'SIGNATURES', 'STRUCTS', 'LANES', 'ACTIVATION_NUMBERS', 'PIECE', 'native_folder', 'built_isas', 'Pointer',
            'CStruct', 'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'CDraw', 'CHeads', 'CAttention', 'layout_here',
            'layout_there', 'check_layout', 'open_library', 'library', 'why_no_library', 'isa_of', 'c_linear',
-           'apply_linear', 'c_norm', 'grouped', 'c_filters', 'Past', 'c_past', 'bits_of']
+           'apply_linear', 'c_norm', 'grouped', 'c_filters', 'Past', 'c_past', 'bits_of', 'sizes_of', 'slice_sums']
 
 # %% ../../nbs/generation/39_kernels.ipynb #06210def
 import ctypes
@@ -91,6 +91,10 @@ _KERNELS = dict( # for comparisons
 # %% ../../nbs/generation/39_kernels.ipynb #8d0d085e
 _WEIGHTS = dict(textgen_bits=(None, _INTS, _INT, _STATES, _INT)) # what `45_engine` calls
 
+_CHECKS = dict( # what `62_slices` calls
+    textgen_sizes=(None, _FLOATS, _INT, _INT, _FLOATS, _INT),
+    textgen_slices=(None, _FLOATS, _INT, _INT, _INTS, _FLOAT, _DOUBLES, _INT))
+
 _TRAINING = dict( # what `54_cpu` calls
     textgen_gelu=(None, _FLOATS, _INT, _INT, _FLOATS, _INT),
     textgen_gelu_backward=(None, _FLOATS, _FLOATS, _INT, _INT, _FLOATS, _INT),
@@ -98,7 +102,7 @@ _TRAINING = dict( # what `54_cpu` calls
     textgen_attention_forward=(None, _STRUCT, _FLOATS, _FLOATS, _FLOATS, _INT),
     textgen_attention_backward=(None, _STRUCT, _STRUCT, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _INT))
 
-SIGNATURES = {**_ABOUT, **_STEPS, **_KERNELS, **_WEIGHTS, **_TRAINING} # name -> what it returns, and takes
+SIGNATURES = {**_ABOUT, **_STEPS, **_KERNELS, **_WEIGHTS, **_CHECKS, **_TRAINING} # name -> what it returns, and takes
 
 # %% ../../nbs/generation/39_kernels.ipynb #cceb48b3
 def _address(value):
@@ -406,3 +410,32 @@ def bits_of(
     is_large = sum(t.nbytes for t in dense)>_MANY_BYTES
     lib.textgen_bits(pieces, n, states, torch.get_num_threads() if is_large else 1)
     return sha256(states.numpy().data)
+
+# %% ../../nbs/generation/39_kernels.ipynb #037577ba
+def _in_c(x):
+    "The library, where it can read these numbers."
+    return library() if x.dtype==torch.float32 and x.device.type=="cpu" and x.is_contiguous() else None
+
+def sizes_of(
+    x, # float32 [rows, n]
+): # float32 [rows], or None where there is no library
+    "The largest finite number of each row, without its sign."
+    lib = _in_c(x)
+    if lib is None: return None
+    sizes = torch.empty(len(x))
+    lib.textgen_sizes(x, *x.shape, sizes, torch.get_num_threads())
+    return sizes
+
+# %% ../../nbs/generation/39_kernels.ipynb #9b335ece
+def slice_sums(
+    x, # float32 [rows, vocabulary]: logits
+    tokens, # int64 [rows]
+    temperature:float, # above 0
+): # three of float64 [rows], or None where there is no library
+    "Sums of e^((logit-largest)/temperature): of what comes before each row's token, its own, and what comes behind."
+    lib = _in_c(x)
+    if lib is None: return None
+    sums = torch.empty(len(x), 3, dtype=torch.float64)
+    t = max(temperature, 1e-30) # float32 has nothing lower
+    lib.textgen_slices(x, *x.shape, tokens.contiguous(), t, sums, torch.get_num_threads())
+    return sums.unbind(1)

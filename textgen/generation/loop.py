@@ -43,8 +43,8 @@ def _note_once(text):
     if text not in _noted: say(f"note: {text}", sys.stderr)
     _noted.add(text)
 
-_BLANK = ("the prompt ends in a blank, which this tokenizer writes with the next word, so the model has hardly seen a "
-          "beginning like it; leave the blank out, and the text begins with one")
+_BLANK = ("the prompt ends in a blank or a line break that this tokenizer cuts otherwise before a word, so the model "
+          "has hardly seen a beginning like it; leave the last one out, and the text begins with it")
 
 def _read_ids(decoder, codec, prompt):
     "What is read for a prompt."

@@ -158,7 +158,7 @@ def _content_read(self:Samples, record):
 # %% ../../nbs/generation/46_samples.ipynb #60fc594d
 @patch(as_prop=True)
 def receipt(self:Samples)->Receipt:
-    "What is needed to check every token: model, prompt, settings, seed, ids."
+    "What it takes to check every token: model, prompt, settings, seed, ids; `GenerateError` once the model changed."
     content = self._content_read(self._record) if self._record else self._content()
     return Receipt("generation", content).check()
 
@@ -179,8 +179,8 @@ def splits_blank(
     codec, # a `Codec`
     prompt:str,
 )->bool:
-    "Whether a prompt ends in a blank that the tokenizer would have written with the next word."
-    if not prompt.endswith(" ") or not prompt.strip(): return False
+    "Whether a prompt ends in a blank or a line break that the tokenizer cuts otherwise before a word."
+    if not prompt[-1:].isspace() or not prompt.strip(): return False
     ids = codec.encode(prompt)
     followed = codec.encode(prompt+"a")
     return followed[:len(ids)]!=ids

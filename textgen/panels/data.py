@@ -155,7 +155,7 @@ def text(self:DataPanel)->Text|None:
 # %% ../../nbs/panels/85_data.ipynb #c643c2dd
 @patch(as_prop=True)
 def data(self:DataPanel)->TokenDataset:
-    "The tokens of the text."
+    "The tokens of the text; `CorpusError` before one was read."
     if self.seen: return self.seen.data
     raise CorpusError("nothing was read yet: press Read in the panel above, then run this cell again")
 

@@ -290,7 +290,8 @@ def _colour_all(self:GeneratePanel, by, again):
         if again or not card.written.by: self._colour_one(card, by)
 
 # %% ../../nbs/panels/91_generate.ipynb #899d7a7b
-_BLANK = "the prompt ends in a blank, which the model would have written with the next word; leave it out"
+_BLANK = ("the prompt ends in a blank or a line break that is cut otherwise before a word, so the model has hardly "
+          "seen a beginning like it; leave the last one out, and the text begins with it")
 
 @patch
 def _job(self:GeneratePanel, asks, place):

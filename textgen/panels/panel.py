@@ -206,7 +206,7 @@ def _holds_kernel():
 
 @patch
 def wait(self:Panel):
-    "Wait for the job, in a script; raises what went wrong in it."
+    "Wait for the job, in a script; raises what went wrong in it, and `TrainError` where a notebook would hang."
     if self.busy and _holds_kernel():
         raise TrainError(f"{self.name} is still at work, and waiting here would make its Stop button deaf; "
                          "write `await panel` in place of panel.wait(), or run this cell again later")

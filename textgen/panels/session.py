@@ -212,7 +212,7 @@ def parts(self:TrainPanel): return self.view.parts()
 # %% ../../nbs/panels/88_session.ipynb #a5751d34
 @patch(as_prop=True)
 def textgen(self:TrainPanel):
-    "The trained model, a `TextGen`."
+    "The trained model, a `TextGen`; `TrainError` before there is one."
     if self.trained is not None: return self.trained
     raise TrainError("not trained yet: press Train in the panel above, and `await panel` waits for the end "
                      "without holding the notebook")

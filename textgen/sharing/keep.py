@@ -57,7 +57,7 @@ def filter(self:Samples,
 # %% ../../nbs/sharing/69_keep.ipynb #16598420
 @patch(as_prop=True)
 def likelihood(self:Sample)->float:
-    "The mean log-probability of its tokens."
+    "The mean log-probability of its tokens, natural logarithm: 0 is certain, below it less likely."
     return self.logprob/max(len(self.tokens), 1)
 
 def _least_copied(sample):
@@ -78,7 +78,7 @@ def sort(self:Samples,
     *,
     reverse:bool=False, # the other way round
 )->Samples: # others; these stay as they are
-    "The texts in another order."
+    "The texts in another order; `GenerateError` for an unknown one, or for \"novelty\" that nobody has measured."
     if by not in ORDERS: raise unknown("order", by, ORDERS, GenerateError)
     return self.among(sorted(self, key=ORDERS[by], reverse=reverse))
 
@@ -93,7 +93,7 @@ def _json_lines(path):
 def save(self:Samples,
     path, # a file that ends in .jsonl
 )->Path:
-    "Write the texts with their marks and notes, and their receipt beside them."
+    "Write the texts with marks and notes, and their receipt beside them; `GenerateError` where that cannot be."
     if not len(self): raise GenerateError("there are no texts to save; keep some of them first")
     return write_samples(self, _json_lines(path))
 
@@ -179,7 +179,7 @@ def _samples_in(path, receipt):
 def load(cls:Samples,
     path, # a file that `save` or `generate_to_file` has written
 )->Samples:
-    "Read texts with their marks, notes and receipt."
+    "Read texts with marks, notes and receipt; `GenerateError` or `VerifyError` where the file was changed."
     path = _json_lines(path)
     receipt = _one_call(Receipt.load(receipt_path(path)), path)
     settings, (prompt, tokens) = _settings_of(receipt, path), _prompts_of(receipt)

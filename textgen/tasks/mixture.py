@@ -53,7 +53,7 @@ def _all_tasks(given):
 
 # %% ../../nbs/tasks/25_mixture.ipynb #8dc148ba
 class Mixture(AnyTask):
-    "Several tasks that train one model."
+    "Several tasks that train one model; `TaskError` for rates that do not fit them."
     def __init__(self,
         tasks, # tasks, mixtures, names of registered ones, or anything a task takes as its source
         rates="proportional", # or "equal", a list of numbers, or name -> number
@@ -122,9 +122,9 @@ def _rates(self:Mixture, size):
 # %% ../../nbs/tasks/25_mixture.ipynb #cbe59e96
 @patch
 def shares(self:Mixture,
-    n, # number of examples of each task
-    tokens, # mean number of tokens in an example of each; used by="token"
-)->np.ndarray: # float64, together 1
+    n, # number of examples of each task, [n_tasks]
+    tokens, # mean number of tokens in an example of each, [n_tasks]; used by="token"
+)->np.ndarray: # float64 [n_tasks], together 1
     "The probability of each task to give the next example."
     n = np.asarray(n, float)
     if self.by=="token":
@@ -137,22 +137,25 @@ def shares(self:Mixture,
 # %% ../../nbs/tasks/25_mixture.ipynb #5723268f
 @patch
 def texts(self:Mixture): # yields strings
+    "All text of all tasks, one after the other."
     for t in self.tasks: yield from t.texts()
 
 @patch
 def fingerprints(self:Mixture)->set:
+    "The tokenizers that made the token caches among the tasks."
     found = [t.fingerprints() for t in self.tasks]
     return set().union(*found)
 
 @patch
 def summary(self:Mixture)->tuple:
+    "The word mixture, and the tasks with their rates."
     return "mixture", self._contents()
 
+# %% ../../nbs/tasks/25_mixture.ipynb #4f586c48
 def _examples(part):
     "Examples of a part."
     return sum(task.n for task,_ in part)
 
-# %% ../../nbs/tasks/25_mixture.ipynb #93a48bba
 def _mean_length(part):
     "Tokens in an example of a part, on average."
     return sum(share*task.mean_length for task,share in part)
@@ -161,8 +164,12 @@ def _scaled(part, by):
     "The tasks of a part, each with its share of a share."
     return [(task, share*by) for task,share in part]
 
+# %% ../../nbs/tasks/25_mixture.ipynb #93a48bba
 @patch
-def leaves(self:Mixture, open_task)->list:
+def leaves(self:Mixture,
+    open_task, # a function that opens a `Task`
+)->list: # of (`OpenTask`, share)
+    "Each task of each part, opened, with its share of the whole."
     parts = [t.leaves(open_task) for t in self.tasks]
     n = list(map(_examples, parts))
     lengths = list(map(_mean_length, parts)) if self.by=="token" else None

@@ -68,7 +68,7 @@ def _as_splits(name, splits):
 
 # %% ../../nbs/tasks/24_task.ipynb #39dab2b4
 class Task(AnyTask):
-    "The whole way from stored text to model input."
+    "The whole way from stored text to model input; `TaskError` for a source, step or split that cannot be."
     def __init__(self,
         name:str, # by which it is registered and its loss is shown
         source, # a path, a bundled collection, a `TokenDataset`, a frame, or an iterable of strings or dictionaries
@@ -107,12 +107,16 @@ def fingerprints(self:Task)->set:
     return set().union(*(o.fingerprints() for o in texts))
 
 @patch
-def leaves(self:Task, open_task)->list:
+def leaves(self:Task,
+    open_task, # a function that opens a `Task`
+)->list: # of one (`OpenTask`, share)
+    "This task alone, opened, with the whole share."
     return [(open_task(self), 1.)]
 
 # %% ../../nbs/tasks/24_task.ipynb #809b2478
 @patch
 def summary(self:Task)->tuple:
+    "The source, and the names of the preprocessors."
     steps = ", ".join(map(step_name, self.steps))
     return self.where, steps or "text"
 
@@ -258,7 +262,7 @@ def open(self:Task,
     validation:float=0., # share of the documents to hold out, where the task has no splits of its own
     **options, # of the objective, where the task has none of its own: length, begin
 )->OpenTask:
-    "The task with its text encoded, ready to give examples."
+    "The task with its text encoded, ready to give examples; `TaskError` for a split or field that is not there."
     text = self.splits.get(split)
     if isinstance(text, Text): return self._of(text).open(codec, kind, **options)
     steps = all_steps(self.steps, kind, **options)
@@ -292,7 +296,7 @@ def preview(self:AnyTask,
     kind:str="seq2seq", # of the model
     seed:int=0, # another seed, other examples
     **options)->list: # dictionaries: task, input, target, ends
-    "What a model would be fed, as text."
+    "What a model would be fed, as text; `TaskError` where the steps do not fit the source."
     codec = tokenizer if isinstance(tokenizer, Codec) else Codec(tokenizer)
     opened = self.opened(codec, kind, **options)
     examples, which = opened.draw(n, seed, 0)
@@ -305,7 +309,7 @@ def register(cls:Task,
     task:AnyTask, # with a name
     replace:bool=False, # take the place of a task of the same name
 )->AnyTask:
-    "Make a task known by its name; returns it."
+    "Make a task known by its name; returns it. `TaskError` where the name is taken."
     if not isinstance(task, AnyTask):
         raise TaskError(f"only a Task or a Mixture can be registered, got {type(task).__name__}")
     if not task.name: raise TaskError("this mixture has no name; write Mixture(…, name=…)")
@@ -386,7 +390,7 @@ def _from_file(file, name):
 def get(cls:Task,
     name:str, # of a registered task, or FILE.py:NAME, which runs that file
 )->AnyTask:
-    "A task or mixture by its name."
+    "A task or mixture by its name; `TaskError` with the nearest name where there is none."
     if isinstance(name, AnyTask): return name
     if not isinstance(name, str): raise TaskError(f"the name of a task is a text, got {name!r}")
     if name in known_tasks: return known_tasks[name]

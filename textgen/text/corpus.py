@@ -340,7 +340,7 @@ def documents(
     sources, # a path, folder, pattern or address, or a list of these
     by=None, # "file", "line", "paragraph", "row", or the string between documents; None: "row" for tables, else "file"
     **kwargs): # yields `Document`
-    "The documents in `sources`, in order."
+    "The documents in `sources`, in order; `CorpusError` names the file, line or row that cannot be read."
     source, number = "", 0
     for p in _whole_documents(pieces(sources, by, **kwargs)):
         if p.source!=source: source, number = p.source, 0
@@ -353,6 +353,6 @@ def documents(
 def bundled(
     name:str, # "poems" (title, form, text) or "news" (category, headline, body)
 )->Path: # a file of JSON lines
-    "The file of a bundled collection."
+    "The file of a bundled collection; `CorpusError` for a name that there is not."
     if name not in BUNDLED: raise unknown("bundled text", name, BUNDLED, CorpusError)
     return bundled_file(name)

@@ -54,6 +54,7 @@ class TokenDataset:
 
     @cached_property
     def codec(self):
+        "The tokenizer in use, a `Codec`; found when it is first needed."
         if isinstance(self._codec, Codec): return self._codec
         return self._codec()
 
@@ -84,12 +85,12 @@ def end(self:TokenDataset):
 def encode(self:TokenDataset,
     text:str, # any, of which nothing is taken for a special token
 )->list[int]:
-    "The ids of a text, by the tokenizer of this dataset."
+    "The ids of a text, by the tokenizer of this dataset; `TokenizerError` for what is no text."
     return self.codec.encode(text)
 
 @patch
 def decode(self:TokenDataset,
-    ids, # token ids
+    ids, # token ids [n]
 )->str:
     "The text of ids, by the tokenizer of this dataset."
     return self.codec.decode(ids)
@@ -97,7 +98,7 @@ def decode(self:TokenDataset,
 # %% ../../nbs/text/19_dataset.ipynb #f1b69beb
 @patch
 def __getitem__(self:TokenDataset, i:int)->np.ndarray:
-    "The ids of document `i`."
+    "The ids [n] of document `i`, without the end; `IndexError` beyond the last."
     n = len(self)
     if not -n<=i<n: raise IndexError(f"document {i} of {n}")
     i %= n
@@ -151,7 +152,7 @@ def save(self:TokenDataset,
     path, # the file, or its address; it appears when it is complete
     compress="zstd", # "zstd", "gzip" or None
 ):
-    "Write the cache."
+    "Write the cache; `CacheError` where it cannot be written."
     return _write(path, compress, self.codec, self.info, column(self.tokens), column(self.starts))
 
 # %% ../../nbs/text/19_dataset.ipynb #d919efd1
@@ -272,7 +273,7 @@ def from_files(cls:TokenDataset,
     save=None, # file to write the cache to
     compress="zstd", # of that file: "zstd", "gzip" or None
     **kwargs):
-    "Read, encode, and (with `save`) write the cache."
+    "Read, encode, and (with `save`) write the cache; `CorpusError`: unreadable text, `CacheError`: a wrong `save`."
     codec = kept_codec(tokenizer)
     if save: _check_save(save, sources)
     builder = Builder(codec, dedupe, _spill_folder(save))
@@ -293,7 +294,7 @@ def from_texts(cls:TokenDataset,
     save=None, # file to write the cache to
     compress="zstd", # of that file: "zstd", "gzip" or None
 ):
-    "Encode texts that are in Python already."
+    "Encode texts that are in Python already; `CorpusError` names the one that is no text."
     source = text_pieces(row_texts(records(texts), "texts", column, template, where))
     builder = Builder(kept_codec(tokenizer), dedupe, _spill_folder(save))
     return _from_builder(builder, build(source, builder), save, compress)
@@ -392,7 +393,7 @@ def merge(cls:TokenDataset,
     datasets, # of one tokenizer, or the paths of their caches
     weights=None, # a share for each, or "equal"; None: by size
 )->TokenDataset:
-    "Several datasets as one, mapped as they lie."
+    "Several datasets as one, mapped as they lie; `CacheError` for those of different tokenizers."
     datasets = _to_merge(datasets)
     weights = _check_weights(weights, len(datasets))
     tokens = [data.tokens for data in datasets]
@@ -456,7 +457,7 @@ def split(self:TokenDataset,
     fraction:float, # of the documents, to hold out; of a single one: of its tokens
     seed:int=0, # the same seed, the same split
 ): # (the rest, what is held out)
-    "Hold out some documents, at least one; of a single document some stretches."
+    "Hold out documents, at least one; of a single one some stretches. `CacheError`: too few, or no such fraction."
     seed = check_seed(0 if seed is None else seed, CacheError)
     _check_split(self, fraction)
     if len(self)<2: return _split_one(self, fraction, seed)
@@ -547,7 +548,7 @@ def describe(self:TokenDataset,
     context:int=None, # of the model that is to be trained: count documents that are longer
     batch_size:int=None, # with `context`: steps in which as many tokens are seen as there are
 )->Description:
-    "Figures about the data."
+    "Figures about the data: how many documents, tokens and characters, and how long documents are, in tokens."
     lengths = np.diff(self.starts).astype(np.int64)
     figures = _figures(self, lengths) | _described_losses(self)
     if context: figures["longer_than_context"] = int((lengths>context).sum())

@@ -353,7 +353,7 @@ def load_tokenizer(
     source, # a folder, a file, the address of one, two files (vocab.json, merges.txt), a Hub id; a tokenizer stays
     **kwargs, # for the Hub: revision, trust_remote_code
 ):
-    "A transformers tokenizer from wherever it lies."
+    "A transformers tokenizer from wherever it lies; `TokenizerError` where none can be read."
     from transformers import PreTrainedTokenizerBase
     if isinstance(source, PreTrainedTokenizerBase): return source
     if isinstance(source, (tuple, list)) and len(source)==2: return _from_files([Path(o) for o in source])

@@ -333,7 +333,7 @@ def train_tokenizer(
     sentinels:int=0, # how many of the tokens stand for gaps: <extra_id_0>, <extra_id_1> and so on
     save=None, # folder to write it to
     **kwargs):
-    "Train a lossless tokenizer on your own text; returns a transformers tokenizer."
+    "Train a lossless tokenizer on your own text; `TokenizerError` for a size or kind that there cannot be."
     texts = _texts_of(files, texts, kwargs)
     _check_asked(kind, vocab_size, sentinels)
     if save: check_tokenizer_folder(save)

@@ -23,8 +23,8 @@ class Run:
     "A training run that has ended."
     losses:list # of every step, nats per token; those before a resumption included
     steps:int # done, those before a resumption included
-    seconds:float # they took
-    tokens_per_second:float # tokens predicted
+    seconds:float # that they took
+    tokens_per_second:float # tokens predicted in a second
     stopped:bool=False # before the last step, by Ctrl-C or a stop button
     folder:object=None # where the model is
     validation:list=field(default_factory=list) # (step, loss on the documents held out)
@@ -72,7 +72,7 @@ def plot(self:Run,
 def to_csv(self:Run,
     path, # of the file
 )->Path:
-    "Write the losses as a table: step, loss."
+    "Write the losses as a table: step, loss in nats per token; `TrainError` where it cannot be written."
     rows = [f"{k},{x:.6g}" for k,x in enumerate(self.losses, 1)]
     with atomic_path(path, TrainError) as tmp: tmp.write_text("\n".join(["step,loss", *rows, ""]))
     return Path(path)
@@ -82,7 +82,7 @@ def to_csv(self:Run,
 def to_png(self:Run,
     path, # of the file
 )->Path:
-    "Write the loss curve as a picture."
+    "Write the loss curve as a picture; `TrainError` where it cannot be written."
     with atomic_path(path, TrainError) as tmp: tmp.write_bytes(curve_png(self.losses, validation=self.validation))
     return Path(path)
 

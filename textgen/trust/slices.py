@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 import torch
 from fastcore.basics import patch
+from ..generation.kernels import sizes_of, slice_sums
 from ..generation.sampling import temperature
 
 # %% ../../nbs/trust/62_slices.ipynb #6295ce1a
@@ -28,16 +29,19 @@ def log_odds(
     "The logarithm of u to 1-u: minus infinity for 0, infinity for 1."
     return u.log()-(-u).log1p()
 
+# %% ../../nbs/trust/62_slices.ipynb #e15a8980
+def _sizes(logits):
+    "The largest finite logit of each row, without its sign."
+    found = sizes_of(logits)
+    if found is not None: return found
+    return logits.masked_fill(logits.isinf(), 0.).abs().amax(-1)
+
 def allowed_shift(
     logits, # float32 [rows, vocabulary]
     share:float, # of the largest logit, as in `TOLERANCE`
 ): # float64 [rows, 1]
     "How far a logit of each row may be off."
-    lowest = logits.amin(-1, keepdim=True)
-    if (lowest==-torch.inf).any():
-        lowest = logits.masked_fill(logits==-torch.inf, 0.).amin(-1, keepdim=True)
-    largest = torch.maximum(-lowest, logits.amax(-1, keepdim=True))
-    return largest.double()*share
+    return _sizes(logits)[:,None].double()*share
 
 # %% ../../nbs/trust/62_slices.ipynb #c3c19540
 def _near_k(
@@ -185,6 +189,15 @@ def _kept_sums(x, ids, filters, slack):
     return least, most, possible.gather(1, ids[:,None])[:,0]
 
 # %% ../../nbs/trust/62_slices.ipynb #c320f8ba
+def _borders(least, most, is_possible):
+    "The slices, from `_sums` of what is surely kept and of what is possibly kept."
+    before, own, behind = most
+    whole = before+own+behind
+    surely = least[0]+own+least[2]
+    low = least[0].log()-(own+behind).log()
+    high = (before+own).log()-least[2].log()
+    return Slices(low, high, own/whole, is_possible, (whole/surely).log())
+
 def slices(
     x, # float32 [rows, vocabulary]: logits after rules and temperature, relative to the largest
     ids, # int64 [rows]: the tokens
@@ -192,13 +205,7 @@ def slices(
     slack, # float64 [rows, 1]
 )->Slices:
     "The slices of tokens."
-    least, most, is_possible = _kept_sums(x, ids, filters, slack)
-    before, own, behind = most
-    whole = before+own+behind
-    surely = least[0]+own+least[2]
-    low = least[0].log()-(own+behind).log()
-    high = (before+own).log()-least[2].log()
-    return Slices(low, high, own/whole, is_possible, (whole/surely).log())
+    return _borders(*_kept_sums(x, ids, filters, slack))
 
 # %% ../../nbs/trust/62_slices.ipynb #7b32268b
 def distances(
@@ -365,6 +372,23 @@ def _compare_greedy(places, share):
     return short/2/places.largest[:,0], greedy_reach(places.logits, places.ids, slack)
 
 # %% ../../nbs/trust/62_slices.ipynb #9d097a0b
+class _AtTemperature:
+    "Logits at a temperature, relative to the largest, of the rows that are asked for."
+    def __init__(self, logits, t):
+        self.logits, self.t = logits, t
+
+    def __getitem__(self, rows):
+        return temperature(self.logits[rows], self.t)
+
+def _logits_and_slices(places, slack):
+    "Logits at the temperature, and the slices; where nothing is cut, C has the sums of all weights."
+    logits, t, filters = places.logits, places.temperature, places.filters
+    sums = None if filters.cut else slice_sums(logits, places.ids, t)
+    if sums: return _AtTemperature(logits, t), _borders(sums, sums, sums[1]>0)
+    x = temperature(logits, t)
+    return x, slices(x, places.ids, filters, slack)
+
+# %% ../../nbs/trust/62_slices.ipynb #ac9470f7
 def compare(
     places:Places,
     share:float, # the tolerance, as in `TOLERANCE`
@@ -373,7 +397,6 @@ def compare(
     if places.temperature==0: return _compare_greedy(places, share)
     one = 2*places.largest/max(places.temperature, 1e-30) # log-odds, where logits are off by the largest
     slack = share*one
-    x = temperature(places.logits, places.temperature)
-    found = slices(x, places.ids, places.filters, slack)
+    x, found = _logits_and_slices(places, slack)
     needed = distances(found, places.u)/one[:,0]
     return needed, reach(x, found, places.u, places.filters, slack)

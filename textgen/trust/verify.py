@@ -137,11 +137,11 @@ class Verdict:
         return STATUS[self.status]
     @property
     def bound(self)->float:
-        "The chance that a text had passed with a token changed: of all texts the largest."
+        "The chance, 0 to 1, that a text had passed with a token changed: of all texts the largest."
         return max((s.bound for s in self.samples), default=1.) if self.ok else 1.
     @property
     def bits(self)->float:
-        "How much of the seed a text agrees with: of all texts the least."
+        "How much of the seed a text agrees with, in bits: of all texts the least."
         return min((s.bits for s in self.samples), default=0.) if self.ok else 0.
 
 # %% ../../nbs/trust/66_verify.ipynb #09cdaf08
@@ -502,7 +502,7 @@ def verify(
     path, # a file of texts with its receipt beside it, the receipt, or an address
     model=None, # a `TextGen`, a folder or its address, or a Hub id; None: it is looked for
 )->Verdict:
-    "Is this text what its receipt says?"
+    "Is this text what its receipt says? `VerifyError` where there is no receipt that can be read."
     place, file = _found_files(path)
     receipt = load_record(place)
     try: return _judge(receipt, file, model, place.parent, str(path))
