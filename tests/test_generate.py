@@ -200,9 +200,9 @@ def test_longer_than_the_context(write, capsys, monkeypatch):
     from textgen.generation import loop as generation
 
     monkeypatch.setattr(generation, "_noted", set())
-    out = write(n=3, max_new_tokens=300, min_new_tokens=300)
-    assert [len(s.tokens) for s in out] == [300] * 3 and capsys.readouterr().err.count("longer than") == 1
-    assert [s.text for s in out] == [s.text for s in write(n=3, max_new_tokens=300, min_new_tokens=300, batch_size=2)]
+    out = write(n=3, max_new_tokens=150, min_new_tokens=150)
+    assert [len(s.tokens) for s in out] == [150] * 3 and capsys.readouterr().err.count("longer than") == 1
+    assert [s.text for s in out] == [s.text for s in write(n=3, max_new_tokens=150, min_new_tokens=150, batch_size=2)]
 
 
 def test_banned(write):

@@ -21,7 +21,7 @@ WAYS = dict(
     drawn=dict(n=12),
     greedy=dict(n=2, temperature=0),
     long=dict(n=2, max_new_tokens=150, min_new_tokens=150),
-    few_rows=dict(n=12, batch_size=3),
+    few_rows=dict(n=6, batch_size=3),
     min_tokens=dict(n=6, min_new_tokens=20),
     temperatures=dict(n=5, temperature=[0.0, 0.5, 1.0, 1.5, 0.8]),
     filters=dict(n=6, top_k=50, top_p=0.95, min_p=0.02, temperature=0.8),
