@@ -155,7 +155,7 @@ def main():
         return one(args.one, args.shapes[0], args.n[0], args.rounds, args.work)
     found = Record(here("generate_settings"), "Filters, penalties, stop strings")
     parts = [table(shape, args.n, args, found) for shape in args.shapes]
-    found.save()
+    found.merge().save()
     (RESULTS / f"{here('generate_settings')}.md").write_text(
         f"# Filters, penalties, stop strings\n\n{machine()}. float32, temperature 0.7; the median of {args.rounds} "
         "rounds in which the settings take turns.\n\n" + "\n\n".join(parts) + "\n"
