@@ -196,6 +196,7 @@ def _borders(least, most, is_possible):
     surely = least[0]+own+least[2]
     low = least[0].log()-(own+behind).log()
     high = (before+own).log()-least[2].log()
+    is_possible = is_possible&whole.isfinite() # a logit that is no number leaves no slices
     return Slices(low, high, own/whole, is_possible, (whole/surely).log())
 
 def slices(
