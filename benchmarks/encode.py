@@ -3,7 +3,7 @@
     python benchmarks/encode.py TEXT --gpt2 FOLDER [--aitextgen PYTHON] [--peers PYTHON] [--repeat 3]
 
 TEXT is UTF-8; FOLDER holds GPT-2's vocab.json and merges.txt; PYTHON is the interpreter of an environment that has the
-peer (aitextgen 0.6; datasets and tiktoken).
+peer (aitextgen 0.6, installed with `--no-deps` beside torch, transformers 4, fire, msgpack; datasets and tiktoken).
 Imports and loading the tokenizer are not counted; reading the file, encoding and writing the cache are. Every
 repetition is a process of its own, the contenders take turns.
 `--make TEXT --mb 200 FOLDER…` first gathers a text of that size from the text and source files of some folders.
@@ -63,6 +63,12 @@ def textgen_lines(text, gpt2, out): return textgen(text, gpt2, out, by="line")
 
 
 def aitextgen(text, gpt2, out):
+    import importlib.util
+    import types
+
+    bare = types.ModuleType("aitextgen")  # its `__init__` needs a pytorch-lightning of years ago, its data set does not
+    bare.__path__ = importlib.util.find_spec("aitextgen").submodule_search_locations
+    sys.modules["aitextgen"] = bare
     from aitextgen.TokenDataset import TokenDataset
 
     return lambda: len(

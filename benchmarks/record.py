@@ -70,6 +70,11 @@ def where():
     return dict(processor=processor(), cores=os.cpu_count(), instruction_set=instruction_set(), gpu=gpu())
 
 
+def command():
+    "The command this is, as anyone would write it: of a path that begins at the root, its last name alone."
+    return " ".join(["python", *(Path(o).name if Path(o).is_absolute() else o for o in sys.argv)])
+
+
 class Record:
     "The figures of one benchmark on one machine."
 
@@ -106,7 +111,7 @@ class Record:
             benchmark=self.name,
             title=self.title,
             note=self.note,
-            command=" ".join(["python", *sys.argv]),
+            command=command(),
             date=time.strftime("%Y-%m-%d"),
             seconds=round(time.monotonic() - self.begun),
             machine=where(),

@@ -715,3 +715,10 @@ def test_lora_takes_less_memory(spare, tok_folder, cache):
         return got
 
     assert peak(lora=4) < peak() - 80e6
+
+
+def test_numbers_follow_the_instructions_that_torch_may_use():
+    code = "import torch; from textgen.training.report import pick_precision as p; print(p(torch.device('cpu')))"
+    env = os.environ | dict(ATEN_CPU_CAPABILITY="avx2")
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "fp32"

@@ -18,6 +18,7 @@ from ..core import TokenizerError, recover
 from .corpus import SEP
 from .pretrained import SavedTokenizer, config_ends, load_tokenizer, saved_tokenizer
 from .tokenizer import BYTE_OF, MARKERS, PROBE, SENTINEL, SPACE, check_text, cut_text, fingerprint
+from .tokenizer import tokenizer_to_json
 
 # %% ../../nbs/text/15_codec.ipynb #9dc864c5
 def _spec(tokenizer):
@@ -77,6 +78,8 @@ class Codec:
     def tokenizer(self)->Any: return _of_transformers(self.plain)
     @cached_property
     def fingerprint(self): return fingerprint(self.spec)
+    @cached_property
+    def carried(self): return tokenizer_to_json(self.tokenizer, self.spec).encode()
     @cached_property
     def engine(self): return _fast_engine(self) or _Tokenizers(self)
     @cached_property

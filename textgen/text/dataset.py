@@ -26,7 +26,7 @@ from .codec import Codec, kept_codec
 from .fields import check_fields, check_places, sensible
 from .corpus import pieces, text_pieces
 from .table import records, row_texts
-from .tokenizer import tokenizer_from_json, tokenizer_to_json
+from .tokenizer import tokenizer_from_json
 
 # %% ../../nbs/text/19_dataset.ipynb #9e02ec57
 class TokenDataset:
@@ -116,7 +116,7 @@ def _found(codec): return place_name(codec.tokenizer.name_or_path) or "./"
 def _carried(codec, n_bytes):
     "The tokenizer as bytes; none where others can find it and it would be large beside the tokens."
     if n_bytes<EMBED*len(codec) and not _found(codec).startswith("./"): return b""
-    return tokenizer_to_json(codec.tokenizer).encode()
+    return codec.carried
 
 # %% ../../nbs/text/19_dataset.ipynb #0a19e2d1
 def _header(codec, tokens, starts):

@@ -353,10 +353,14 @@ def special_tokens(
     found = {name: getattr(tokenizer, name, None) for name in names}
     return {name: str(token) for name,token in found.items() if token is not None}
 
-def tokenizer_to_json(tokenizer)->str:
+def tokenizer_to_json(
+    tokenizer, # a transformers tokenizer
+    spec:str|None=None, # the JSON text of what is inside, where it is known
+)->str:
     "A transformers tokenizer as one JSON text."
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
-    return json.dumps(dict(tokenizer=spec, special=special_tokens(tokenizer)), ensure_ascii=False)
+    spec = spec or tokenizer.backend_tokenizer.to_str()
+    special = json.dumps(special_tokens(tokenizer), ensure_ascii=False)
+    return f'{{"tokenizer": {spec}, "special": {special}}}'
 
 # %% ../../nbs/text/13_tokenizer.ipynb #eb92804f
 def tokenizer_from_json(text):

@@ -36,14 +36,18 @@ def _gpu_precision(device, model_type):
     return "fp32" if old or model_type in NO_FP16 else "fp16"
 
 # %% ../../nbs/training/58_report.ipynb #bd0f1eae
+def _has_fast_bf16():
+    "Whether this processor multiplies in bf16, and torch may use the instructions for it."
+    used = torch.backends.cpu.get_cpu_capability()  # less than there is, where `ATEN_CPU_CAPABILITY` says so
+    return "AVX512" in used and any(getattr(torch.cpu, name, lambda: False)() for name in _FAST_BF16)
+
 def pick_precision(
     device:torch.device,
     model_type:str="", # as transformers calls it
 )->str: # "fp32", "bf16" or "fp16"
     "The fastest safe numbers to compute with here."
     if device.type=="cuda": return _gpu_precision(device, model_type)
-    fast = any(getattr(torch.cpu, name, lambda: False)() for name in _FAST_BF16)
-    return "bf16" if fast and device.type=="cpu" else "fp32"
+    return "bf16" if device.type=="cpu" and _has_fast_bf16() else "fp32"
 
 # %% ../../nbs/training/58_report.ipynb #c76d7851
 LR = dict(  # up to a million weights; the power of their number by which it falls
