@@ -49,7 +49,7 @@ def main():
                         check=True,
                     )
                     runs.append(json.loads(r.stdout.splitlines()[-1]))
-                work = f"{how}, {mb:,} MB"
+                work = f"{'one document' if how == 'textgen' else 'a line each'}, {mb:,} MB"
                 found.add(work, "textgen", "s", [o["seconds"] for o in runs])
                 found.add(f"{work}, memory", "textgen", "MB", [o["mb"] for o in runs])
                 runs.sort(key=lambda o: o["seconds"])

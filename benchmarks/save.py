@@ -59,9 +59,9 @@ def run(shape, repeat):
         f()
         into.append(time.perf_counter() - start)
 
-    def save(self, step, last=False):
+    def save(self, step):
         before = peak()
-        for k in range(repeat if last else 0):
+        for k in range(repeat if step == steps else 0):
             self.settings.resume_state, self.saved = True, None
             timed(lambda: old(self, step), saves)
             if not k: extra.append(max(0, peak()-before))

@@ -106,13 +106,15 @@ def main():
                 print(pair, spins, shares[pair, spins][-1], file=sys.stderr, flush=True)
     found = Record(here("side_by_side"), "Two processes on the same processors")
     way = {False: "giving way", True: "spinning"}
+    best = {k: statistics.median(v) for k, v in alone.items()}
     for (kind, spins), values in alone.items():
-        found.add(f"{kind}, alone", way[spins], UNITS[kind], values)
+        wanted = None if spins else 0.95 * best[kind, True]
+        found.add(f"{kind}, alone", way[spins], UNITS[kind], values, wanted=wanted)
     for (pair, spins), values in shares.items():
         for k, each in enumerate(zip(*values)):
-            found.add(f"{pair[k]}, in {' + '.join(pair)} ({k + 1})", way[spins], UNITS[pair[k]], each)
+            wanted = None if spins else best[pair[k], True] / 3
+            found.add(f"{pair[k]}, in {' + '.join(pair)} ({k + 1})", way[spins], UNITS[pair[k]], each, wanted=wanted)
     found.save()
-    best = {k: statistics.median(v) for k, v in alone.items()}
     rows = ["| alone | giving way | spinning | |", "|---|---|---|---|"]
     for k, unit in UNITS.items():
         mine, theirs = best[k, False], best[k, True]
