@@ -9,6 +9,8 @@ __all__ = ['COMPARED', 'Losses', 'merge_losses', 'share_of_losses', 'merge_info'
 # %% ../../nbs/text/18_builder.ipynb #854b598a
 import ctypes
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -268,7 +270,7 @@ def _continuing(data):
 @patch
 def _count(self:Builder, piece, data, docs):
     "Keep count of characters, bytes, sources and hashes."
-    text = len(data) - data.count(SEP)
+    text = sum(map(len, docs))
     self.bytes += text
     self.characters += text-_continuing(data)
     if self.open or not docs: return
@@ -276,41 +278,46 @@ def _count(self:Builder, piece, data, docs):
     self.hashes.append(np.fromiter(map(hash, docs), np.int64, len(docs)))
 
 # %% ../../nbs/text/18_builder.ipynb #5fbed307
-@patch
-def _borders(self:Builder, starts, more):
-    "Where documents begin in this piece, and where they end."
-    begins = starts[1:-1] if self.open else starts[:-1]
+def _borders(starts, opened, more):
+    "Where documents begin in a piece, and where they end."
+    begins = starts[1:-1] if opened else starts[:-1]
     ends = starts[1:]
     if more: return begins, ends[:-1]
-    only_the_end = self.open and not len(ends)
+    only_the_end = opened and not len(ends)
     return begins, starts[:1] if only_the_end else ends
 
 # %% ../../nbs/text/18_builder.ipynb #e27ea4da
 @patch
-def _append(self:Builder, ids, starts, more):
-    "Append ids, with an end after each document that ends here."
-    begins, ends = self._borders(starts, more)
+def _append(self:Builder, encoded, opened, more):
+    "Append the ids of a piece, with an end after each document that ends there."
+    ids, starts = encoded()
+    begins, ends = _borders(starts, opened, more)
     end = self.codec.end
-    before = np.arange(len(begins))+self.open  # ends in front of each begin
+    before = np.arange(len(begins))+opened  # ends in front of each begin
     if end is None: before *= 0
     self.starts.append(self.tokens.n+begins+before)
     if len(ends) and end is not None: ids = np.insert(ids, ends, end)
     self.tokens.append(ids)
-    self.open = more
 
 # %% ../../nbs/text/18_builder.ipynb #a0f61d9c
+@patch
+def _begin(self:Builder, piece, started):
+    "Begin to encode a piece, and count what is in it meanwhile; gives what `_append` takes."
+    docs = list(filter(None, piece.data.split(SEP)))
+    if self.dedupe and not (self.open or piece.more): docs = self._unseen(docs)
+    data = SEP.join(docs) if self.dedupe else piece.data
+    encoded = started(self.codec.encode_piece, data)
+    self._count(piece, data, docs)
+    self.losses.add(docs, piece.more)
+    opened, self.open = self.open, piece.more
+    return encoded, opened, piece.more
+
 @patch
 def add(self:Builder,
     piece, # a `Piece`; its documents are separated by `SEP`
 ):
     "Encode one piece."
-    docs = [doc for doc in piece.data.split(SEP) if doc]
-    if self.dedupe and not (self.open or piece.more): docs = self._unseen(docs)
-    data = SEP.join(docs) if self.dedupe else piece.data
-    self._count(piece, data, docs)
-    self.losses.add(docs, piece.more)
-    ids, starts = self.codec.encode_piece(data)
-    self._append(ids, starts, piece.more)
+    self._append(*self._begin(piece, partial))
 
 # %% ../../nbs/text/18_builder.ipynb #9bb32299
 @patch
@@ -332,6 +339,21 @@ def finish(self:Builder)->dict:
     if not self.tokens.n: raise CorpusError("no text was given: there is nothing to encode")
     self.starts.append(np.array([self.tokens.n], np.uint64))
     return self.info()
+
+# %% ../../nbs/text/18_builder.ipynb #fe497f22
+@patch
+def add_all(self:Builder,
+    source, # pieces
+):
+    "Encode all pieces, each while the next one is read."
+    before = None
+    with ThreadPoolExecutor(1) as pool:
+        def started(f, data): return pool.submit(f, data).result
+        for piece in source:
+            now = self._begin(piece, started)
+            if before: self._append(*before)
+            before = now
+        if before: self._append(*before)
 
 # %% ../../nbs/text/18_builder.ipynb #67ff954b
 def _trim_memory():
@@ -371,7 +393,7 @@ def build(
 )->dict: # what is known about the text
     "Add all pieces to a builder, and finish it."
     source = _whole_documents(_watched(source, total), builder.codec)
-    for piece in source: builder.add(piece)
+    builder.add_all(source)
     _trim_memory()
     return builder.finish()
 

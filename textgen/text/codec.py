@@ -6,9 +6,9 @@
 __all__ = ['LARGE', 'NONCHARACTERS', 'Codec', 'is_lossless', 'kept_codec']
 
 # %% ../../nbs/text/15_codec.ipynb #1f471ab3
-import codecs,json,re
+import codecs,json,os,re
 from collections import Counter
-from functools import cached_property
+from functools import cached_property,partial
 from itertools import count,takewhile
 from pathlib import Path
 from typing import Any
@@ -394,6 +394,10 @@ def _without_added(fast):
     return f"{_BEFORE}[]{spec[end:]}"
 
 # %% ../../nbs/text/15_codec.ipynb #024f39d2
+def _parallel():
+    "Whether gigatoken takes threads of its own: None leaves it to gigatoken."
+    return None if (os.cpu_count() or 1)>2 else False
+
 class _Gigatoken:
     "Encodes pieces with gigatoken; one that it refuses, with tokenizers."
     name = "gigatoken"
@@ -402,7 +406,8 @@ class _Gigatoken:
         self.source = gigatoken.BytesSource
         self.dtype = codec.dtype
         self.plain = _Tokenizers(codec)
-        self.batch = gigatoken.Tokenizer.from_json(_without_added(codec.fast)).encode_batch
+        whole = gigatoken.Tokenizer.from_json(_without_added(codec.fast))
+        self.batch = partial(whole.encode_batch, parallel=_parallel())
         self.separators = [SEP] if self._takes(SEP) else NONCHARACTERS
 
 # %% ../../nbs/text/15_codec.ipynb #02c230c0

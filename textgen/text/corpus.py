@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
+import numpy as np
 from fastcore.meta import delegates
 from ..core import CorpusError, unknown
 from .source import (
@@ -46,7 +47,6 @@ class Piece(NamedTuple):
 
 # %% ../../nbs/text/12_corpus.ipynb #f30f23e7
 _blanks = (b" ", b"\t", b"\f", b"\v")
-_blank_document = re.compile(rb"\xff[ \t\n\r\f\v]+(?=\xff|\Z)")
 
 def _strip_newlines(data):
     "Without newlines at the beginning and the end of a document."
@@ -55,10 +55,29 @@ def _strip_newlines(data):
     while b"\xff\n" in data: data = data.replace(b"\xff\n", SEP)
     return data.strip(b"\n")
 
+# %% ../../nbs/text/12_corpus.ipynb #ac6327ec
+_is_blank = np.isin(np.arange(256), list(b" \t\n\r\f\v"))
+
+def _maybe_blank(data):
+    "The separators before and after each document that begins and ends with a blank; `data` has one at both ends."
+    codes = np.frombuffer(data, np.uint8)
+    edges = np.flatnonzero(codes==SEP[0])
+    first = codes[edges[:-1]+1]
+    last = codes[edges[1:]-1]
+    found = np.flatnonzero(_is_blank[first]&_is_blank[last])
+    return zip(edges[found].tolist(), edges[found+1].tolist())
+
+def _without_blank(data):
+    "Without documents of blanks alone; `data` begins with a separator."
+    gone = [(i, j) for i,j in _maybe_blank(data+SEP) if data[i+1:j].isspace()]
+    begins = [0, *(j for _,j in gone)]
+    ends = [*(i for i,_ in gone), len(data)]
+    return b"".join(data[i:j] for i,j in zip(begins, ends))
+
 def _trimmed(data):
     "Without newlines at the ends of documents, and without documents of blanks alone."
     data = SEP+_strip_newlines(data)
-    if any(SEP+c in data for c in _blanks): data = _blank_document.sub(b"", data)
+    if any(SEP+c in data for c in _blanks): data = _without_blank(data)
     return data[1:]
 
 # %% ../../nbs/text/12_corpus.ipynb #3b32f497
