@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMPARED', 'Losses', 'merge_losses', 'share_of_losses', 'merge_info', 'share_of_info', 'stretches', 'held_out',
-           'describe_losses', 'count_duplicates', 'Builder', 'build', 'known_files', 'total_bytes']
+           'describe_losses', 'count_duplicates', 'hash_documents', 'Builder', 'build', 'known_files', 'total_bytes']
 
 # %% ../../nbs/text/18_builder.ipynb #854b598a
 import ctypes
@@ -216,8 +216,8 @@ def _deal(hashes, n):
     shares = [Spill(np.int64, 1<<20) for _ in range(n)]
     for block in hashes.chunks():
         block = np.frombuffer(block, np.int64)
-        which = block%n
-        order = np.argsort(which, kind="stable")
+        which = (block%n).astype(np.uint8)
+        order = np.argsort(which, kind="stable")  # of bytes: counted, not compared
         starts = np.searchsorted(which[order], range(1, n))
         for share,mine in zip(shares, np.split(block[order], starts)): share.append(mine)
     return shares
@@ -230,7 +230,42 @@ def count_duplicates(
     "How many of the hashes came before."
     n = min(-(-hashes.n//size), 256)
     if n<=1: return _repeated(hashes.array())
-    return sum(_repeated(share.array()) for share in _deal(hashes, n))
+    shares = _deal(hashes, n)
+    with ThreadPoolExecutor(2) as pool: return sum(pool.map(lambda share: _repeated(share.array()), shares))
+
+# %% ../../nbs/text/18_builder.ipynb #47a24dc6
+_BASE = 0x9E3779B97F4A7C15 # odd, so that it has an inverse
+_SIDE = 4096
+
+def _powers(base, n):
+    "1, base, base², …, modulo 2^64: uint64 [n]."
+    factors = np.full(n, base%2**64, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors, dtype=np.uint64)
+
+def _powers_at(places, base):
+    "Powers of a number at places, from two short tables."
+    high = _powers(pow(base, _SIDE, 2**64), int(places[-1])//_SIDE+1)
+    return high[places//_SIDE]*_powers(base, _SIDE)[places%_SIDE]
+
+def _all_powers(n):
+    "The first powers of the base: uint64 [n]."
+    high = _powers(pow(_BASE, _SIDE, 2**64), n//_SIDE+1)
+    return np.multiply.outer(high, _powers(_BASE, _SIDE)).ravel()[:n]
+
+# %% ../../nbs/text/18_builder.ipynb #acca29cb
+def hash_documents(
+    ids, # [n], of a piece
+    starts, # int64 [documents+1], ascending to n
+    words, # uint64: a random word for each token
+)->np.ndarray: # int64 [documents that are not empty]
+    "A hash of each document: equal ids, equal hashes."
+    first = starts[:-1][starts[1:]>starts[:-1]]
+    if not len(first): return np.empty(0, np.int64)
+    terms = _all_powers(len(ids))
+    terms *= words[ids]
+    back = _powers_at(first, pow(_BASE, -1, 2**64))
+    return (np.add.reduceat(terms, first)*back).view(np.int64)
 
 # %% ../../nbs/text/18_builder.ipynb #bb34fa28
 class Builder:
@@ -247,6 +282,7 @@ class Builder:
         self.hashes = Spill(np.int64, 16<<20, folder)
         self.losses = Losses(codec)
         self.sources = Counter()  # documents of each file
+        self.words = np.random.default_rng(0).integers(2**64, size=len(codec), dtype=np.uint64)  # see `hash_documents`
         self.seen = set()  # hashes, where documents that come again are left out
         self.dropped = 0  # documents that were left out
         self.characters = 0
@@ -262,20 +298,30 @@ def _unseen(self:Builder, docs):
     self.seen.update(map(hash, new))
     return new
 
+def _documents(data):
+    "The documents of a piece."
+    return list(filter(None, data.split(SEP)))
+
 def _continuing(data):
     "How many bytes continue a character; all others begin one."
     return 0 if data.isascii() else int((np.frombuffer(data, np.int8)<-64).sum())
 
 # %% ../../nbs/text/18_builder.ipynb #29883e0e
 @patch
-def _count(self:Builder, piece, data, docs):
-    "Keep count of characters, bytes, sources and hashes."
-    text = sum(map(len, docs))
+def _measure(self:Builder, data):
+    "Keep count of bytes and characters."
+    separators = int(np.count_nonzero(np.frombuffer(data, np.uint8)==SEP[0]))
+    text = len(data)-separators
     self.bytes += text
     self.characters += text-_continuing(data)
-    if self.open or not docs: return
-    self.sources[file_name(piece.source)] += len(docs)
-    self.hashes.append(np.fromiter(map(hash, docs), np.int64, len(docs)))
+
+@patch
+def _count(self:Builder, source, ids, starts):
+    "Keep count of the documents of a source, and a hash of each."
+    n = len(starts)-1
+    if not n: return
+    self.sources[file_name(source)] += n
+    self.hashes.append(hash_documents(ids, starts, self.words))
 
 # %% ../../nbs/text/18_builder.ipynb #5fbed307
 def _borders(starts, opened, more):
@@ -288,10 +334,11 @@ def _borders(starts, opened, more):
 
 # %% ../../nbs/text/18_builder.ipynb #e27ea4da
 @patch
-def _append(self:Builder, encoded, opened, more):
+def _append(self:Builder, encoded, opened, piece):
     "Append the ids of a piece, with an end after each document that ends there."
     ids, starts = encoded()
-    begins, ends = _borders(starts, opened, more)
+    if not opened: self._count(piece.source, ids, starts)
+    begins, ends = _borders(starts, opened, piece.more)
     end = self.codec.end
     before = np.arange(len(begins))+opened  # ends in front of each begin
     if end is None: before *= 0
@@ -302,15 +349,15 @@ def _append(self:Builder, encoded, opened, more):
 # %% ../../nbs/text/18_builder.ipynb #a0f61d9c
 @patch
 def _begin(self:Builder, piece, started):
-    "Begin to encode a piece, and count what is in it meanwhile; gives what `_append` takes."
-    docs = list(filter(None, piece.data.split(SEP)))
-    if self.dedupe and not (self.open or piece.more): docs = self._unseen(docs)
-    data = SEP.join(docs) if self.dedupe else piece.data
-    encoded = started(self.codec.encode_piece, data)
-    self._count(piece, data, docs)
-    self.losses.add(docs, piece.more)
+    "Begin to encode a piece, and look at its text meanwhile; gives what `_append` takes."
     opened, self.open = self.open, piece.more
-    return encoded, opened, piece.more
+    if self.dedupe and not (opened or piece.more):
+        new = self._unseen(_documents(piece.data))
+        piece = piece._replace(data=SEP.join(new))
+    encoded = started(self.codec.encode_piece, piece.data)
+    self._measure(piece.data)
+    if self.losses.active: self.losses.add(_documents(piece.data), piece.more)
+    return encoded, opened, piece._replace(data=b"")
 
 @patch
 def add(self:Builder,
@@ -348,7 +395,7 @@ def add_all(self:Builder,
     "Encode all pieces, each while the next one is read."
     before = None
     with ThreadPoolExecutor(1) as pool:
-        def started(f, data): return pool.submit(f, data).result
+        def started(f, *args): return pool.submit(f, *args).result
         for piece in source:
             now = self._begin(piece, started)
             if before: self._append(*before)
