@@ -62,7 +62,7 @@ def where(content):
     made = ", ".join(f"{k} {v[k]}" for k in ("python", "torch", "transformers") if k in v)
     command = f"`{content['command']}`" if content["command"] else "command not recorded"
     runs = max(len(o["repetitions"]) for o in content["measurements"])
-    each = f"{runs} runs" if content["date"] else "single runs not recorded"
+    each = f"{runs} run{'s' * (runs > 1)}" if content["date"] else "single runs not recorded"
     return f"*{place}{cores}; {made}; {content['date'] or 'day not recorded'}; {each}; {command}.*"
 
 

@@ -10,7 +10,7 @@ __all__ = ['COMPARED', 'Losses', 'merge_losses', 'share_of_losses', 'merge_info'
 import ctypes
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache,partial
 from pathlib import Path
 from typing import Any
 import numpy as np
@@ -235,7 +235,7 @@ def count_duplicates(
 
 # %% ../../nbs/text/18_builder.ipynb #47a24dc6
 _BASE = 0x9E3779B97F4A7C15 # odd, so that it has an inverse
-_SIDE = 4096
+_SIDE = 4096 # powers in a table
 
 def _powers(base, n):
     "1, base, base², …, modulo 2^64: uint64 [n]."
@@ -243,29 +243,40 @@ def _powers(base, n):
     factors[0] = 1
     return np.cumprod(factors, dtype=np.uint64)
 
-def _powers_at(places, base):
-    "Powers of a number at places, from two short tables."
-    high = _powers(pow(base, _SIDE, 2**64), int(places[-1])//_SIDE+1)
-    return high[places//_SIDE]*_powers(base, _SIDE)[places%_SIDE]
+def _tables(base, n):
+    "The powers of a number that are a multiple of `_SIDE`, as far as `n`, and those below `_SIDE`."
+    step = pow(base, _SIDE, 2**64)
+    return _powers(step, n//_SIDE+1), _powers(base, _SIDE)
 
+# %% ../../nbs/text/18_builder.ipynb #8a6f21cb
 def _all_powers(n):
     "The first powers of the base: uint64 [n]."
-    high = _powers(pow(_BASE, _SIDE, 2**64), n//_SIDE+1)
-    return np.multiply.outer(high, _powers(_BASE, _SIDE)).ravel()[:n]
+    high, low = _tables(_BASE, n)
+    return np.multiply.outer(high, low).ravel()[:n]
+
+def _inverses(places):
+    "One over the power at each place; `places` ascend."
+    high, low = _tables(pow(_BASE, -1, 2**64), int(places[-1]))
+    return high[places//_SIDE]*low[places%_SIDE]
+
+@cache
+def _words(n):
+    "A random word for each of `n` tokens: uint64 [n]."
+    return np.random.default_rng(0).integers(2**64, size=n, dtype=np.uint64)
 
 # %% ../../nbs/text/18_builder.ipynb #acca29cb
 def hash_documents(
     ids, # [n], of a piece
     starts, # int64 [documents+1], ascending to n
-    words, # uint64: a random word for each token
+    vocab_size:int, # all ids are below
 )->np.ndarray: # int64 [documents that are not empty]
     "A hash of each document: equal ids, equal hashes."
     first = starts[:-1][starts[1:]>starts[:-1]]
     if not len(first): return np.empty(0, np.int64)
     terms = _all_powers(len(ids))
-    terms *= words[ids]
-    back = _powers_at(first, pow(_BASE, -1, 2**64))
-    return (np.add.reduceat(terms, first)*back).view(np.int64)
+    terms *= _words(vocab_size)[ids]
+    sums = np.add.reduceat(terms, first)
+    return (sums*_inverses(first)).view(np.int64)
 
 # %% ../../nbs/text/18_builder.ipynb #bb34fa28
 class Builder:
@@ -282,7 +293,6 @@ class Builder:
         self.hashes = Spill(np.int64, 16<<20, folder)
         self.losses = Losses(codec)
         self.sources = Counter()  # documents of each file
-        self.words = np.random.default_rng(0).integers(2**64, size=len(codec), dtype=np.uint64)  # see `hash_documents`
         self.seen = set()  # hashes, where documents that come again are left out
         self.dropped = 0  # documents that were left out
         self.characters = 0
@@ -321,7 +331,7 @@ def _count(self:Builder, source, ids, starts):
     n = len(starts)-1
     if not n: return
     self.sources[file_name(source)] += n
-    self.hashes.append(hash_documents(ids, starts, self.words))
+    self.hashes.append(hash_documents(ids, starts, len(self.codec)))
 
 # %% ../../nbs/text/18_builder.ipynb #5fbed307
 def _borders(starts, opened, more):
@@ -334,11 +344,9 @@ def _borders(starts, opened, more):
 
 # %% ../../nbs/text/18_builder.ipynb #e27ea4da
 @patch
-def _append(self:Builder, encoded, opened, piece):
+def _put(self:Builder, ids, starts, opened, more):
     "Append the ids of a piece, with an end after each document that ends there."
-    ids, starts = encoded()
-    if not opened: self._count(piece.source, ids, starts)
-    begins, ends = _borders(starts, opened, piece.more)
+    begins, ends = _borders(starts, opened, more)
     end = self.codec.end
     before = np.arange(len(begins))+opened  # ends in front of each begin
     if end is None: before *= 0
@@ -358,6 +366,13 @@ def _begin(self:Builder, piece, started):
     self._measure(piece.data)
     if self.losses.active: self.losses.add(_documents(piece.data), piece.more)
     return encoded, opened, piece._replace(data=b"")
+
+@patch
+def _append(self:Builder, encoded, opened, piece):
+    "Count the documents of a piece, unless the first goes on from another, and append it."
+    ids, starts = encoded()
+    if not opened: self._count(piece.source, ids, starts)
+    self._put(ids, starts, opened, piece.more)
 
 @patch
 def add(self:Builder,

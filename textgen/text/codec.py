@@ -394,9 +394,7 @@ def _without_added(fast):
     return f"{_BEFORE}[]{spec[end:]}"
 
 # %% ../../nbs/text/15_codec.ipynb #024f39d2
-def _parallel():
-    "Whether gigatoken takes threads of its own: None leaves it to gigatoken."
-    return None if (os.cpu_count() or 1)>2 else False
+_PARALLEL = None if (os.cpu_count() or 1)>2 else False # whether gigatoken takes threads: None leaves it to it
 
 class _Gigatoken:
     "Encodes pieces with gigatoken; one that it refuses, with tokenizers."
@@ -407,7 +405,7 @@ class _Gigatoken:
         self.dtype = codec.dtype
         self.plain = _Tokenizers(codec)
         whole = gigatoken.Tokenizer.from_json(_without_added(codec.fast))
-        self.batch = partial(whole.encode_batch, parallel=_parallel())
+        self.batch = partial(whole.encode_batch, parallel=_PARALLEL)
         self.separators = [SEP] if self._takes(SEP) else NONCHARACTERS
 
 # %% ../../nbs/text/15_codec.ipynb #02c230c0

@@ -67,12 +67,16 @@ def _maybe_blank(data):
     found = np.flatnonzero(_is_blank[first]&_is_blank[last])
     return zip(edges[found].tolist(), edges[found+1].tolist())
 
+# %% ../../nbs/text/12_corpus.ipynb #44113f82
 def _without_blank(data):
     "Without documents of blanks alone; `data` begins with a separator."
-    gone = [(i, j) for i,j in _maybe_blank(data+SEP) if data[i+1:j].isspace()]
-    begins = [0, *(j for _,j in gone)]
-    ends = [*(i for i,_ in gone), len(data)]
-    return b"".join(data[i:j] for i,j in zip(begins, ends))
+    kept, begin = [], 0
+    for start,end in _maybe_blank(data+SEP):
+        if not data[start+1:end].isspace(): continue
+        kept.append(data[begin:start])
+        begin = end
+    kept.append(data[begin:])
+    return b"".join(kept)
 
 def _trimmed(data):
     "Without newlines at the ends of documents, and without documents of blanks alone."
