@@ -332,3 +332,15 @@ def test_the_codec_is_not_needed_to_read_ids(small, tmp_path):
         and np.frombuffer(found[2], "<u2").tolist() == [0, 3, 1, 3, 2, 3] == small.tokens.tolist()
     )
     assert Codec(small.tokenizer).fingerprint == found[0]["tokenizer"]
+
+
+def test_texts_that_a_lossy_tokenizer_makes_equal_are_no_duplicates():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"the": 0, "sea": 1, "?": 2}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    lossy = PreTrainedTokenizerFast(tokenizer_object=words)
+    texts = ["the sea", "the  sea", "the sea", "sea"]
+    assert TokenDataset.from_texts(texts, lossy).info["duplicates"] == 1
+    assert TokenDataset.from_texts(texts, lossy, dedupe=True).info["duplicates"] == 1

@@ -326,12 +326,19 @@ def _measure(self:Builder, data):
     self.characters += text-_continuing(data)
 
 @patch
-def _count(self:Builder, source, ids, starts):
+def _hashes(self:Builder, data, ids, starts):
+    "A hash of each document: of its ids, or of its text where texts that differ may have the same ids."
+    if self.codec.lossless: return hash_documents(ids, starts, len(self.codec))
+    docs = _documents(data)
+    return np.fromiter(map(hash, docs), np.int64, len(docs))
+
+@patch
+def _count(self:Builder, piece, ids, starts):
     "Keep count of the documents of a source, and a hash of each."
     n = len(starts)-1
     if not n: return
-    self.sources[file_name(source)] += n
-    self.hashes.append(hash_documents(ids, starts, len(self.codec)))
+    self.sources[file_name(piece.source)] += n
+    self.hashes.append(self._hashes(piece.data, ids, starts))
 
 # %% ../../nbs/text/18_builder.ipynb #5fbed307
 def _borders(starts, opened, more):
@@ -365,13 +372,13 @@ def _begin(self:Builder, piece, started):
     encoded = started(self.codec.encode_piece, piece.data)
     self._measure(piece.data)
     if self.losses.active: self.losses.add(_documents(piece.data), piece.more)
-    return encoded, opened, piece._replace(data=b"")
+    return encoded, opened, piece
 
 @patch
 def _append(self:Builder, encoded, opened, piece):
     "Count the documents of a piece, unless the first goes on from another, and append it."
     ids, starts = encoded()
-    if not opened: self._count(piece.source, ids, starts)
+    if not opened: self._count(piece, ids, starts)
     self._put(ids, starts, opened, piece.more)
 
 @patch
