@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from textgen.text import codec as room
-from textgen.text.codec import SEP, Codec, _Tokenizers, _without_added, kept_codec
+from textgen.text.codec import SEP, Codec, _Tokenizers, kept_codec
+from textgen.text.tokenizer import without_added
 from textgen.text.corpus import bundled
 from textgen.text.dataset import TokenDataset
 from textgen.text.tokenizer import fingerprint, save_tokenizer, train_tokenizer
@@ -105,10 +106,10 @@ def test_the_json_for_the_engine_lacks_added_tokens_alone(tok):
     tok.add_tokens(["]", '"]', "sea"])
     fast = Codec(tok).fast
     want = json.loads(fast.to_str()) | dict(added_tokens=[])
-    assert json.loads(_without_added(fast)) == want
+    assert json.loads(without_added(fast)) == want
     padded = Tokenizer.from_str(fast.to_str())
     padded.enable_padding()
-    assert json.loads(_without_added(padded)) == json.loads(padded.to_str()) | dict(added_tokens=[])
+    assert json.loads(without_added(padded)) == json.loads(padded.to_str()) | dict(added_tokens=[])
 
 
 def _plain_fingerprint(text):

@@ -15,6 +15,7 @@ import os
 import threading
 from functools import cache
 from pathlib import Path
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -395,7 +396,7 @@ def _pieces(tensors):
         begin = t.data_ptr()
         end = begin+t.nbytes
         for at in range(begin, end, PIECE): found += [at, min(PIECE, end-at)]
-    return torch.tensor(found, dtype=torch.int64)
+    return torch.from_numpy(np.array(found, np.int64))
 
 # %% ../../nbs/generation/39_kernels.ipynb #87d97bdf
 def bits_of(

@@ -9,6 +9,7 @@ __all__ = ['PROMPT_CHUNK', 'NativeStep', 'NativeEncoder', 'NativeDecoder']
 import ctypes
 import threading
 from dataclasses import dataclass, replace
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -224,9 +225,9 @@ def empty_state(self:NativeStep, rows:int, depth:int)->FastState:
 # %% ../../nbs/generation/44_native.ipynb #90f75fe0
 def _places(rows, n, begin=0):
     "Position and row of each token where every row has `n` tokens from `begin` on: int64 [rows*n] each."
-    positions = torch.arange(begin, begin+n).repeat(rows)
-    token_rows = torch.arange(rows).repeat_interleave(n)
-    return positions, token_rows
+    positions = torch.arange(begin, begin+n)
+    if rows==1: return positions, torch.zeros_like(positions)
+    return positions.repeat(rows), torch.arange(rows).repeat_interleave(n)
 
 # %% ../../nbs/generation/44_native.ipynb #a2890d0d
 class NativeEncoder:
@@ -321,8 +322,8 @@ def _read_chunk(self:NativeDecoder, ids, state, begin, is_last):
 @patch
 def _empty_state(self:NativeDecoder, rows, n, inputs):
     "A state in which nothing is read yet, with room for `n` tokens in each row; `inputs` are an encoder's fields."
-    empty = self.step.empty_state(rows, len(self.plan.layers))
-    return replace(empty.with_room(n), **inputs)
+    empty = self.step.empty_state(rows, len(self.plan.layers)).with_room(n)
+    return replace(empty, **inputs) if inputs else empty
 
 @patch
 def _read_prompt(self:NativeDecoder, ids, **inputs):
@@ -394,7 +395,7 @@ class _Drawing:
 # %% ../../nbs/generation/44_native.ipynb #71775113
 def _n_at_rest(temperatures):
     "How many rows are free or have ended."
-    return int((temperatures<0).sum())
+    return int((temperatures.numpy()<0).sum())
 
 # %% ../../nbs/generation/44_native.ipynb #06702ec8
 def _c_ends(draw, step):
@@ -419,9 +420,10 @@ def _c_draw(how, known):
 # %% ../../nbs/generation/44_native.ipynb #dc91ebae
 def _c_temperatures(draw):
     "One for each row, -1 in rows that are free, and none so low that float32 does not have it."
-    t = draw.temperatures.double()
-    t = torch.where(t>0, t.clamp(min=1e-30), 0.)
-    return torch.where(draw.active, t, -1.).float()
+    t = draw.temperatures.numpy()
+    t = np.where(t>0, np.maximum(t, 1e-30), 0.)
+    t = np.where(draw.active.numpy(), t, -1.)
+    return torch.from_numpy(t.astype(np.float32))
 
 def _begun(draw, steps):
     "A draw of so many steps, from the beginning."
@@ -476,8 +478,9 @@ def _note_drawn(how, state, rows, tokens):
 def _draw_undecided(how, drawn):
     "Draw where C could not."
     tokens, state = drawn.tokens[-1], drawn.state
-    rows = (tokens==-2).nonzero()[:,0]
-    if not len(rows): return
+    undecided = tokens.numpy()==-2
+    if not undecided.any(): return
+    rows = torch.from_numpy(undecided.nonzero()[0])
     chosen, logprobs = _choose(how, state.logits)
     tokens[rows] = chosen[rows]
     drawn.logprobs[-1,rows] = logprobs[rows]

@@ -4,21 +4,21 @@
 
 # %% auto #0
 __all__ = ['COMPARED', 'Losses', 'merge_losses', 'share_of_losses', 'merge_info', 'share_of_info', 'stretches', 'held_out',
-           'describe_losses', 'count_duplicates', 'hash_documents', 'Builder', 'build', 'known_files', 'total_bytes']
+           'describe_losses', 'Builder', 'build', 'known_files', 'total_bytes']
 
 # %% ../../nbs/text/18_builder.ipynb #854b598a
 import ctypes
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache,partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 import numpy as np
 from fastcore.basics import patch
-from ..array import Spill
+from ..array import Spill, count_duplicates, hash_documents, parted, spaced
 from ..receipt import file_name
 from ..core import CorpusError, Progress, random_words, uniforms
-from .corpus import SEP
+from .corpus import SEP, joined
 from .source import find_files
 from .tokenizer import cut_text
 
@@ -203,81 +203,6 @@ def describe_losses(
     part = _compared(lost, n_bytes)
     return dict(characters_lost=0, what_is_lost=f"nothing in {part}") if part else dict(characters_lost=0)
 
-# %% ../../nbs/text/18_builder.ipynb #5b2f2139
-_SHARE = 2_000_000  # hashes that are sorted at once
-
-def _repeated(hashes):
-    "How many of these came before."
-    hashes = np.sort(hashes)
-    return int((hashes[1:]==hashes[:-1]).sum())
-
-def _deal(hashes, n):
-    "The hashes in `n` shares, equal ones in the same."
-    shares = [Spill(np.int64, 1<<20) for _ in range(n)]
-    for block in hashes.chunks():
-        block = np.frombuffer(block, np.int64)
-        which = (block%n).astype(np.uint8)
-        order = np.argsort(which, kind="stable")  # of bytes: counted, not compared
-        starts = np.searchsorted(which[order], range(1, n))
-        for share,mine in zip(shares, np.split(block[order], starts)): share.append(mine)
-    return shares
-
-# %% ../../nbs/text/18_builder.ipynb #6fd5b5ef
-def count_duplicates(
-    hashes:Spill, # a hash for each text
-    size:int=_SHARE, # how many are sorted at once
-)->int:
-    "How many of the hashes came before."
-    n = min(-(-hashes.n//size), 256)
-    if n<=1: return _repeated(hashes.array())
-    shares = _deal(hashes, n)
-    with ThreadPoolExecutor(2) as pool: return sum(pool.map(lambda share: _repeated(share.array()), shares))
-
-# %% ../../nbs/text/18_builder.ipynb #47a24dc6
-_BASE = 0x9E3779B97F4A7C15 # odd, so that it has an inverse
-_SIDE = 4096 # powers in a table
-
-def _powers(base, n):
-    "1, base, base², …, modulo 2^64: uint64 [n]."
-    factors = np.full(n, base%2**64, np.uint64)
-    factors[0] = 1
-    return np.cumprod(factors, dtype=np.uint64)
-
-def _tables(base, n):
-    "The powers of a number that are a multiple of `_SIDE`, as far as `n`, and those below `_SIDE`."
-    step = pow(base, _SIDE, 2**64)
-    return _powers(step, n//_SIDE+1), _powers(base, _SIDE)
-
-# %% ../../nbs/text/18_builder.ipynb #8a6f21cb
-def _all_powers(n):
-    "The first powers of the base: uint64 [n]."
-    high, low = _tables(_BASE, n)
-    return np.multiply.outer(high, low).ravel()[:n]
-
-def _inverses(places):
-    "One over the power at each place; `places` ascend."
-    high, low = _tables(pow(_BASE, -1, 2**64), int(places[-1]))
-    return high[places//_SIDE]*low[places%_SIDE]
-
-@cache
-def _words(n):
-    "A random word for each of `n` tokens: uint64 [n]."
-    return np.random.default_rng(0).integers(2**64, size=n, dtype=np.uint64)
-
-# %% ../../nbs/text/18_builder.ipynb #acca29cb
-def hash_documents(
-    ids, # [n], of a piece
-    starts, # int64 [documents+1], ascending to n
-    vocab_size:int, # all ids are below
-)->np.ndarray: # int64 [documents that are not empty]
-    "A hash of each document: equal ids, equal hashes."
-    first = starts[:-1][starts[1:]>starts[:-1]]
-    if not len(first): return np.empty(0, np.int64)
-    terms = _all_powers(len(ids))
-    terms *= _words(vocab_size)[ids]
-    sums = np.add.reduceat(terms, first)
-    return (sums*_inverses(first)).view(np.int64)
-
 # %% ../../nbs/text/18_builder.ipynb #bb34fa28
 class Builder:
     "Takes pieces; holds ids, starts of documents, and figures."
@@ -298,6 +223,7 @@ class Builder:
         self.characters = 0
         self.bytes = 0
         self.open = False  # whether the last document goes on in the next piece
+        self.misses = 0  # pieces whose lines could not be read as one text
 
 # %% ../../nbs/text/18_builder.ipynb #09927625
 @patch
@@ -325,10 +251,11 @@ def _measure(self:Builder, data):
     self.bytes += text
     self.characters += text-_continuing(data)
 
+# %% ../../nbs/text/18_builder.ipynb #90e62715
 @patch
 def _hashes(self:Builder, data, ids, starts):
     "A hash of each document: of its ids, or of its text where texts that differ may have the same ids."
-    if self.codec.lossless: return hash_documents(ids, starts, len(self.codec))
+    if self.codec.lossless: return hash_documents(ids, starts, len(self.codec), self.codec.end)
     docs = _documents(data)
     return np.fromiter(map(hash, docs), np.int64, len(docs))
 
@@ -341,25 +268,35 @@ def _count(self:Builder, piece, ids, starts):
     self.hashes.append(self._hashes(piece.data, ids, starts))
 
 # %% ../../nbs/text/18_builder.ipynb #5fbed307
-def _borders(starts, opened, more):
-    "Where documents begin in a piece, and where they end."
-    begins = starts[1:-1] if opened else starts[:-1]
-    ends = starts[1:]
-    if more: return begins, ends[:-1]
-    only_the_end = opened and not len(ends)
-    return begins, starts[:1] if only_the_end else ends
+_MISSES = 4 # pieces, after which lines are no more read as one text
+
+@patch
+def _by_lines(self:Builder, data):
+    "What `_encode` gives, of lines read as one text; None where that is not the same."
+    breaks = self.codec.current.breaks
+    text = joined(data) if breaks and self.misses<_MISSES else None
+    if text is None: return None
+    ids, _ = self.codec.encode_piece(text)
+    found = parted(ids, breaks, text.count(b"\n"), self.codec.end)
+    self.misses += found is None
+    return found
+
+# %% ../../nbs/text/18_builder.ipynb #a124e4fa
+@patch
+def _encode(self:Builder, data):
+    "The ids of a piece with an end between two documents, and where each starts, and at the end how many there are."
+    return self._by_lines(data) or spaced(*self.codec.encode_piece(data), self.codec.end)
 
 # %% ../../nbs/text/18_builder.ipynb #e27ea4da
 @patch
 def _put(self:Builder, ids, starts, opened, more):
-    "Append the ids of a piece, with an end after each document that ends there."
-    begins, ends = _borders(starts, opened, more)
-    end = self.codec.end
-    before = np.arange(len(begins))+opened  # ends in front of each begin
-    if end is None: before *= 0
-    self.starts.append(self.tokens.n+begins+before)
-    if len(ends) and end is not None: ids = np.insert(ids, ends, end)
+    "Append the ids of a piece; `opened`: the first document began in an earlier one; `more`: the last goes on."
+    begins = starts[1:-1] if opened else starts[:-1]
+    self.starts.append(self.tokens.n+begins)
     self.tokens.append(ids)
+    goes_on = more or not (opened or len(begins))
+    if goes_on or self.codec.end is None: return
+    self.tokens.append([self.codec.end])
 
 # %% ../../nbs/text/18_builder.ipynb #a0f61d9c
 @patch
@@ -369,11 +306,12 @@ def _begin(self:Builder, piece, started):
     if self.dedupe and not (opened or piece.more):
         new = self._unseen(_documents(piece.data))
         piece = piece._replace(data=SEP.join(new))
-    encoded = started(self.codec.encode_piece, piece.data)
+    encoded = started(self._encode, piece.data)
     self._measure(piece.data)
     if self.losses.active: self.losses.add(_documents(piece.data), piece.more)
     return encoded, opened, piece
 
+# %% ../../nbs/text/18_builder.ipynb #c3c61c03
 @patch
 def _append(self:Builder, encoded, opened, piece):
     "Count the documents of a piece, unless the first goes on from another, and append it."

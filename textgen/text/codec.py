@@ -18,7 +18,7 @@ from ..core import TokenizerError, recover
 from .corpus import SEP
 from .pretrained import SavedTokenizer, config_ends, load_tokenizer, saved_tokenizer
 from .tokenizer import BYTE_OF, MARKERS, PROBE, SENTINEL, SPACE, check_text, cut_text, fingerprint
-from .tokenizer import tokenizer_to_json
+from .tokenizer import line_breaks_of, tokenizer_to_json, without_added, without_prepend
 
 # %% ../../nbs/text/15_codec.ipynb #9dc864c5
 def _spec(tokenizer):
@@ -314,23 +314,10 @@ def _is_splittable(codec):
     found = codec.fast.encode_batch_fast(_parts(text), add_special_tokens=False)
     return [i for part in found for i in part.ids]==codec.encode(text)
 
-# %% ../../nbs/text/15_codec.ipynb #08bd439e
-def _without_prepend(fast):
-    "The tokenizer without the step that puts a space in front; None where it has none."
-    from tokenizers import Tokenizer
-    spec = json.loads(fast.to_str())
-    steps = (spec["normalizer"] or {}).get("normalizers", [])
-    if not steps: return None
-    kept = [o for o in steps if o["type"]!="Prepend"]
-    spec["normalizer"] = dict(type="Sequence", normalizers=kept)
-    rest = Tokenizer.from_str(json.dumps(spec))
-    rest.encode_special_tokens = True
-    return rest
-
 # %% ../../nbs/text/15_codec.ipynb #f313812d
 def _behind_a_cut(codec):
     "The tokenizer for what follows a cut; None where cuts change ids."
-    rest = _without_prepend(codec.fast)
+    rest = without_prepend(codec.fast)
     if rest is None: return None
     text, _ = codec._probe
     first, *parts = cut_text(text, 0)
@@ -343,7 +330,7 @@ LARGE = 2**20  # bytes of a piece from which on its documents are cut for `rest`
 
 class _Tokenizers:
     "Encodes pieces with the tokenizers library; handles every tokenizer."
-    name = "tokenizers"
+    name, breaks = "tokenizers", {} # ids of line breaks, where lines are better read as one text
     def __init__(self, codec): self.codec = codec
 
     def __call__(self, data):
@@ -383,16 +370,6 @@ def _refused(error):
     "Whether an engine has failed, and nobody stopped it: a panic in Rust is no `Exception`."
     return isinstance(error, Exception) or type(error).__name__=="PanicException"
 
-# %% ../../nbs/text/15_codec.ipynb #2a676189
-_BEFORE = '{"version":"1.0","truncation":null,"padding":null,"added_tokens":'
-
-def _without_added(fast):
-    "The JSON of a tokenizer without its added tokens, so that a special token's name in a text is text."
-    spec = fast.to_str()
-    if not spec.startswith(_BEFORE): return json.dumps(json.loads(spec) | dict(added_tokens=[]))
-    _, end = json.JSONDecoder().raw_decode(spec, len(_BEFORE))
-    return f"{_BEFORE}[]{spec[end:]}"
-
 # %% ../../nbs/text/15_codec.ipynb #024f39d2
 _PARALLEL = None if (os.cpu_count() or 1)>2 else False # whether gigatoken takes threads: None leaves it to it
 
@@ -404,9 +381,10 @@ class _Gigatoken:
         self.source = gigatoken.BytesSource
         self.dtype = codec.dtype
         self.plain = _Tokenizers(codec)
-        whole = gigatoken.Tokenizer.from_json(_without_added(codec.fast))
+        whole = gigatoken.Tokenizer.from_json(without_added(codec.fast))
         self.batch = partial(whole.encode_batch, parallel=_PARALLEL)
         self.separators = [SEP] if self._takes(SEP) else NONCHARACTERS
+        self.breaks = {} if _PARALLEL is None else line_breaks_of(codec.fast)
 
 # %% ../../nbs/text/15_codec.ipynb #02c230c0
 @patch
@@ -438,8 +416,7 @@ def _separated(self:_Gigatoken, data):
 @patch
 def encode(self:_Gigatoken, data):
     "The ids of a piece, and where its documents start; an error where gigatoken refuses it."
-    source = self.source(*self._separated(data))
-    found: Any = self.batch(source).layout
+    found: Any = self.batch(self.source(*self._separated(data))).layout
     ids = np.asarray(found.content.data)
     starts = np.asarray(found.offsets.data)
     return ids.astype(self.dtype), starts.astype(np.int64)

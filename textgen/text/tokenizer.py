@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'BYTE_OF', 'END', 'SENTINEL', 'LONGEST_WORD', 'MARKERS', 'SPACE', 'CASE', 'ESCAPE', 'PROBE', 'LAYOUTS',
            'TOKENIZER_FILES', 'SPECIAL_TOKENS', 'check_text', 'cut_text', 'find_tokenizer', 'check_tokenizer_folder',
            'save_tokenizer', 'train_tokenizer', 'special_tokens', 'tokenizer_to_json', 'tokenizer_from_json',
-           'fingerprint']
+           'without_added', 'line_breaks_of', 'without_prepend', 'fingerprint']
 
 # %% ../../nbs/text/13_tokenizer.ipynb #161ca4e0
 import itertools,json,re,subprocess,sys,tempfile
@@ -370,6 +370,48 @@ def tokenizer_from_json(text):
     spec = json.loads(text)
     tok = Tokenizer.from_str(json.dumps(spec["tokenizer"]))
     return PreTrainedTokenizerFast(tokenizer_object=tok, clean_up_tokenization_spaces=False, **spec["special"])
+
+# %% ../../nbs/text/13_tokenizer.ipynb #1b53c742
+_BEFORE = '{"version":"1.0","truncation":null,"padding":null,"added_tokens":'
+
+def without_added(
+    fast, # of the tokenizers library
+)->str: # JSON
+    "A tokenizer without its added tokens, so that a special token's name in a text is text."
+    spec = fast.to_str()
+    if not spec.startswith(_BEFORE): return json.dumps(json.loads(spec) | dict(added_tokens=[]))
+    _, end = json.JSONDecoder().raw_decode(spec, len(_BEFORE))
+    return f"{_BEFORE}[]{spec[end:]}"
+
+# %% ../../nbs/text/13_tokenizer.ipynb #1bc6bd9d
+_MOST_BREAKS = 64 # in a token
+
+def line_breaks_of(
+    fast, # of the tokenizers library
+)->dict: # empty where other rules hold
+    "The ids of tokens that are line breaks alone -> how many, where GPT-2's rules keep breaks apart from words."
+    rules = fast.pre_tokenizer
+    if rules is None or fast.normalizer is not None: return {}
+    spec = json.loads(rules.__getstate__())
+    wanted = dict(type="ByteLevel", add_prefix_space=False, use_regex=True)
+    if not wanted.items()<=spec.items(): return {}
+    ids = {fast.token_to_id("Ċ"*n): n for n in range(1, _MOST_BREAKS)}
+    return {i: n for i,n in ids.items() if i is not None}
+
+# %% ../../nbs/text/13_tokenizer.ipynb #ebcbc9da
+def without_prepend(
+    fast, # of the tokenizers library
+): # another of them
+    "The tokenizer without the step that puts a space in front; None where it has none."
+    from tokenizers import Tokenizer
+    spec = json.loads(fast.to_str())
+    steps = (spec["normalizer"] or {}).get("normalizers", [])
+    if not steps: return None
+    kept = [o for o in steps if o["type"]!="Prepend"]
+    spec["normalizer"] = dict(type="Sequence", normalizers=kept)
+    rest = Tokenizer.from_str(json.dumps(spec))
+    rest.encode_special_tokens = True
+    return rest
 
 # %% ../../nbs/text/13_tokenizer.ipynb #009b69c5
 _DECIDES = ("normalizer", "pre_tokenizer", "model", "decoder", "added_tokens")
