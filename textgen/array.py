@@ -200,7 +200,7 @@ def _take(self:Chain, indices):
     return out
 
 # %% ../nbs/04_array.ipynb #5b2f2139
-_SHARE = 2_000_000  # hashes that are sorted at once
+_SHARE = 250_000  # hashes that are sorted at once
 
 def _repeated(hashes):
     "How many of these came before."
@@ -314,13 +314,23 @@ def _are_breaks(ids, breaks):
         found |= same
     return np.flatnonzero(found), n
 
-def _lines(places, n):
-    "Where lines start that are not empty, by the places of breaks, and behind which breaks one comes."
+# %% ../nbs/04_array.ipynb #094e3f19
+def _line_starts(places, n):
+    "Where each line starts, by the places of breaks among `n` ids, and whether it is not empty."
     starts = np.r_[0, places+1]
-    some = starts<np.r_[places, n]
-    left = np.cumsum(some[::-1])[::-1] # such lines from here on
+    return starts, starts<np.r_[places, n]
+
+def _become_ends(is_line, end):
+    "Which breaks become ends: those between two lines."
+    if end is None: return np.zeros(len(is_line)-1, bool)
+    left = np.cumsum(is_line[::-1])[::-1] # lines from here on
     another = left[1:]>0
-    return starts[some], some[:-1]&another
+    return is_line[:-1]&another
+
+def _without(ids, places, gone):
+    "The ids without some of the places, and how many of these are in front of each line."
+    before = np.r_[0, np.cumsum(gone)]
+    return np.delete(ids, places[gone]), before
 
 # %% ../nbs/04_array.ipynb #a9edc626
 def parted(
@@ -332,9 +342,9 @@ def parted(
     "The lines that are not empty, with `end` in place of the breaks."
     places, n = _are_breaks(ids, breaks)
     if n!=n_breaks: return None
-    starts, kept = _lines(places, len(ids))
-    if end is None: kept[:] = False
+    starts, is_line = _line_starts(places, len(ids))
+    kept = _become_ends(is_line, end)
     ids[places[kept]] = end or 0
-    left_out = places[~kept]
-    starts = np.r_[starts, len(ids)]
-    return np.delete(ids, left_out), starts-np.searchsorted(left_out, starts)
+    ids, before = _without(ids, places, ~kept)
+    starts -= before
+    return ids, np.r_[starts[is_line], len(ids)]

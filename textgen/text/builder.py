@@ -240,7 +240,7 @@ def _documents(data):
 
 def _continuing(data):
     "How many bytes continue a character; all others begin one."
-    return 0 if data.isascii() else int((np.frombuffer(data, np.int8)<-64).sum())
+    return 0 if data.isascii() else int(np.count_nonzero(np.frombuffer(data, np.int8)<-64))
 
 # %% ../../nbs/text/18_builder.ipynb #29883e0e
 @patch
@@ -271,13 +271,19 @@ def _count(self:Builder, piece, ids, starts):
 _MISSES = 4 # pieces, after which lines are no more read as one text
 
 @patch
+def _as_lines(self:Builder, data):
+    "A piece of lines as one text, and how many breaks are in it; None where that is of no use."
+    is_worth = self.codec.current.breaks and self.misses<_MISSES
+    return joined(data) if is_worth else None
+
+@patch
 def _by_lines(self:Builder, data):
     "What `_encode` gives, of lines read as one text; None where that is not the same."
-    breaks = self.codec.current.breaks
-    text = joined(data) if breaks and self.misses<_MISSES else None
-    if text is None: return None
+    lines = self._as_lines(data)
+    if lines is None: return None
+    text, n_breaks = lines
     ids, _ = self.codec.encode_piece(text)
-    found = parted(ids, breaks, text.count(b"\n"), self.codec.end)
+    found = parted(ids, self.codec.current.breaks, n_breaks, self.codec.end)
     self.misses += found is None
     return found
 

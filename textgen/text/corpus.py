@@ -58,31 +58,37 @@ def _strip_newlines(data):
 # %% ../../nbs/text/12_corpus.ipynb #ac6327ec
 _is_blank = np.isin(np.arange(256), list(b" \t\n\r\f\v"))
 
+def _bounds(codes):
+    "Where the documents of a piece begin and end that are not empty."
+    separators = np.flatnonzero(codes==SEP[0])
+    begins, ends = np.r_[0, separators+1], np.r_[separators, len(codes)]
+    some = begins<ends
+    return begins[some], ends[some]
+
 def _maybe_blank(data):
-    "The separators before and after each document that begins and ends with a blank; `data` has one at both ends."
+    "Where each document begins and ends whose first and last bytes are blanks."
     codes = np.frombuffer(data, np.uint8)
-    edges = np.flatnonzero(codes==SEP[0])
-    first = codes[edges[:-1]+1]
-    last = codes[edges[1:]-1]
-    found = np.flatnonzero(_is_blank[first]&_is_blank[last])
-    return zip(edges[found].tolist(), edges[found+1].tolist())
+    begins, ends = _bounds(codes)
+    first, last = codes[begins], codes[ends-1]
+    found = _is_blank[first]&_is_blank[last]
+    return zip(begins[found].tolist(), ends[found].tolist())
 
 # %% ../../nbs/text/12_corpus.ipynb #44113f82
 def _without_blank(data):
-    "Without documents of blanks alone; `data` begins with a separator."
+    "Without documents of blanks alone."
     kept, begin = [], 0
-    for start,end in _maybe_blank(data+SEP):
-        if not data[start+1:end].isspace(): continue
+    for start,end in _maybe_blank(data):
+        if not data[start:end].isspace(): continue
         kept.append(data[begin:start])
-        begin = end
+        begin = end+1
     kept.append(data[begin:])
     return b"".join(kept)
 
 def _trimmed(data):
     "Without newlines at the ends of documents, and without documents of blanks alone."
-    data = SEP+_strip_newlines(data)
-    if any(SEP+c in data for c in _blanks): data = _without_blank(data)
-    return data[1:]
+    data = _strip_newlines(data)
+    may_be_blank = data.startswith(_blanks) or any(SEP+c in data for c in _blanks)
+    return _without_blank(data).removesuffix(SEP) if may_be_blank else data
 
 # %% ../../nbs/text/12_corpus.ipynb #3b32f497
 _delimiters = dict(line=b"\n", paragraph=b"\n\n")
@@ -385,8 +391,8 @@ _LINE = 256 # bytes: documents that are longer on average gain nothing
 
 def joined(
     data:bytes, # of a `Piece`
-)->bytes|None: # None where documents are long, or have several lines
+)->tuple|None: # the text, and how many breaks there are; None where documents are long, or have several lines
     "Documents of a line each as one text, with a line break between two."
-    lines = data.count(SEP)+1
-    if len(data)>lines*_LINE or b"\n" in data: return None
-    return data.replace(SEP, b"\n")
+    n = int(np.count_nonzero(np.frombuffer(data, np.uint8)==SEP[0]))
+    if len(data)>(n+1)*_LINE or b"\n" in data: return None
+    return data.replace(SEP, b"\n"), n
