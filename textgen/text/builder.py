@@ -291,7 +291,9 @@ def _by_lines(self:Builder, data):
 @patch
 def _encode(self:Builder, data):
     "The ids of a piece with an end between two documents, and where each starts, and at the end how many there are."
-    return self._by_lines(data) or spaced(*self.codec.encode_piece(data), self.codec.end)
+    if found := self._by_lines(data): return found
+    ids, starts = self.codec.encode_piece(data)
+    return spaced(ids, starts, self.codec.end)
 
 # %% ../../nbs/text/18_builder.ipynb #e27ea4da
 @patch
