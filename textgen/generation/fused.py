@@ -31,8 +31,8 @@ class FastState:
 
 @patch(as_prop=True)
 def nbytes(self:FastState)->int:
-    "What keys and values of the text take, in bytes."
-    return self.kv_cache.nbytes
+    "What keys and values of the text take, in bytes; there may be room for more of them."
+    return self.kv_cache[...,:self.length,:].nbytes
 
 # %% ../../nbs/generation/42_fused.ipynb #08aec4e4
 _LINE = 16 # numbers of a cache line

@@ -499,9 +499,14 @@ def _shrinks(self:Writer, rows):
     return len(rows.live)<=len(rows.texts)//2
 
 @patch
+def _shrink(self:Writer, rows):
+    "Drop rows without a text where that is better."
+    if rows.live and self._shrinks(rows): rows.select(rows.live)
+
+@patch
 def read_drawn(self:Writer, rows:Rows):
     "Read the tokens that were drawn."
-    if self._shrinks(rows): rows.select(rows.live)
+    self._shrink(rows)
     self.slide(rows)
     if rows.free: rows.drop(rows.free)
     tokens = torch.tensor(rows.tokens, device=self.decoder.device)
@@ -517,6 +522,7 @@ def _write_from(self:Writer, rows):
         yield rows
         if rows.live: self.read_drawn(rows)
         self.refill(rows)
+        self._shrink(rows)
 
 # %% ../../nbs/generation/48_loop.ipynb #3c89b420
 @patch
