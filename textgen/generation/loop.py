@@ -493,15 +493,11 @@ def draw(self:Writer, rows:Rows):
 
 # %% ../../nbs/generation/48_loop.ipynb #6b0630be
 @patch
-def _shrinks(self:Writer, rows):
-    "Whether rows without a text are better dropped."
-    if self.fixed_shape or rows.waiting and self.decoder.can_refill: return False
-    return len(rows.live)<=len(rows.texts)//2
-
-@patch
 def _shrink(self:Writer, rows):
-    "Drop rows without a text where that is better."
-    if rows.live and self._shrinks(rows): rows.select(rows.live)
+    "Drop rows without a text where they are many and nobody waits for them."
+    is_waited_for = rows.waiting and self.decoder.can_refill
+    if self.fixed_shape or is_waited_for: return
+    if 0<len(rows.live)<=len(rows.texts)//2: rows.select(rows.live)
 
 @patch
 def read_drawn(self:Writer, rows:Rows):
