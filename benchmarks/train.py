@@ -229,7 +229,7 @@ def table(shape, names, repeat, found):
 
 
 def has_bf16():
-    "Whether this processor multiplies in bf16; where torch only imitates it, it is slower, and compiled it may not run."
+    "Whether this processor multiplies in bf16; where torch imitates it, it is slower, and compiled it may not run."
     import torch
     from textgen.training.report import pick_precision
     return pick_precision(torch.device("cpu")) == "bf16"
