@@ -203,6 +203,8 @@ def free_memory(device)->int|None:
 # %% ../../nbs/models/35_decoder.ipynb #096353e0
 _LOGITS_BYTES = 40 # for each logit of a row: in float32, and what the filters make of it in float64
 
+_LEAST = 32 # tokens that a row is reckoned with, since the smallest cache has room for twice as many
+
 def fitting(
     one:DecoderState, # of one row
     tokens:int, # that a row will have
@@ -211,6 +213,6 @@ def fitting(
 )->int:
     "How many rows fit into half of the free memory."
     if free is None: return most
-    kv_bytes = one.nbytes/max(one.length, 1)*tokens*2
+    kv_bytes = one.nbytes/max(one.length, 1)*max(tokens, _LEAST)*2
     row_bytes = kv_bytes+one.logits.shape[-1]*_LOGITS_BYTES
     return int(min(most, max(1, free/2//row_bytes)))
