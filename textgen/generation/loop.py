@@ -239,7 +239,7 @@ def _fitting(self:Writer, prompt):
     "How many rows the memory has room for."
     one, d = self.prompt_state(prompt), self.decoder
     tokens = min(one.length+self.settings.max_new_tokens, d.context)
-    most = 512 if d.device.type=="cuda" else 32
+    most = 1024 if d.device.type=="cuda" else 32
     return fitting(one, tokens, free_memory(d.device), most)
 
 # %% ../../nbs/generation/48_loop.ipynb #d4f09e4f

@@ -111,9 +111,13 @@ def _lines(self:Evaluation):
     return lines
 
 # %% ../../nbs/training/59_evaluate.ipynb #71cabbcd
-def tensors(batch)->dict:
+def tensors(
+    batch, # of arrays
+    pinned:bool=False, # in memory that a GPU reads by itself, so that nobody waits for the copy
+)->dict:
     "A batch of arrays as tensors."
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name,a in batch.items()}
+    made = {name: torch.from_numpy(np.ascontiguousarray(a)) for name,a in batch.items()}
+    return {name: t.pin_memory() for name,t in made.items()} if pinned else made
 
 def _measured(decoder, codec, batch):
     "Of each row of a batch: nats, tokens, characters."
@@ -227,11 +231,13 @@ class Batches:
         first:int, # step
         steps:int, # of the whole run
         trainer=None, # Lightning's, which knows the devices; None: one device
+        pinned:bool=False, # in memory that a GPU reads by itself
     ):
         self.source = source
         self.first = first
         self.steps = steps
         self.trainer = trainer
+        self.pinned = pinned
     def __len__(self): return self.steps-self.first
     def __iter__(self):
         for k in range(self.first, self.steps): yield self.batch(k)
@@ -253,6 +259,6 @@ def batch(self:Batches, k:int)->dict: # "rows", "counts", "total"
     counts = (arrays["labels"]!=-100).sum(1)
     total = int(counts.sum()) or 1
     mine = self._mine(len(counts))
-    rows = tensors({name: a[mine] for name,a in arrays.items()})
+    rows = tensors({name: a[mine] for name,a in arrays.items()}, self.pinned)
     here = counts[mine].tolist()
     return dict(rows=rows, counts=here, total=total)

@@ -33,7 +33,7 @@ from .callback import (
     Control, EveryCallback, NoView, View, WatchCallback, check_control, check_view, default_view)
 from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes, check_version,
     identity, keep_copy, load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
-from .cpu import activations, fast_cpu, swapped
+from .cpu import fast_cpu, fast_gpu
 from .evaluate import Batches, Run, ValidateCallback, count_tokens, mean_loss, some_batches
 from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
 from .losses import loss_of
@@ -433,7 +433,7 @@ def callbacks(self:Session, resumed, control)->list:
 def _fast(self:Session, device):
     "What makes the steps fast on this device; gives the tie for the loss."
     net = self.module.net
-    if device.type!="cpu": return swapped(activations(net))
+    if device.type!="cpu": return fast_gpu(net)
     plan, s = self.setup.plan, self.settings
     whole = not plan.compile and s.strategy!="fsdp"
     return fast_cpu(net, s.window, plan.precision=="bf16", whole)
@@ -441,7 +441,8 @@ def _fast(self:Session, device):
 @patch
 def _batches(self:Session, trainer):
     "The batches of the steps that are left."
-    return Batches(self.setup.source, self.module.first, self.settings.steps, trainer)
+    pinned = trainer.strategy.root_device.type=="cuda"
+    return Batches(self.setup.source, self.module.first, self.settings.steps, trainer, pinned)
 
 # %% ../../nbs/training/60_trainer.ipynb #2fa06fd5
 @patch
