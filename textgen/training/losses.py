@@ -337,19 +337,22 @@ class ChunkedLoss:
         logits = tokens*self.decoder.model.get_input_embeddings().weight.shape[0]
         most = chunk_size(self.decoder.device) if self.compiled else CHUNK
         return torch.is_grad_enabled() and logits>most and self.plain
-    @property
-    def pads(self)->bool:
-        "Whether a product with a vocabulary of a round size pays."
-        odd = self.decoder.model.get_input_embeddings().weight.shape[0]%64>0
-        return self.compiled and odd and self.decoder.device.type=="cuda" and self.plain
 
 # %% ../../nbs/training/52_losses.ipynb #773ffd1c
+@patch
+def pads(self:ChunkedLoss)->bool:
+    "Whether a product with a vocabulary of a round size pays."
+    size = len(self.decoder.model.get_input_embeddings().weight)
+    on_gpu = self.decoder.device.type=="cuda"
+    return on_gpu and self.compiled and size%64>0 and self.plain
+
+# %% ../../nbs/training/52_losses.ipynb #b5dd0912
 @patch
 def loss(self:ChunkedLoss, batch):
     "The mean cross-entropy of a batch, as the decoder's own."
     labels = batch["labels"].flatten()
     chunks = self.pays(len(labels))
-    if not chunks and not self.pads: return self.decoder.loss(batch)
+    if not chunks and not self.pads(): return self.decoder.loss(batch)
     model = self.decoder.model
     inputs = {k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}
     hidden = model.base_model(**inputs, use_cache=False)[0].flatten(0, 1)

@@ -35,7 +35,7 @@ from .checkpoint import (Resumed, RestoreCallback, State, began_scratch, changes
     identity, keep_copy, load_weights, optimizer_state, read_state, read_tensors, whole, write_state)
 from .cpu import fast_cpu, fast_gpu
 from .evaluate import Batches, Run, ValidateCallback, count_tokens, mean_loss, some_batches
-from .lightning import check_callbacks, find_devices, make_trainer, pl, quiet_lightning
+from .lightning import check_callbacks, find_devices, launched_rank, make_trainer, pl, quiet_lightning
 from .losses import loss_of
 from .module import TrainModule, checkpointed, frozen, is_shared
 from .report import Setup, make_plan, measure_every, report, settle
@@ -83,8 +83,7 @@ def _checked(job):
 # %% ../../nbs/training/60_trainer.ipynb #4be6e16c
 def _view(job):
     "Where progress is shown; only the first of several processes shows any."
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))
-    return NoView() if int(rank) else check_view(job.view or default_view())
+    return NoView() if launched_rank(os.environ) else check_view(job.view or default_view())
 
 # %% ../../nbs/training/60_trainer.ipynb #1141c7d5
 _TPU_SHAPES = 8 # a TPU compiles a step anew for each shape of a batch, which takes a minute
