@@ -83,7 +83,7 @@ _KERNELS = dict( # for comparisons
     textgen_norm=(None, _STRUCT, _FLOATS, _INT, _FLOATS),
     textgen_gate=(None, _FLOATS, _INT, _INT, _INT, _FLOATS),
     textgen_quantize=(None, _FLOATS, _INT, _INT, _BYTES, _FLOATS),
-    textgen_attention=(None, _FLOATS, _FLOATS, _FLOATS, _INT, _INT, _FLOATS, _FLOATS, _FLOATS),
+    textgen_attention=(None, _FLOATS, _ADDRESS, _ADDRESS, _INT, _INT, _INT, _FLOATS, _FLOATS, _FLOATS),
     textgen_rotate=(None, _FLOATS, _INT, _INT, _FLOATS, _FLOATS),
     textgen_head_norm=(None, _FLOATS, _INT, _INT, _FLOATS, _FLOAT),
     textgen_draw_floats=(_INT, _INT),
@@ -143,7 +143,7 @@ class CModel(CStruct):
         *_all(_ADDRESS, "embedding positions rope_cos rope_sin distance_bias"),
         ("final_norm", CNorm), ("head", CLinear), ("layers", _ADDRESS),
         *_all(_INT, "depth width hidden heads kv_heads head_size bias_length bias_zero"),
-        *_all(_INT, "is_encoder activation gated vocabulary")]
+        *_all(_INT, "is_encoder activation gated vocabulary half")]
 
 # %% ../../nbs/generation/39_kernels.ipynb #2c2ffefa
 class CState(CStruct):
