@@ -13,6 +13,7 @@ import ctypes
 import math
 import os
 import threading
+from array import array
 from functools import cache
 from pathlib import Path
 import numpy as np
@@ -391,12 +392,12 @@ _MANY_BYTES = 1<<23 # what is worth a second thread
 
 def _pieces(tensors):
     "Address and bytes of each piece, int64 [2n]."
-    found = []
+    found = array("q")
     for t in tensors:
         begin = t.data_ptr()
         end = begin+t.nbytes
-        for at in range(begin, end, PIECE): found += [at, min(PIECE, end-at)]
-    return torch.from_numpy(np.array(found, np.int64))
+        for at in range(begin, end, PIECE): found.extend((at, min(PIECE, end-at)))
+    return torch.from_numpy(np.frombuffer(found, np.int64))
 
 # %% ../../nbs/generation/39_kernels.ipynb #87d97bdf
 def bits_of(
