@@ -110,6 +110,28 @@ INLINE vpart activate_part(vpart x, int64_t kind) {
     return gelu_erf(x);
 }
 
+// x times this is GELU(x); `slope` becomes what it grows by.
+INLINE vpart gelu_factor(vpart x, int64_t by_tanh, vpart *slope) {
+    if (by_tanh) {
+        // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
+        vpart square = x * x;
+        vpart factor = 1.f / (1.f + vexp_part(-1.5957691216f * x * (1.f + .044715f * square)));
+        *slope = factor * (1.f - factor) * 1.5957691216f * (1.f + .134145f * square);
+        return factor;
+    }
+    // half of 1 + erf(x / sqrt(2)): Abramowitz and Stegun 7.1.26, whose error is 1.5e-7
+    vipart is_negative = x < 0.f;
+    vpart z = (vpart)((vipart)x & 0x7fffffff) * .70710678f;
+    vpart t = 1.f / (1.f + .3275911f * z), bell = vexp_part(-z * z);
+    vpart p = 1.061405429f * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - .284496736f;
+    p = p * t + .254829592f;
+    vpart above = .5f * p * t * bell;
+    *slope = .39894228f * bell;
+    return (vpart)(((vipart)above & is_negative) | ((vipart)(1.f - above) & ~is_negative));
+}
+
 // e^x in double precision for x <= 0 (0 below -700): Taylor's series to x^13 for |r| <= ln 2 / 2.
 INLINE vdouble vexp_double(vdouble x) {
     vlong low = x < -700.;

@@ -12,28 +12,6 @@
 
 // ---- GELU
 
-// x times this is GELU(x); `slope` becomes what it grows by.
-INLINE vpart gelu_factor(vpart x, int64_t by_tanh, vpart *slope) {
-    if (by_tanh) {
-        // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
-        vpart square = x * x;
-        vpart factor = 1.f / (1.f + vexp_part(-1.5957691216f * x * (1.f + .044715f * square)));
-        *slope = factor * (1.f - factor) * 1.5957691216f * (1.f + .134145f * square);
-        return factor;
-    }
-    // half of 1 + erf(x / sqrt(2)): Abramowitz and Stegun 7.1.26, whose error is 1.5e-7
-    vipart is_negative = x < 0.f;
-    vpart z = (vpart)((vipart)x & 0x7fffffff) * .70710678f;
-    vpart t = 1.f / (1.f + .3275911f * z), bell = vexp_part(-z * z);
-    vpart p = 1.061405429f * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - .284496736f;
-    p = p * t + .254829592f;
-    vpart above = .5f * p * t * bell;
-    *slope = .39894228f * bell;
-    return (vpart)(((vipart)above & is_negative) | ((vipart)(1.f - above) & ~is_negative));
-}
-
 INLINE vpart gelu_part(vpart x, int64_t by_tanh) {
     vpart slope;
     return x * gelu_factor(x, by_tanh, &slope);
@@ -193,7 +171,7 @@ static void gather(const Heads *from, int64_t row, int64_t head, int64_t tokens,
     const float *at = from->at + row * from->row + head * from->head;
     for (int64_t t = 0; t < tokens; t++)
         for (int64_t i = 0; i < size; i += LANES)
-            store(to.at + t * to.stride + i, load(at + t * from->token + i) * scale);
+            store(to.at + t * to.stride + i, load(at + t * from->token + i / LANES * from->piece) * scale);
     for (int64_t t = tokens; t < padded; t++) memset(to.at + t * to.stride, 0, size * sizeof(float));
 }
 
@@ -202,11 +180,17 @@ static void turn(Matrix x, int64_t n, int64_t size, Matrix out) {
         for (int64_t t = 0; t < n; t++) out.at[i * out.stride + t] = x.at[t * x.stride + i];
 }
 
-// [tokens][size] of one head into a contiguous [rows][tokens][heads][size].
-static void scatter(Matrix from, const Attention *a, int64_t row, int64_t head, float *to) {
+// [tokens][size] of one head to where it belongs.
+static void scatter(Matrix from, const Attention *a, int64_t row, int64_t head, const Heads *to) {
+    float *at = (float *)to->at + row * to->row + head * to->head;
     for (int64_t t = 0; t < a->tokens; t++)
-        memcpy(to + ((row * a->tokens + t) * a->heads + head) * a->size, from.at + t * from.stride,
-               a->size * sizeof(float));
+        for (int64_t i = 0; i < a->size; i += LANES)
+            store(at + t * to->token + i / LANES * to->piece, load(from.at + t * from.stride + i));
+}
+
+// Where the heads of a contiguous [rows][tokens][heads][size] stand.
+static Heads side_by_side(const Attention *a, float *at) {
+    return (Heads){at, a->tokens * a->heads * a->size, a->size, a->heads * a->size, LANES};
 }
 
 static int64_t pad(int64_t tokens) { return (tokens + LANES - 1) / LANES * LANES; }
@@ -223,7 +207,7 @@ static Matrix take(float **work, int64_t rows, int64_t columns) {
     return m;
 }
 
-static void attend_head(const Attention *a, int64_t row, int64_t head, float *work, float *out, float *logarithms) {
+void attend_head(const Attention *a, int64_t row, int64_t head, float *work, const Heads *out, float *logarithms) {
     int64_t n = pad(a->tokens), size = a->size;
     Matrix query = take(&work, n, size), key = take(&work, n, size), value = take(&work, n, size);
     Matrix turned = take(&work, size, n), weights = take(&work, n, n), mixed = take(&work, n, size);
@@ -244,9 +228,10 @@ static void attend_head(const Attention *a, int64_t row, int64_t head, float *wo
 // out [rows][tokens][heads][size]; logarithms [rows][heads][tokens] is for the way back.
 EXPORT void textgen_attention_forward(const Attention *a, float *work, float *out, float *logarithms, int64_t threads) {
     int64_t floats = textgen_attention_floats(a->tokens, a->size);
+    Heads to = side_by_side(a, out);
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t k = 0; k < a->rows * a->heads; k++)
-        attend_head(a, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats, out, logarithms);
+        attend_head(a, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats, &to, logarithms);
 }
 
 // weights -> the gradient of the scores, given that of the weights.
@@ -263,12 +248,8 @@ static void through_softmax(Matrix weights, Matrix up, int64_t tokens) {
     }
 }
 
-typedef struct {
-    float *query, *key, *value;  // [rows][tokens][heads][size]
-} Gradients;
-
-static void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row,
-                                 int64_t head, float *work, Gradients down) {
+void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row, int64_t head,
+                          float *work, const HeadGradients *down) {
     int64_t n = pad(a->tokens), size = a->size;
     Matrix query = take(&work, n, size), key = take(&work, n, size), value = take(&work, n, size);
     Matrix turned = take(&work, size, n), gradient = take(&work, n, size), out = take(&work, n, size);
@@ -282,23 +263,24 @@ static void attend_head_backward(const Attention *a, const Heads *up, const floa
     const float *own = logarithms + (row * a->heads + head) * a->tokens;
     for (int64_t i = 0; i < n; i++) weigh(weights.at + i * n, i, i < a->tokens ? own[i] : 0);
     mix_later(weights, gradient, n, size, out);
-    scatter(out, a, row, head, down.value);
+    scatter(out, a, row, head, &down->value);
     turn(value, n, size, turned);
     square(gradient, turned, n, size, slopes);
     through_softmax(weights, slopes, n);
     mix_later(weights, query, n, size, out);  // the queries are scaled already
-    scatter(out, a, row, head, down.key);
+    scatter(out, a, row, head, &down->key);
     mix_earlier(weights, key, n, size, out);
     for (int64_t i = 0; i < n * size; i += LANES) store(out.at + i, load(out.at + i) * a->scale);
-    scatter(out, a, row, head, down.query);
+    scatter(out, a, row, head, &down->query);
 }
 
 // The gradients of queries, keys and values, each contiguous [rows][tokens][heads][size].
 EXPORT void textgen_attention_backward(const Attention *a, const Heads *up, const float *logarithms, float *work,
                                        float *query, float *key, float *value, int64_t threads) {
     int64_t floats = textgen_attention_floats(a->tokens, a->size);
+    HeadGradients down = {side_by_side(a, query), side_by_side(a, key), side_by_side(a, value)};
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t k = 0; k < a->rows * a->heads; k++)
         attend_head_backward(a, up, logarithms, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats,
-                             (Gradients){query, key, value});
+                             &down);
 }

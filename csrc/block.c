@@ -1,0 +1,475 @@
+// A block of GPT-2 in a training step, forward and backward: x + attention(norm(x)), then + mlp(norm) of that.
+//
+// A thread takes some rows of the batch at a time through the whole block, so that what one product writes is in the core's
+// cache when the next one reads it, and no thread waits for another. What lies between the products is kept in panels:
+// [features / 16][tokens][16] of each row. Such a panel is read forwards by every product that it is a part of: token by
+// token, feature by feature, and, for the gradient of weights, as sixteen outputs of one token after the other.
+#include <math.h>
+#include <string.h>
+
+#include "native.h"
+#include "simd.h"
+
+#if defined(__AVX512F__)
+enum { TALL = 12 };
+#elif defined(__AVX2__)
+enum { TALL = 6 };
+#elif defined(__aarch64__)
+enum { TALL = 4 };
+#else
+enum { TALL = 2 };
+#endif
+
+// Where numbers of rows of tokens stand: how far it is from one row, token, or sixteen features to the next.
+typedef struct {
+    float *at;
+    int64_t row, token, piece;
+} View;
+
+static View plain(const float *at, int64_t tokens, int64_t n) { return (View){(float *)at, tokens * n, n, LANES}; }
+static View panels(float *at, int64_t tokens, int64_t n) { return (View){at, tokens * n, LANES, tokens * LANES}; }
+static View after(View v, int64_t rows) { return (View){v.at + rows * v.row, v.row, v.token, v.piece}; }
+
+// ---- the parts of a block
+
+enum { NORM, QKV, OUT, MLP_NORM, UP, DOWN, ALL };
+
+static int is_norm(int part) { return part == NORM || part == MLP_NORM; }
+static int64_t inputs_of(const Block *b, int part) { return part == DOWN ? b->hidden : b->width; }
+static int64_t outputs_of(const Block *b, int part) {
+    return part == QKV ? 3 * b->width : part == UP ? b->hidden : b->width;
+}
+static int64_t weights_of(const Block *b, int part) {
+    return (is_norm(part) ? 1 : inputs_of(b, part)) * outputs_of(b, part);
+}
+static const float *weight_of(const Block *b, int part) { return b->weights[2 * part]; }
+static const float *bias_of(const Block *b, int part) { return b->weights[2 * part + 1]; }
+
+// Floats for each part: weights, or gradients of weights and biases.
+typedef struct {
+    float *weight[ALL], *bias[ALL];
+} Parameters;
+
+static float *take(float **work, int64_t n) {
+    float *at = *work;
+    *work += n;
+    return at;
+}
+
+// Weights of products in blocks; or, with biases and norms, their gradients.
+static Parameters take_parameters(const Block *b, int all, float **work) {
+    Parameters to = {0};
+    for (int part = 0; part < ALL; part++) {
+        if (all || !is_norm(part)) to.weight[part] = take(work, weights_of(b, part));
+        if (all) to.bias[part] = take(work, outputs_of(b, part));
+    }
+    return to;
+}
+
+static int64_t parameter_floats(const Block *b) {
+    int64_t sum = 0;
+    for (int part = 0; part < ALL; part++) sum += weights_of(b, part) + outputs_of(b, part);
+    return sum;
+}
+
+// ---- products
+
+// out[r][0..16) = start[r][0..16) + sum over `pieces` and k < n of a[r * row + k * step] * b[k][0..16).
+INLINE void tile(const float *a, int64_t row, int64_t step, int64_t a_piece, const float *b, int64_t b_piece, int64_t n,
+                 int64_t pieces, const float *start, int64_t start_row, float *out, int64_t out_row, int rows) {
+    vpart sums[TALL][PARTS];
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] = load_part(start + r * start_row + p * PART);
+    for (int64_t c = 0; c < pieces; c++, a += a_piece, b += b_piece)
+        for (int64_t k = 0; k < n; k++) {
+            vpart v[PARTS];
+            UNROLL for (int p = 0; p < PARTS; p++) v[p] = load_part(b + k * LANES + p * PART);
+            UNROLL for (int r = 0; r < rows; r++)
+                UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] += a[r * row + k * step] * v[p];
+        }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < PARTS; p++) store_part(out + r * out_row + p * PART, sums[r][p]);
+}
+
+// Sixteen outputs of all tokens of a row. x: panels.
+static void outputs(const float *weight, const float *bias, View x, int64_t in, int64_t tokens, float *out,
+                    int64_t out_token) {
+    int64_t tiles = (tokens + TALL - 1) / TALL, t = 0;
+    for (int64_t i = 0; i < tiles; i++) {
+        int64_t n = tokens / tiles + (i < tokens % tiles);
+        UNROLL for (int r = 1; r <= TALL; r++)
+            if (n == r)
+                tile(x.at + t * LANES, LANES, 1, x.piece, weight, LANES * LANES, LANES, in / LANES, bias, 0,
+                     out + t * out_token, out_token, r);
+        t += n;
+    }
+}
+
+// dw [blocks of outputs][in][16] += x' dy, over `rows` rows of tokens.
+static void add_weight_gradient(View x, int64_t in, View dy, int64_t out, int64_t rows, int64_t tokens, float *dw) {
+    enum { TILES = (LANES + TALL - 1) / TALL };
+    for (int64_t o = 0; o < out / LANES; o++)
+        for (int64_t i = 0; i < in / LANES; i++) {
+            int m = 0;
+            UNROLL for (int s = 0; s < TILES; s++) {
+                int n = LANES / TILES + (s < LANES % TILES);
+                float *to = dw + (o * in + i * LANES + m) * LANES;
+                UNROLL for (int r = 1; r <= TALL; r++)
+                    if (n == r)
+                        tile(x.at + i * x.piece + m, 1, LANES, x.row, dy.at + o * dy.piece, dy.row, tokens, rows, to,
+                             LANES, to, LANES, r);
+                m += n;
+            }
+        }
+}
+
+static void add_bias_gradient(View dy, int64_t out, int64_t rows, int64_t tokens, float *db) {
+    for (int64_t o = 0; o < out; o += LANES) {
+        vpart sums[PARTS];
+        UNROLL for (int p = 0; p < PARTS; p++) sums[p] = load_part(db + o + p * PART);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t t = 0; t < tokens; t++)
+                UNROLL for (int p = 0; p < PARTS; p++)
+                    sums[p] += load_part(dy.at + r * dy.row + o / LANES * dy.piece + t * LANES + p * PART);
+        UNROLL for (int p = 0; p < PARTS; p++) store_part(db + o + p * PART, sums[p]);
+    }
+}
+
+// [in][out] -> [blocks of 16 outputs][in][16]; a thread's share.
+static void pack(const float *weight, int64_t in, int64_t out, float *to) {
+    Range mine = my_share(out / LANES);
+    for (int64_t o = mine.begin; o < mine.end; o++)
+        for (int64_t i = 0; i < in; i++)
+            for (int p = 0; p < LANES; p += PART)
+                store_part(to + (o * in + i) * LANES + p, load_part(weight + i * out + o * LANES + p));
+}
+
+// [in][out] -> [blocks of 16 inputs][out][16]; a thread's share.
+static void pack_turned(const float *weight, int64_t in, int64_t out, float *to) {
+    Range mine = my_share(in / LANES);
+    for (int64_t i = mine.begin; i < mine.end; i++)
+        for (int64_t first = 0; first < out; first += LANES)
+            for (int64_t e = 0; e < LANES; e++)
+                for (int64_t o = first; o < first + LANES; o++)
+                    to[(i * out + o) * LANES + e] = weight[(i * LANES + e) * out + o];
+}
+
+// ---- norms
+
+// The mean of a token and what its numbers are multiplied by.
+INLINE void measure(View x, int64_t t, int64_t n, float eps, float *mean, float *scale) {
+    Parts sum = {}, squares = {};
+    for (int64_t i = 0; i < n / LANES; i++)
+        UNROLL for (int p = 0; p < PARTS; p++) sum.at[p] += load_part(x.at + t * x.token + i * x.piece + p * PART);
+    *mean = sum_lanes(joined(sum)) / n;
+    for (int64_t i = 0; i < n / LANES; i++)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            vpart v = load_part(x.at + t * x.token + i * x.piece + p * PART) - *mean;
+            squares.at[p] += v * v;
+        }
+    *scale = 1.f / sqrtf(sum_lanes(joined(squares)) / n + eps);
+}
+
+// One row of tokens; x, y: views of it.
+static void norm_row(const Norm *norm, View x, int64_t tokens, View y) {
+    for (int64_t t = 0; t < tokens; t++) {
+        float mean, scale;
+        measure(x, t, norm->size, norm->eps, &mean, &scale);
+        for (int64_t i = 0; i < norm->size / LANES; i++)
+            UNROLL for (int p = 0; p < LANES; p += PART) {
+                vpart v = (load_part(x.at + t * x.token + i * x.piece + p) - mean) * scale;
+                store_part(y.at + t * y.token + i * y.piece + p,
+                           v * load_part(norm->weight + i * LANES + p) + load_part(norm->bias + i * LANES + p));
+            }
+    }
+}
+
+// dx = rest + the gradient through the norm of x; the norm's own are added to dweight and dbias.
+static void norm_row_backward(const Norm *norm, View x, View dy, View rest, int64_t tokens, View dx, float *dweight,
+                              float *dbias) {
+    int64_t n = norm->size;
+    for (int64_t t = 0; t < tokens; t++) {
+        float mean, scale;
+        measure(x, t, n, norm->eps, &mean, &scale);
+        Parts sum = {}, product = {};
+        for (int64_t i = 0; i < n / LANES; i++)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                int64_t e = p * PART;
+                vpart v = (load_part(x.at + t * x.token + i * x.piece + e) - mean) * scale;
+                vpart up = load_part(dy.at + t * dy.token + i * dy.piece + e);
+                store_part(dweight + i * LANES + e, load_part(dweight + i * LANES + e) + up * v);
+                store_part(dbias + i * LANES + e, load_part(dbias + i * LANES + e) + up);
+                up *= load_part(norm->weight + i * LANES + e);
+                sum.at[p] += up;
+                product.at[p] += up * v;
+            }
+        float s = sum_lanes(joined(sum)) / n, q = sum_lanes(joined(product)) / n;
+        for (int64_t i = 0; i < n / LANES; i++)
+            UNROLL for (int p = 0; p < LANES; p += PART) {
+                vpart v = (load_part(x.at + t * x.token + i * x.piece + p) - mean) * scale;
+                vpart up = load_part(dy.at + t * dy.token + i * dy.piece + p) * load_part(norm->weight + i * LANES + p);
+                vpart down = scale * (up - s - v * q);
+                store_part(dx.at + t * dx.token + i * dx.piece + p,
+                           load_part(rest.at + t * rest.token + i * rest.piece + p) + down);
+            }
+    }
+}
+
+// ---- memory
+
+enum { GROUP = 128 };  // tokens that a thread takes at a time
+
+static int64_t group_of(const Block *b) {
+    int64_t rows = GROUP / b->tokens;
+    return rows < 1 ? 1 : rows > b->rows ? b->rows : rows;
+}
+
+static int64_t own_floats(const Block *b, int is_backward) {
+    int64_t tokens = group_of(b) * b->tokens, attention = textgen_attention_floats(b->tokens, b->width / b->heads);
+    if (!is_backward) return tokens * (b->width + b->hidden) + attention;
+    return tokens * (6 * b->width + 2 * b->hidden) + attention + parameter_floats(b);
+}
+
+// Floats that a pass needs to work in.
+EXPORT int64_t textgen_block_floats(const Block *b, int64_t is_backward, int64_t threads) {
+    return parameter_floats(b) + 3 * b->width + b->hidden + threads * own_floats(b, is_backward);
+}
+
+// What the forward pass leaves to the backward pass, of all rows.
+typedef struct {
+    View qkv, mixed, middle, raised;
+    float *logarithms;
+} Saved;
+
+static Saved saved_of(const Block *b) {
+    float *at = b->saved;
+    int64_t all = b->rows * b->tokens, t = b->tokens;
+    Saved s;
+    s.qkv = panels(take(&at, all * 3 * b->width), t, 3 * b->width);
+    s.mixed = panels(take(&at, all * b->width), t, b->width);
+    s.middle = panels(take(&at, all * b->width), t, b->width);
+    s.raised = panels(take(&at, all * b->hidden), t, b->hidden);
+    s.logarithms = at;
+    return s;
+}
+
+static Norm norm_of(const Block *b, int part) {
+    return (Norm){weight_of(b, part), bias_of(b, part), part == NORM ? b->eps : b->mlp_eps, b->width};
+}
+
+// ---- attention
+
+// One of queries, keys and values of panels, or heads of panels that have nothing else.
+static Heads heads_of(const Block *b, View v, int64_t which) {
+    int64_t size = b->width / b->heads;
+    return (Heads){v.at + which * b->width * b->tokens, v.row, size * b->tokens, v.token, v.piece};
+}
+
+static Attention attention_of(const Block *b, View qkv) {
+    return (Attention){heads_of(b, qkv, 0), heads_of(b, qkv, 1), heads_of(b, qkv, 2), b->rows, b->heads, b->tokens,
+                       b->width / b->heads, b->scale};
+}
+
+// ---- forward
+
+// y = x W + bias, or without one.
+static void multiply_rows(const float *packed, const float *bias, View x, int64_t in, View y, int64_t out, int64_t rows,
+                          int64_t tokens) {
+    static const float none[LANES];
+    for (int64_t o = 0; o < out / LANES; o++)
+        for (int64_t r = 0; r < rows; r++)
+            outputs(packed + o * in * LANES, bias ? bias + o * LANES : none, after(x, r), in, tokens,
+                    y.at + r * y.row + o * y.piece, y.token);
+}
+
+// to = x + y
+static void add_rows(View x, View y, View to, int64_t n, int64_t rows, int64_t tokens) {
+    for (int64_t r = 0; r < rows; r++, x = after(x, 1), y = after(y, 1), to = after(to, 1))
+        for (int64_t t = 0; t < tokens; t++)
+            for (int64_t i = 0; i < n / LANES; i++)
+                UNROLL for (int p = 0; p < LANES; p += PART)
+                    store_part(to.at + t * to.token + i * to.piece + p, load_part(x.at + t * x.token + i * x.piece + p) +
+                                                                        load_part(y.at + t * y.token + i * y.piece + p));
+}
+
+static void copy_rows(View x, View to, int64_t n, int64_t rows, int64_t tokens) {
+    for (int64_t r = 0; r < rows; r++, x = after(x, 1), to = after(to, 1))
+        for (int64_t t = 0; t < tokens; t++)
+            for (int64_t i = 0; i < n / LANES; i++)
+                UNROLL for (int p = 0; p < LANES; p += PART)
+                    store_part(to.at + t * to.token + i * to.piece + p, load_part(x.at + t * x.token + i * x.piece + p));
+}
+
+static void norm_rows(const Norm *norm, View x, int64_t rows, int64_t tokens, View y) {
+    for (int64_t r = 0; r < rows; r++) norm_row(norm, after(x, r), tokens, after(y, r));
+}
+
+// active = GELU(raised); with `down`, that becomes its gradient times what GELU grows by.
+INLINE void gelu_panel(const float *raised, int64_t n, int64_t by_tanh, float *active, float *down) {
+    for (int64_t i = 0; i < n; i += PART) {
+        vpart x = load_part(raised + i), slope, factor = gelu_factor(x, by_tanh, &slope);
+        store_part(active + i, x * factor);
+        if (down) store_part(down + i, load_part(down + i) * (factor + x * slope));
+    }
+}
+
+static void activate(const Block *b, const float *raised, float *active, float *down) {
+    int64_t n = b->tokens * LANES;
+    if (b->by_tanh && down) gelu_panel(raised, n, 1, active, down);
+    if (b->by_tanh && !down) gelu_panel(raised, n, 1, active, 0);
+    if (!b->by_tanh && down) gelu_panel(raised, n, 0, active, down);
+    if (!b->by_tanh && !down) gelu_panel(raised, n, 0, active, 0);
+}
+
+// Some rows, from `row` on, through the block.
+static void forward_rows(const Block *b, const Parameters *packed, int64_t row, int64_t rows, float *work) {
+    int64_t width = b->width, hidden = b->hidden, tokens = b->tokens, all = rows * tokens;
+    Norm norm = norm_of(b, NORM), mlp_norm = norm_of(b, MLP_NORM);
+    Saved saved = saved_of(b);
+    View x = after(plain(b->x, tokens, width), row), y = after(plain(b->y, tokens, width), row);
+    View qkv = after(saved.qkv, row), mixed = after(saved.mixed, row);
+    View middle = after(saved.middle, row), raised = after(saved.raised, row);
+    float *logarithms = saved.logarithms + row * b->heads * tokens;
+    View normed = panels(take(&work, all * width), tokens, width);
+    View active = panels(take(&work, all * hidden), tokens, hidden);
+    norm_rows(&norm, x, rows, tokens, normed);
+    multiply_rows(packed->weight[QKV], bias_of(b, QKV), normed, width, qkv, 3 * width, rows, tokens);
+    Attention attention = attention_of(b, qkv);
+    Heads to = heads_of(b, mixed, 0);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < b->heads; h++) attend_head(&attention, r, h, work, &to, logarithms);
+    multiply_rows(packed->weight[OUT], bias_of(b, OUT), mixed, width, middle, width, rows, tokens);
+    add_rows(x, middle, middle, width, rows, tokens);
+    norm_rows(&mlp_norm, middle, rows, tokens, normed);
+    for (int64_t o = 0; o < hidden / LANES; o++)
+        for (int64_t r = 0; r < rows; r++) {
+            float *to = raised.at + r * raised.row + o * raised.piece;
+            outputs(packed->weight[UP] + o * width * LANES, bias_of(b, UP) + o * LANES, after(normed, r), width, tokens,
+                    to, LANES);
+            activate(b, to, active.at + r * active.row + o * active.piece, 0);
+        }
+    multiply_rows(packed->weight[DOWN], bias_of(b, DOWN), active, hidden, y, width, rows, tokens);
+    add_rows(middle, y, y, width, rows, tokens);
+}
+
+// x -> y, both [rows][tokens][width].
+EXPORT void textgen_block_forward(const Block *b, float *work, int64_t threads) {
+    Parameters packed = take_parameters(b, 0, &work);
+    int64_t floats = own_floats(b, 0), group = group_of(b);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        for (int part = 0; part < ALL; part++)
+            if (!is_norm(part)) pack(weight_of(b, part), inputs_of(b, part), outputs_of(b, part), packed.weight[part]);
+#pragma omp barrier
+        Range mine = my_share(b->rows);
+        for (int64_t r = mine.begin; r < mine.end; r += group)
+            forward_rows(b, &packed, r, mine.end - r < group ? mine.end - r : group,
+                         work + omp_get_thread_num() * floats);
+    }
+}
+
+// ---- backward
+
+// The gradients of a linear layer's weights and bias, where they are asked for.
+static void add_gradients(const Block *b, int part, View x, View dy, int64_t rows, const Parameters *sums) {
+    if (b->gradients[2 * part])
+        add_weight_gradient(x, inputs_of(b, part), dy, outputs_of(b, part), rows, b->tokens, sums->weight[part]);
+    if (b->gradients[2 * part + 1]) add_bias_gradient(dy, outputs_of(b, part), rows, b->tokens, sums->bias[part]);
+}
+
+// to = rest + the gradient through a norm of x; all of them views of `rows` rows.
+static void norm_rows_backward(const Block *b, int part, View x, View dy, View rest, int64_t rows, View to,
+                               const Parameters *sums) {
+    Norm norm = norm_of(b, part);
+    for (int64_t r = 0; r < rows; r++)
+        norm_row_backward(&norm, after(x, r), after(dy, r), after(rest, r), b->tokens, after(to, r), sums->weight[part],
+                          sums->bias[part]);
+}
+
+// Some rows, from `row` on, back through the block; what the parameters get is added to `sums`.
+static void backward_rows(const Block *b, const Parameters *packed, int64_t row, int64_t rows, float *work,
+                          const Parameters *sums) {
+    int64_t width = b->width, hidden = b->hidden, tokens = b->tokens, all = rows * tokens;
+    Norm norm = norm_of(b, NORM), mlp_norm = norm_of(b, MLP_NORM);
+    Saved saved = saved_of(b);
+    View x = after(plain(b->x, tokens, width), row), dx = after(plain(b->dx, tokens, width), row);
+    View mixed = after(saved.mixed, row), middle = after(saved.middle, row), raised = after(saved.raised, row);
+    View up = panels(take(&work, all * width), tokens, width), down = panels(take(&work, all * width), tokens, width);
+    View normed = panels(take(&work, all * width), tokens, width);
+    View dqkv = panels(take(&work, all * 3 * width), tokens, 3 * width);
+    View active = panels(take(&work, all * hidden), tokens, hidden);
+    View draised = panels(take(&work, all * hidden), tokens, hidden);
+    static const float none[LANES];
+
+    copy_rows(after(plain(b->dy, tokens, width), row), up, width, rows, tokens);
+    for (int64_t o = 0; o < hidden / LANES; o++)
+        for (int64_t r = 0; r < rows; r++) {
+            float *to = draised.at + r * draised.row + o * draised.piece;
+            outputs(packed->weight[DOWN] + o * width * LANES, none, after(up, r), width, tokens, to, LANES);
+            activate(b, raised.at + r * raised.row + o * raised.piece, active.at + r * active.row + o * active.piece, to);
+        }
+    add_gradients(b, DOWN, active, up, rows, sums);
+    norm_rows(&mlp_norm, middle, rows, tokens, normed);
+    add_gradients(b, UP, normed, draised, rows, sums);
+    multiply_rows(packed->weight[UP], 0, draised, hidden, down, width, rows, tokens);
+    norm_rows_backward(b, MLP_NORM, middle, down, up, rows, up, sums);
+
+    add_gradients(b, OUT, mixed, up, rows, sums);
+    multiply_rows(packed->weight[OUT], 0, up, width, down, width, rows, tokens);
+    Attention attention = attention_of(b, after(saved.qkv, row));
+    Heads above = heads_of(b, down, 0);
+    HeadGradients below = {heads_of(b, dqkv, 0), heads_of(b, dqkv, 1), heads_of(b, dqkv, 2)};
+    const float *logarithms = saved.logarithms + row * b->heads * tokens;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < b->heads; h++)
+            attend_head_backward(&attention, &above, logarithms, r, h, work, &below);
+    norm_rows(&norm, x, rows, tokens, normed);
+    add_gradients(b, QKV, normed, dqkv, rows, sums);
+    multiply_rows(packed->weight[QKV], 0, dqkv, 3 * width, down, width, rows, tokens);
+    norm_rows_backward(b, NORM, x, down, up, rows, dx, sums);
+}
+
+// What all threads have summed up for weights, which lie in blocks, as [in][out]; a thread's share.
+static void unite_weight(const float *first, int64_t stride, int64_t in, int64_t out, float *to) {
+    Range mine = my_share(out / LANES);
+    for (int64_t o = mine.begin; o < mine.end; o++)
+        for (int64_t i = 0; i < in; i++)
+            UNROLL for (int p = 0; p < LANES; p += PART) {
+                const float *from = first + (o * in + i) * LANES + p;
+                vpart sum = load_part(from);
+                for (int64_t t = 1; t < omp_get_num_threads(); t++) sum += load_part(from + t * stride);
+                store_part(to + i * out + o * LANES + p, sum);
+            }
+}
+
+static void unite(const Block *b, const Parameters *first, int64_t stride) {
+    for (int part = 0; part < ALL; part++) {
+        float *weight = b->gradients[2 * part], *bias = b->gradients[2 * part + 1];
+        int64_t in = is_norm(part) ? 1 : inputs_of(b, part), out = outputs_of(b, part);
+        if (weight) unite_weight(first->weight[part], stride, in, out, weight);
+        if (bias) unite_weight(first->bias[part], stride, 1, out, bias);
+    }
+}
+
+// The gradients of x and of all parameters that have a place for one. The same number of threads gives the same bits.
+EXPORT void textgen_block_backward(const Block *b, float *work, int64_t threads) {
+    Parameters packed = take_parameters(b, 0, &work);
+    int64_t floats = own_floats(b, 1), group = group_of(b), summed = parameter_floats(b);
+    float *begin = work;
+    Parameters first = take_parameters(b, 1, &begin);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        for (int part = 0; part < ALL; part++)
+            if (!is_norm(part))
+                pack_turned(weight_of(b, part), inputs_of(b, part), outputs_of(b, part), packed.weight[part]);
+        float *own = work + omp_get_thread_num() * floats;
+        memset(own, 0, summed * sizeof(float));
+        Parameters sums = take_parameters(b, 1, &own);
+#pragma omp barrier
+        Range mine = my_share(b->rows);
+        for (int64_t r = mine.begin; r < mine.end; r += group)
+            backward_rows(b, &packed, r, mine.end - r < group ? mine.end - r : group, own, &sums);
+#pragma omp barrier
+        unite(b, &first, floats);
+    }
+}
