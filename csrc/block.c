@@ -2,33 +2,11 @@
 //
 // A thread takes some rows of the batch at a time through the whole block, so that what one product writes is in the core's
 // cache when the next one reads it, and no thread waits for another. What lies between the products is kept in panels:
-// [features / 16][tokens][16] of each row. Such a panel is read forwards by every product that it is a part of: token by
-// token, feature by feature, and, for the gradient of weights, as sixteen outputs of one token after the other.
+// [features / 16][tokens][16] of each row (panels.c).
 #include <math.h>
 #include <string.h>
 
-#include "native.h"
-#include "simd.h"
-
-#if defined(__AVX512F__)
-enum { TALL = 12 };
-#elif defined(__AVX2__)
-enum { TALL = 6 };
-#elif defined(__aarch64__)
-enum { TALL = 4 };
-#else
-enum { TALL = 2 };
-#endif
-
-// Where numbers of rows of tokens stand: how far it is from one row, token, or sixteen features to the next.
-typedef struct {
-    float *at;
-    int64_t row, token, piece;
-} View;
-
-static View plain(const float *at, int64_t tokens, int64_t n) { return (View){(float *)at, tokens * n, n, LANES}; }
-static View panels(float *at, int64_t tokens, int64_t n) { return (View){at, tokens * n, LANES, tokens * LANES}; }
-static View after(View v, int64_t rows) { return (View){v.at + rows * v.row, v.row, v.token, v.piece}; }
+#include "panels.h"
 
 // ---- the parts of a block
 
@@ -50,12 +28,6 @@ typedef struct {
     float *weight[ALL], *bias[ALL];
 } Parameters;
 
-static float *take(float **work, int64_t n) {
-    float *at = *work;
-    *work += n;
-    return at;
-}
-
 // Weights of products in blocks; or, with biases and norms, their gradients.
 static Parameters take_parameters(const Block *b, int all, float **work) {
     Parameters to = {0};
@@ -70,88 +42,6 @@ static int64_t parameter_floats(const Block *b) {
     int64_t sum = 0;
     for (int part = 0; part < ALL; part++) sum += weights_of(b, part) + outputs_of(b, part);
     return sum;
-}
-
-// ---- products
-
-// out[r][0..16) = start[r][0..16) + sum over `pieces` and k < n of a[r * row + k * step] * b[k][0..16).
-INLINE void tile(const float *a, int64_t row, int64_t step, int64_t a_piece, const float *b, int64_t b_piece, int64_t n,
-                 int64_t pieces, const float *start, int64_t start_row, float *out, int64_t out_row, int rows) {
-    vpart sums[TALL][PARTS];
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] = load_part(start + r * start_row + p * PART);
-    for (int64_t c = 0; c < pieces; c++, a += a_piece, b += b_piece)
-        for (int64_t k = 0; k < n; k++) {
-            vpart v[PARTS];
-            UNROLL for (int p = 0; p < PARTS; p++) v[p] = load_part(b + k * LANES + p * PART);
-            UNROLL for (int r = 0; r < rows; r++)
-                UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] += a[r * row + k * step] * v[p];
-        }
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int p = 0; p < PARTS; p++) store_part(out + r * out_row + p * PART, sums[r][p]);
-}
-
-// Sixteen outputs of all tokens of a row. x: panels.
-static void outputs(const float *weight, const float *bias, View x, int64_t in, int64_t tokens, float *out,
-                    int64_t out_token) {
-    int64_t tiles = (tokens + TALL - 1) / TALL, t = 0;
-    for (int64_t i = 0; i < tiles; i++) {
-        int64_t n = tokens / tiles + (i < tokens % tiles);
-        UNROLL for (int r = 1; r <= TALL; r++)
-            if (n == r)
-                tile(x.at + t * LANES, LANES, 1, x.piece, weight, LANES * LANES, LANES, in / LANES, bias, 0,
-                     out + t * out_token, out_token, r);
-        t += n;
-    }
-}
-
-// dw [blocks of outputs][in][16] += x' dy, over `rows` rows of tokens.
-static void add_weight_gradient(View x, int64_t in, View dy, int64_t out, int64_t rows, int64_t tokens, float *dw) {
-    enum { TILES = (LANES + TALL - 1) / TALL };
-    for (int64_t o = 0; o < out / LANES; o++)
-        for (int64_t i = 0; i < in / LANES; i++) {
-            int m = 0;
-            UNROLL for (int s = 0; s < TILES; s++) {
-                int n = LANES / TILES + (s < LANES % TILES);
-                float *to = dw + (o * in + i * LANES + m) * LANES;
-                UNROLL for (int r = 1; r <= TALL; r++)
-                    if (n == r)
-                        tile(x.at + i * x.piece + m, 1, LANES, x.row, dy.at + o * dy.piece, dy.row, tokens, rows, to,
-                             LANES, to, LANES, r);
-                m += n;
-            }
-        }
-}
-
-static void add_bias_gradient(View dy, int64_t out, int64_t rows, int64_t tokens, float *db) {
-    for (int64_t o = 0; o < out; o += LANES) {
-        vpart sums[PARTS];
-        UNROLL for (int p = 0; p < PARTS; p++) sums[p] = load_part(db + o + p * PART);
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t t = 0; t < tokens; t++)
-                UNROLL for (int p = 0; p < PARTS; p++)
-                    sums[p] += load_part(dy.at + r * dy.row + o / LANES * dy.piece + t * LANES + p * PART);
-        UNROLL for (int p = 0; p < PARTS; p++) store_part(db + o + p * PART, sums[p]);
-    }
-}
-
-// [in][out] -> [blocks of 16 outputs][in][16]; a thread's share.
-static void pack(const float *weight, int64_t in, int64_t out, float *to) {
-    Range mine = my_share(out / LANES);
-    for (int64_t o = mine.begin; o < mine.end; o++)
-        for (int64_t i = 0; i < in; i++)
-            for (int p = 0; p < LANES; p += PART)
-                store_part(to + (o * in + i) * LANES + p, load_part(weight + i * out + o * LANES + p));
-}
-
-// [in][out] -> [blocks of 16 inputs][out][16]; a thread's share.
-static void pack_turned(const float *weight, int64_t in, int64_t out, float *to) {
-    Range mine = my_share(in / LANES);
-    for (int64_t i = mine.begin; i < mine.end; i++)
-        for (int64_t first = 0; first < out; first += LANES)
-            for (int64_t e = 0; e < LANES; e++)
-                for (int64_t o = first; o < first + LANES; o++)
-                    to[(i * out + o) * LANES + e] = weight[(i * LANES + e) * out + o];
 }
 
 // ---- norms
@@ -272,16 +162,6 @@ static Attention attention_of(const Block *b, View qkv) {
 
 // ---- forward
 
-// y = x W + bias, or without one.
-static void multiply_rows(const float *packed, const float *bias, View x, int64_t in, View y, int64_t out, int64_t rows,
-                          int64_t tokens) {
-    static const float none[LANES];
-    for (int64_t o = 0; o < out / LANES; o++)
-        for (int64_t r = 0; r < rows; r++)
-            outputs(packed + o * in * LANES, bias ? bias + o * LANES : none, after(x, r), in, tokens,
-                    y.at + r * y.row + o * y.piece, y.token);
-}
-
 // to = x + y
 static void add_rows(View x, View y, View to, int64_t n, int64_t rows, int64_t tokens) {
     for (int64_t r = 0; r < rows; r++, x = after(x, 1), y = after(y, 1), to = after(to, 1))
@@ -290,14 +170,6 @@ static void add_rows(View x, View y, View to, int64_t n, int64_t rows, int64_t t
                 UNROLL for (int p = 0; p < LANES; p += PART)
                     store_part(to.at + t * to.token + i * to.piece + p, load_part(x.at + t * x.token + i * x.piece + p) +
                                                                         load_part(y.at + t * y.token + i * y.piece + p));
-}
-
-static void copy_rows(View x, View to, int64_t n, int64_t rows, int64_t tokens) {
-    for (int64_t r = 0; r < rows; r++, x = after(x, 1), to = after(to, 1))
-        for (int64_t t = 0; t < tokens; t++)
-            for (int64_t i = 0; i < n / LANES; i++)
-                UNROLL for (int p = 0; p < LANES; p += PART)
-                    store_part(to.at + t * to.token + i * to.piece + p, load_part(x.at + t * x.token + i * x.piece + p));
 }
 
 static void norm_rows(const Norm *norm, View x, int64_t rows, int64_t tokens, View y) {
@@ -429,25 +301,12 @@ static void backward_rows(const Block *b, const Parameters *packed, int64_t row,
     norm_rows_backward(b, NORM, x, down, up, rows, dx, sums);
 }
 
-// What all threads have summed up for weights, which lie in blocks, as [in][out]; a thread's share.
-static void unite_weight(const float *first, int64_t stride, int64_t in, int64_t out, float *to) {
-    Range mine = my_share(out / LANES);
-    for (int64_t o = mine.begin; o < mine.end; o++)
-        for (int64_t i = 0; i < in; i++)
-            UNROLL for (int p = 0; p < LANES; p += PART) {
-                const float *from = first + (o * in + i) * LANES + p;
-                vpart sum = load_part(from);
-                for (int64_t t = 1; t < omp_get_num_threads(); t++) sum += load_part(from + t * stride);
-                store_part(to + i * out + o * LANES + p, sum);
-            }
-}
-
 static void unite(const Block *b, const Parameters *first, int64_t stride) {
     for (int part = 0; part < ALL; part++) {
         float *weight = b->gradients[2 * part], *bias = b->gradients[2 * part + 1];
         int64_t in = is_norm(part) ? 1 : inputs_of(b, part), out = outputs_of(b, part);
-        if (weight) unite_weight(first->weight[part], stride, in, out, weight);
-        if (bias) unite_weight(first->bias[part], stride, 1, out, bias);
+        if (weight) unite_weight(first->weight[part], stride, in, in, out, weight);
+        if (bias) unite_weight(first->bias[part], stride, 1, 1, out, bias);
     }
 }
 

@@ -49,6 +49,8 @@ static const Entry LAYOUT[] = {
     FIELD(Block, dx), FIELD(Block, saved), FIELD(Block, rows), FIELD(Block, tokens), FIELD(Block, width),
     FIELD(Block, hidden), FIELD(Block, heads), FIELD(Block, by_tanh), FIELD(Block, scale), FIELD(Block, eps),
     FIELD(Block, mlp_eps),
+    SIZE(Loss), FIELD(Loss, hidden), FIELD(Loss, weight), FIELD(Loss, labels), FIELD(Loss, losses), FIELD(Loss, down),
+    FIELD(Loss, gradient), FIELD(Loss, tokens), FIELD(Loss, width), FIELD(Loss, vocabulary), FIELD(Loss, share),
 };
 
 // The name of entry i ("Linear": its size follows, "Linear.scale": an offset), null beyond the last; in bytes.

@@ -127,6 +127,16 @@ typedef struct {
     float scale, eps, mlp_eps;
 } Block;
 
+// The loss of hidden states times output weights.
+typedef struct {
+    const float *hidden, *weight;  // [tokens][width], [vocabulary][width]
+    const int64_t *labels;         // [tokens], below 0: does not count
+    float *losses;                 // [tokens]
+    float *down, *gradient;        // of hidden and weight; of the latter null where none is asked for
+    int64_t tokens, width, vocabulary;
+    float share;                   // what a token that counts is multiplied by
+} Loss;
+
 // ---- inside the library
 
 // Where a product goes: rows of `stride` floats, added to what is there if `add`, through `activation` unless it is NONE.

@@ -21,6 +21,8 @@ void textgen_attention_backward(const Attention *, const Heads *, const float *,
 int64_t textgen_block_floats(const Block *, int64_t, int64_t);
 void textgen_block_forward(const Block *, float *, int64_t);
 void textgen_block_backward(const Block *, float *, int64_t);
+int64_t textgen_loss_floats(const Loss *, int64_t);
+void textgen_loss(const Loss *, float *, int64_t);
 int64_t textgen_cpu_supports(const char *);
 const char *textgen_isa(void);
 
@@ -117,6 +119,22 @@ static void block(int64_t by_tanh) {
     for (int i = 0; i < 12; i++) show("block-gradient", b.gradients[i], sizes[i]);
 }
 
+// The loss of 70 tokens, some of which do not count, with 45 logits each.
+static void loss(void) {
+    enum { TOKENS = 70, WIDTH = 32, WORDS = 45 };
+    int64_t labels[TOKENS];
+    for (int i = 0; i < TOKENS; i++) labels[i] = i % 9 ? i * 7 % WORDS : -100;
+    float *losses = numbers(TOKENS, 0), *down = numbers(TOKENS * WIDTH, 0), *gradient = numbers(WORDS * WIDTH, 0);
+    Loss l = {.labels = labels, .losses = losses, .down = down, .gradient = gradient, .tokens = TOKENS, .width = WIDTH,
+              .vocabulary = WORDS, .share = .1f};
+    l.hidden = numbers(TOKENS * WIDTH, 1);
+    l.weight = numbers(WORDS * WIDTH, 1);
+    textgen_loss(&l, numbers(textgen_loss_floats(&l, 1), 0), 1);
+    show("loss", losses, TOKENS);
+    show("loss-down", down, TOKENS * WIDTH);
+    show("loss-gradient", gradient, WORDS * WIDTH);
+}
+
 int main(void) {
     int64_t shapes[][3] = {{1, 1, 16}, {1, 100, 48}, {2, 70, 32}, {3, 15, 16}, {4, 16, 64}, {5, 17, 32}, {9, 100, 48}, {33, 250, 64}};
     fprintf(stderr, "%s %d\n", textgen_isa(), (int)textgen_cpu_supports("neon-dot"));
@@ -141,6 +159,7 @@ int main(void) {
     training();
     block(1);
     block(0);
+    loss();
     drawing(1000);
     drawing(50257);
     return 0;

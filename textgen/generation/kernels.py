@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ISAS', 'SIGNATURES', 'STRUCTS', 'LANES', 'ACTIVATION_NUMBERS', 'BLOCK_PARTS', 'SMALL', 'PIECE', 'native_folder',
            'built_isas', 'Pointer', 'CStruct', 'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'CDraw', 'CHeads',
-           'CAttention', 'CBlock', 'layout_here', 'layout_there', 'check_layout', 'open_library', 'library',
+           'CAttention', 'CBlock', 'CLoss', 'layout_here', 'layout_there', 'check_layout', 'open_library', 'library',
            'why_no_library', 'isa_of', 'c_linear', 'apply_linear', 'c_norm', 'grouped', 'c_filters', 'Past', 'c_past',
-           'NativeBlock', 'block_fits', 'bits_of', 'sizes_of', 'slice_sums']
+           'NativeBlock', 'is_readable', 'block_fits', 'bits_of', 'sizes_of', 'slice_sums']
 
 # %% ../../nbs/generation/39_kernels.ipynb #06210def
 import ctypes
@@ -99,7 +99,7 @@ _CHECKS = dict( # what `62_slices` calls
     textgen_sizes=(None, _FLOATS, _INT, _INT, _FLOATS, _INT),
     textgen_slices=(None, _FLOATS, _INT, _INT, _INTS, _FLOAT, _DOUBLES, _INT))
 
-_TRAINING = dict( # what `54_cpu` calls
+_TRAINING = dict( # what `52_losses` and `54_cpu` call
     textgen_gelu=(None, _FLOATS, _INT, _INT, _FLOATS, _INT),
     textgen_gelu_backward=(None, _FLOATS, _FLOATS, _INT, _INT, _FLOATS, _INT),
     textgen_attention_floats=(_INT, _INT, _INT),
@@ -107,7 +107,9 @@ _TRAINING = dict( # what `54_cpu` calls
     textgen_attention_backward=(None, _STRUCT, _STRUCT, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _INT),
     textgen_block_floats=(_INT, _STRUCT, _INT, _INT),
     textgen_block_forward=(None, _STRUCT, _FLOATS, _INT),
-    textgen_block_backward=(None, _STRUCT, _FLOATS, _INT))
+    textgen_block_backward=(None, _STRUCT, _FLOATS, _INT),
+    textgen_loss_floats=(_INT, _STRUCT, _INT),
+    textgen_loss=(None, _STRUCT, _FLOATS, _INT))
 
 SIGNATURES = {**_ABOUT, **_STEPS, **_KERNELS, **_WEIGHTS, **_CHECKS, **_TRAINING} # name -> what it returns, and takes
 
@@ -178,13 +180,20 @@ class CAttention(CStruct):
         *[(name, CHeads) for name in ("query", "key", "value")],
         *_all(_INT, "rows heads tokens size"), ("scale", _FLOAT)]
 
+# %% ../../nbs/generation/39_kernels.ipynb #8e91d427
 class CBlock(CStruct):
     "A block of GPT-2 while it is trained."
     _fields_ = [
         *_all(_ADDRESS*12, "weights gradients"), *_all(_ADDRESS, "x dy y dx saved"),
         *_all(_INT, "rows tokens width hidden heads by_tanh"), *_all(_FLOAT, "scale eps mlp_eps")]
 
-STRUCTS = (CLinear, CNorm, CLayer, CModel, CState, CDraw, CHeads, CAttention, CBlock)
+class CLoss(CStruct):
+    "The loss of hidden states times output weights."
+    _fields_ = [
+        *_all(_ADDRESS, "hidden weight labels losses down gradient"), *_all(_INT, "tokens width vocabulary"),
+        ("share", _FLOAT)]
+
+STRUCTS = (CLinear, CNorm, CLayer, CModel, CState, CDraw, CHeads, CAttention, CBlock, CLoss)
 
 # %% ../../nbs/generation/39_kernels.ipynb #a2fe1739
 def _other_version(what):
@@ -453,8 +462,10 @@ def _in_c(x):
     "The library, where it can read these numbers."
     return library() if x.dtype==torch.float32 and x.device.type=="cpu" and x.is_contiguous() else None
 
-def _is_readable(t):
-    "Whether C reads a tensor from its first number to its last."
+def is_readable(
+    t, # a tensor or None
+)->bool:
+    "Whether there is a tensor that C reads from its first number to its last, and a library to do it."
     return t is not None and _in_c(t) is not None
 
 def block_fits(
@@ -463,7 +474,7 @@ def block_fits(
     heads:int,
 )->bool:
     "Whether C can compute a block with these weights, and does it well."
-    if not all(map(_is_readable, (x, *weights))): return False
+    if not all(map(is_readable, (x, *weights))): return False
     small = sum(w.numel() for w in weights)<=SMALL
     hidden = len(weights[9])
     even = x.shape[2]//heads%LANES==0 and hidden%LANES==0
