@@ -46,61 +46,76 @@ static int64_t parameter_floats(const Block *b) {
 
 // ---- norms
 
-// The mean of a token and what its numbers are multiplied by.
-INLINE void measure(View x, int64_t t, int64_t n, float eps, float *mean, float *scale) {
+INLINE float sum_parts(Parts parts) {
+    float sums[PART];
+    vpart all = parts.at[0];
+    for (int p = 1; p < PARTS; p++) all += parts.at[p];
+    store_part(sums, all);
+    UNROLL for (int half = PART / 2; half; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) sums[i] += sums[i + half];
+    return sums[0];
+}
+
+// The mean of a token, and what is left of each number is multiplied by.
+typedef struct {
+    float mean, scale;
+} Measure;
+
+INLINE Measure measure(View x, int64_t t, const Norm *norm) {
+    int64_t n = norm->size;
     Parts sum = {}, squares = {};
     for (int64_t i = 0; i < n / LANES; i++)
         UNROLL for (int p = 0; p < PARTS; p++) sum.at[p] += load_part(x.at + t * x.token + i * x.piece + p * PART);
-    *mean = sum_lanes(joined(sum)) / n;
+    float mean = sum_parts(sum) / n;
     for (int64_t i = 0; i < n / LANES; i++)
         UNROLL for (int p = 0; p < PARTS; p++) {
-            vpart v = load_part(x.at + t * x.token + i * x.piece + p * PART) - *mean;
+            vpart v = load_part(x.at + t * x.token + i * x.piece + p * PART) - mean;
             squares.at[p] += v * v;
         }
-    *scale = 1.f / sqrtf(sum_lanes(joined(squares)) / n + eps);
+    return (Measure){mean, 1.f / sqrtf(sum_parts(squares) / n + norm->eps)};
 }
 
 // One row of tokens; x, y: views of it.
-static void norm_row(const Norm *norm, View x, int64_t tokens, View y) {
+static void norm_row(const Norm *norm, View x, int64_t tokens, View y, Measure *measures) {
+    const float *weight = norm->weight, *bias = norm->bias;
+    int64_t pieces = norm->size / LANES;
     for (int64_t t = 0; t < tokens; t++) {
-        float mean, scale;
-        measure(x, t, norm->size, norm->eps, &mean, &scale);
-        for (int64_t i = 0; i < norm->size / LANES; i++)
+        Measure m = measures[t] = measure(x, t, norm);
+        for (int64_t i = 0; i < pieces; i++)
             UNROLL for (int p = 0; p < LANES; p += PART) {
-                vpart v = (load_part(x.at + t * x.token + i * x.piece + p) - mean) * scale;
+                vpart v = (load_part(x.at + t * x.token + i * x.piece + p) - m.mean) * m.scale;
                 store_part(y.at + t * y.token + i * y.piece + p,
-                           v * load_part(norm->weight + i * LANES + p) + load_part(norm->bias + i * LANES + p));
+                           v * load_part(weight + i * LANES + p) + load_part(bias + i * LANES + p));
             }
     }
 }
 
 // dx = rest + the gradient through the norm of x; the norm's own are added to dweight and dbias.
-static void norm_row_backward(const Norm *norm, View x, View dy, View rest, int64_t tokens, View dx, float *dweight,
-                              float *dbias) {
-    int64_t n = norm->size;
+static void norm_row_backward(const Norm *norm, View x, View dy, View rest, int64_t tokens, View dx,
+                              const Measure *measures, float *dweight, float *dbias) {
+    const float *weight = norm->weight;
+    int64_t n = norm->size, pieces = n / LANES;
     for (int64_t t = 0; t < tokens; t++) {
-        float mean, scale;
-        measure(x, t, n, norm->eps, &mean, &scale);
+        Measure m = measures[t];
         Parts sum = {}, product = {};
-        for (int64_t i = 0; i < n / LANES; i++)
+        for (int64_t i = 0; i < pieces; i++)
             UNROLL for (int p = 0; p < PARTS; p++) {
                 int64_t e = p * PART;
-                vpart v = (load_part(x.at + t * x.token + i * x.piece + e) - mean) * scale;
+                vpart v = (load_part(x.at + t * x.token + i * x.piece + e) - m.mean) * m.scale;
                 vpart up = load_part(dy.at + t * dy.token + i * dy.piece + e);
                 store_part(dweight + i * LANES + e, load_part(dweight + i * LANES + e) + up * v);
                 store_part(dbias + i * LANES + e, load_part(dbias + i * LANES + e) + up);
-                up *= load_part(norm->weight + i * LANES + e);
+                up *= load_part(weight + i * LANES + e);
                 sum.at[p] += up;
                 product.at[p] += up * v;
             }
-        float s = sum_lanes(joined(sum)) / n, q = sum_lanes(joined(product)) / n;
-        for (int64_t i = 0; i < n / LANES; i++)
+        float s = sum_parts(sum) / n, q = sum_parts(product) / n;
+        for (int64_t i = 0; i < pieces; i++)
             UNROLL for (int p = 0; p < LANES; p += PART) {
-                vpart v = (load_part(x.at + t * x.token + i * x.piece + p) - mean) * scale;
-                vpart up = load_part(dy.at + t * dy.token + i * dy.piece + p) * load_part(norm->weight + i * LANES + p);
-                vpart down = scale * (up - s - v * q);
+                vpart v = (load_part(x.at + t * x.token + i * x.piece + p) - m.mean) * m.scale;
+                vpart up = load_part(dy.at + t * dy.token + i * dy.piece + p) * load_part(weight + i * LANES + p);
                 store_part(dx.at + t * dx.token + i * dx.piece + p,
-                           load_part(rest.at + t * rest.token + i * rest.piece + p) + down);
+                           load_part(rest.at + t * rest.token + i * rest.piece + p) + m.scale * (up - s - v * q));
             }
     }
 }
@@ -116,8 +131,8 @@ static int64_t group_of(const Block *b) {
 
 static int64_t own_floats(const Block *b, int is_backward) {
     int64_t tokens = group_of(b) * b->tokens, attention = textgen_attention_floats(b->tokens, b->width / b->heads);
-    if (!is_backward) return tokens * (b->width + b->hidden) + attention;
-    return tokens * (6 * b->width + 2 * b->hidden) + attention + parameter_floats(b);
+    if (!is_backward) return tokens * (2 + b->width + b->hidden) + attention;
+    return tokens * (2 + 6 * b->width + 2 * b->hidden) + attention + parameter_floats(b);
 }
 
 // Floats that a pass needs to work in.
@@ -172,8 +187,8 @@ static void add_rows(View x, View y, View to, int64_t n, int64_t rows, int64_t t
                                                                         load_part(y.at + t * y.token + i * y.piece + p));
 }
 
-static void norm_rows(const Norm *norm, View x, int64_t rows, int64_t tokens, View y) {
-    for (int64_t r = 0; r < rows; r++) norm_row(norm, after(x, r), tokens, after(y, r));
+static void norm_rows(const Norm *norm, View x, int64_t rows, int64_t tokens, View y, Measure *measures) {
+    for (int64_t r = 0; r < rows; r++) norm_row(norm, after(x, r), tokens, after(y, r), measures + r * tokens);
 }
 
 // active = GELU(raised); with `down`, that becomes its gradient times what GELU grows by.
@@ -202,9 +217,10 @@ static void forward_rows(const Block *b, const Parameters *packed, int64_t row, 
     View qkv = after(saved.qkv, row), mixed = after(saved.mixed, row);
     View middle = after(saved.middle, row), raised = after(saved.raised, row);
     float *logarithms = saved.logarithms + row * b->heads * tokens;
+    Measure *measures = (Measure *)take(&work, 2 * all);
     View normed = panels(take(&work, all * width), tokens, width);
     View active = panels(take(&work, all * hidden), tokens, hidden);
-    norm_rows(&norm, x, rows, tokens, normed);
+    norm_rows(&norm, x, rows, tokens, normed, measures);
     multiply_rows(packed->weight[QKV], bias_of(b, QKV), normed, width, qkv, 3 * width, rows, tokens);
     Attention attention = attention_of(b, qkv);
     Heads to = heads_of(b, mixed, 0);
@@ -212,7 +228,7 @@ static void forward_rows(const Block *b, const Parameters *packed, int64_t row, 
         for (int64_t h = 0; h < b->heads; h++) attend_head(&attention, r, h, work, &to, logarithms);
     multiply_rows(packed->weight[OUT], bias_of(b, OUT), mixed, width, middle, width, rows, tokens);
     add_rows(x, middle, middle, width, rows, tokens);
-    norm_rows(&mlp_norm, middle, rows, tokens, normed);
+    norm_rows(&mlp_norm, middle, rows, tokens, normed, measures);
     for (int64_t o = 0; o < hidden / LANES; o++)
         for (int64_t r = 0; r < rows; r++) {
             float *to = raised.at + r * raised.row + o * raised.piece;
@@ -251,11 +267,11 @@ static void add_gradients(const Block *b, int part, View x, View dy, int64_t row
 
 // to = rest + the gradient through a norm of x; all of them views of `rows` rows.
 static void norm_rows_backward(const Block *b, int part, View x, View dy, View rest, int64_t rows, View to,
-                               const Parameters *sums) {
+                               const Measure *measures, const Parameters *sums) {
     Norm norm = norm_of(b, part);
     for (int64_t r = 0; r < rows; r++)
-        norm_row_backward(&norm, after(x, r), after(dy, r), after(rest, r), b->tokens, after(to, r), sums->weight[part],
-                          sums->bias[part]);
+        norm_row_backward(&norm, after(x, r), after(dy, r), after(rest, r), b->tokens, after(to, r), measures + r * b->tokens,
+                          sums->weight[part], sums->bias[part]);
 }
 
 // Some rows, from `row` on, back through the block; what the parameters get is added to `sums`.
@@ -267,6 +283,7 @@ static void backward_rows(const Block *b, const Parameters *packed, int64_t row,
     View x = after(plain(b->x, tokens, width), row), dx = after(plain(b->dx, tokens, width), row);
     View mixed = after(saved.mixed, row), middle = after(saved.middle, row), raised = after(saved.raised, row);
     View up = panels(take(&work, all * width), tokens, width), down = panels(take(&work, all * width), tokens, width);
+    Measure *measures = (Measure *)take(&work, 2 * all);
     View normed = panels(take(&work, all * width), tokens, width);
     View dqkv = panels(take(&work, all * 3 * width), tokens, 3 * width);
     View active = panels(take(&work, all * hidden), tokens, hidden);
@@ -281,10 +298,10 @@ static void backward_rows(const Block *b, const Parameters *packed, int64_t row,
             activate(b, raised.at + r * raised.row + o * raised.piece, active.at + r * active.row + o * active.piece, to);
         }
     add_gradients(b, DOWN, active, up, rows, sums);
-    norm_rows(&mlp_norm, middle, rows, tokens, normed);
+    norm_rows(&mlp_norm, middle, rows, tokens, normed, measures);
     add_gradients(b, UP, normed, draised, rows, sums);
     multiply_rows(packed->weight[UP], 0, draised, hidden, down, width, rows, tokens);
-    norm_rows_backward(b, MLP_NORM, middle, down, up, rows, up, sums);
+    norm_rows_backward(b, MLP_NORM, middle, down, up, rows, up, measures, sums);
 
     add_gradients(b, OUT, mixed, up, rows, sums);
     multiply_rows(packed->weight[OUT], 0, up, width, down, width, rows, tokens);
@@ -295,10 +312,10 @@ static void backward_rows(const Block *b, const Parameters *packed, int64_t row,
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < b->heads; h++)
             attend_head_backward(&attention, &above, logarithms, r, h, work, &below);
-    norm_rows(&norm, x, rows, tokens, normed);
+    norm_rows(&norm, x, rows, tokens, normed, measures);
     add_gradients(b, QKV, normed, dqkv, rows, sums);
     multiply_rows(packed->weight[QKV], 0, dqkv, 3 * width, down, width, rows, tokens);
-    norm_rows_backward(b, NORM, x, down, up, rows, dx, sums);
+    norm_rows_backward(b, NORM, x, down, up, rows, dx, measures, sums);
 }
 
 static void unite(const Block *b, const Parameters *first, int64_t stride) {

@@ -6,6 +6,12 @@
 
 #include <stdint.h>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #define LANES 16  // numbers in a vector; every width (in floats) is a multiple of it
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
@@ -37,6 +43,34 @@ INLINE vfloat load(const float *from) { return *(const vfloat *)from; }
 INLINE void store(float *to, vfloat v) { *(vfloat *)to = v; }
 INLINE vpart load_part(const float *from) { return *(const vpart *)from; }
 INLINE void store_part(float *to, vpart v) { *(vpart *)to = v; }
+
+// The larger of two numbers each, or the smaller; `b` where it is none (NaN).
+INLINE vpart larger_part(vpart a, vpart b) {
+#if defined(__AVX512F__)
+    return (vpart)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vpart)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (vpart)_mm_max_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+    return (vpart)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+    vipart is_larger = a > b;
+    return (vpart)(((vipart)a & is_larger) | ((vipart)b & ~is_larger));
+#endif
+}
+
+INLINE vpart smaller_part(vpart a, vpart b) {
+#if defined(__AVX512F__)
+    return (vpart)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vpart)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (vpart)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return -larger_part(-a, -b);
+#endif
+}
 
 // Sixteen sums, or largest numbers, in the registers that they take.
 typedef struct {
@@ -70,9 +104,7 @@ INLINE float max_lanes(vfloat v) {
 // x = k ln 2 + r with |r| <= ln 2 / 2; then Cephes' polynomial for e^r (expf.c, netlib.org/cephes).
 // ln 2 is split in two (0.693359375 is exact in few bits), so that r loses nothing.
 INLINE vpart vexp_part(vpart x) {
-    vipart is_low = x < -87.f, is_high = x > 88.f;
-    x = (vpart)(((vipart)x & ~is_low) | ((vipart)((vpart){} - 87.f) & is_low));
-    x = (vpart)(((vipart)x & ~is_high) | ((vipart)((vpart){} + 88.f) & is_high));
+    x = smaller_part((vpart){} + 88.f, larger_part((vpart){} - 87.f, x));
     vipart n = __builtin_convertvector(x * 1.44269504f + 127.5f, vipart);
     vpart k = __builtin_convertvector(n - 127, vpart);
     vpart r = x - k * .693359375f + k * 2.12194440e-4f;
