@@ -42,8 +42,15 @@ static const Entry LAYOUT[] = {
     FIELD(Draw, stride), FIELD(Draw, spelling), FIELD(Draw, spelling_ends), FIELD(Draw, stops), FIELD(Draw, stop_ends),
     FIELD(Draw, n_stops),
     SIZE(Heads), FIELD(Heads, at), FIELD(Heads, row), FIELD(Heads, head), FIELD(Heads, token),
+    FIELD(Heads, piece),
     SIZE(Attention), FIELD(Attention, query), FIELD(Attention, key), FIELD(Attention, value), FIELD(Attention, rows),
     FIELD(Attention, heads), FIELD(Attention, tokens), FIELD(Attention, size), FIELD(Attention, scale),
+    SIZE(Block), FIELD(Block, weights), FIELD(Block, gradients), FIELD(Block, x), FIELD(Block, dy), FIELD(Block, y),
+    FIELD(Block, dx), FIELD(Block, saved), FIELD(Block, rows), FIELD(Block, tokens), FIELD(Block, width),
+    FIELD(Block, hidden), FIELD(Block, heads), FIELD(Block, by_tanh), FIELD(Block, scale), FIELD(Block, eps),
+    FIELD(Block, mlp_eps),
+    SIZE(Loss), FIELD(Loss, hidden), FIELD(Loss, weight), FIELD(Loss, labels), FIELD(Loss, losses), FIELD(Loss, down),
+    FIELD(Loss, gradient), FIELD(Loss, tokens), FIELD(Loss, width), FIELD(Loss, vocabulary), FIELD(Loss, share),
 };
 
 // The name of entry i ("Linear": its size follows, "Linear.scale": an offset), null beyond the last; in bytes.

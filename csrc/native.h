@@ -103,10 +103,10 @@ typedef struct {
     int64_t n_stops;
 } Draw;
 
-// Heads of all tokens, [rows][heads][tokens][size] in any order that leaves the numbers of a head side by side.
+// Heads of all tokens, [rows][heads][tokens][size] in any order that leaves sixteen numbers of a head side by side.
 typedef struct {
     const float *at;
-    int64_t row, head, token;  // how far from one to the next
+    int64_t row, head, token, piece;  // how far from one to the next; a piece is 16 numbers of a head
 } Heads;
 
 // Attention of every token to itself and those before it.
@@ -115,6 +115,28 @@ typedef struct {
     int64_t rows, heads, tokens, size;
     float scale;
 } Attention;
+
+// A block of GPT-2 while it is trained. The parts are norm, qkv, out, mlp_norm, up, down; of each come the weight and
+// the bias. Weights of products are [in][out]; x, y and their gradients [rows][tokens][width].
+typedef struct {
+    const float *weights[12];
+    float *gradients[12];  // of them; null where none is asked for
+    const float *x, *dy;
+    float *y, *dx;
+    float *saved;  // [rows * tokens * (5 * width + hidden + heads)], from the forward pass for the backward pass
+    int64_t rows, tokens, width, hidden, heads, by_tanh;
+    float scale, eps, mlp_eps;
+} Block;
+
+// The loss of hidden states times output weights.
+typedef struct {
+    const float *hidden, *weight;  // [tokens][width], [vocabulary][width]
+    const int64_t *labels;         // [tokens], below 0: does not count
+    float *losses;                 // [tokens]
+    float *down, *gradient;        // of hidden and weight; of the latter null where none is asked for
+    int64_t tokens, width, vocabulary;
+    float share;                   // what a token that counts is multiplied by
+} Loss;
 
 // ---- inside the library
 
@@ -182,6 +204,15 @@ void cross_attention(const Model *model, const State *state, int64_t depth, cons
 int64_t step_floats(const Model *model, const State *state, int64_t threads);
 EXPORT int64_t textgen_step(const Model *model, const State *state, const int64_t *tokens, const int64_t *pick,
                             int64_t picked, float *out, float *work, int64_t threads);
+
+// training.c; one head of one row
+typedef struct {
+    Heads query, key, value;
+} HeadGradients;
+EXPORT int64_t textgen_attention_floats(int64_t tokens, int64_t size);
+void attend_head(const Attention *a, int64_t row, int64_t head, float *work, const Heads *out, float *logarithms);
+void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row, int64_t head,
+                          float *work, const HeadGradients *down);
 
 // draw.c
 int64_t draw_floats(int64_t vocabulary);

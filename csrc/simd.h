@@ -6,8 +6,10 @@
 
 #include <stdint.h>
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define LANES 16  // numbers in a vector; every width (in floats) is a multiple of it
@@ -58,6 +60,34 @@ INLINE uint16_t halved(float x) {
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
+// The larger of two numbers each, or the smaller; `b` where it is none (NaN).
+INLINE vpart larger_part(vpart a, vpart b) {
+#if defined(__AVX512F__)
+    return (vpart)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vpart)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (vpart)_mm_max_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+    return (vpart)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+    vipart is_larger = a > b;
+    return (vpart)(((vipart)a & is_larger) | ((vipart)b & ~is_larger));
+#endif
+}
+
+INLINE vpart smaller_part(vpart a, vpart b) {
+#if defined(__AVX512F__)
+    return (vpart)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vpart)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (vpart)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return -larger_part(-a, -b);
+#endif
+}
+
 // Sixteen sums, or largest numbers, in the registers that they take.
 typedef struct {
     vpart at[PARTS];
@@ -90,9 +120,7 @@ INLINE float max_lanes(vfloat v) {
 // x = k ln 2 + r with |r| <= ln 2 / 2; then Cephes' polynomial for e^r (expf.c, netlib.org/cephes).
 // ln 2 is split in two (0.693359375 is exact in few bits), so that r loses nothing.
 INLINE vpart vexp_part(vpart x) {
-    vipart is_low = x < -87.f, is_high = x > 88.f;
-    x = (vpart)(((vipart)x & ~is_low) | ((vipart)((vpart){} - 87.f) & is_low));
-    x = (vpart)(((vipart)x & ~is_high) | ((vipart)((vpart){} + 88.f) & is_high));
+    x = smaller_part((vpart){} + 88.f, larger_part((vpart){} - 87.f, x));
     vipart n = __builtin_convertvector(x * 1.44269504f + 127.5f, vipart);
     vpart k = __builtin_convertvector(n - 127, vpart);
     vpart r = x - k * .693359375f + k * 2.12194440e-4f;
@@ -128,6 +156,28 @@ INLINE vpart activate_part(vpart x, int64_t kind) {
     // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
     if (kind == GELU_TANH) return x / (1.f + vexp_part(-1.5957691216f * (x + .044715f * x * x * x)));
     return gelu_erf(x);
+}
+
+// x times this is GELU(x); `slope` becomes what it grows by.
+INLINE vpart gelu_factor(vpart x, int64_t by_tanh, vpart *slope) {
+    if (by_tanh) {
+        // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
+        vpart square = x * x;
+        vpart factor = 1.f / (1.f + vexp_part(-1.5957691216f * x * (1.f + .044715f * square)));
+        *slope = factor * (1.f - factor) * 1.5957691216f * (1.f + .134145f * square);
+        return factor;
+    }
+    // half of 1 + erf(x / sqrt(2)): Abramowitz and Stegun 7.1.26, whose error is 1.5e-7
+    vipart is_negative = x < 0.f;
+    vpart z = (vpart)((vipart)x & 0x7fffffff) * .70710678f;
+    vpart t = 1.f / (1.f + .3275911f * z), bell = vexp_part(-z * z);
+    vpart p = 1.061405429f * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - .284496736f;
+    p = p * t + .254829592f;
+    vpart above = .5f * p * t * bell;
+    *slope = .39894228f * bell;
+    return (vpart)(((vipart)above & is_negative) | ((vipart)(1.f - above) & ~is_negative));
 }
 
 // e^x in double precision for x <= 0 (0 below -700): Taylor's series to x^13 for |r| <= ln 2 / 2.

@@ -12,28 +12,6 @@
 
 // ---- GELU
 
-// x times this is GELU(x); `slope` becomes what it grows by.
-INLINE vpart gelu_factor(vpart x, int64_t by_tanh, vpart *slope) {
-    if (by_tanh) {
-        // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3)
-        vpart square = x * x;
-        vpart factor = 1.f / (1.f + vexp_part(-1.5957691216f * x * (1.f + .044715f * square)));
-        *slope = factor * (1.f - factor) * 1.5957691216f * (1.f + .134145f * square);
-        return factor;
-    }
-    // half of 1 + erf(x / sqrt(2)): Abramowitz and Stegun 7.1.26, whose error is 1.5e-7
-    vipart is_negative = x < 0.f;
-    vpart z = (vpart)((vipart)x & 0x7fffffff) * .70710678f;
-    vpart t = 1.f / (1.f + .3275911f * z), bell = vexp_part(-z * z);
-    vpart p = 1.061405429f * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - .284496736f;
-    p = p * t + .254829592f;
-    vpart above = .5f * p * t * bell;
-    *slope = .39894228f * bell;
-    return (vpart)(((vipart)above & is_negative) | ((vipart)(1.f - above) & ~is_negative));
-}
-
 INLINE vpart gelu_part(vpart x, int64_t by_tanh) {
     vpart slope;
     return x * gelu_factor(x, by_tanh, &slope);
@@ -88,50 +66,51 @@ EXPORT void textgen_gelu_backward(const float *x, const float *up, int64_t n, in
 
 enum { TALL = PART == 16 ? 8 : 4 };  // rows of a tile: sums that fit into the registers
 
-// A matrix whose rows are `stride` apart.
+// A matrix whose rows are `stride` apart, and the pieces of sixteen columns of a row `piece`.
 typedef struct {
     float *at;
-    int64_t stride;
+    int64_t stride, piece;
 } Matrix;
 
-// out[r][0..16) of a tile = sum over k of a[r * row + k * step] * b[k][0..16).
-INLINE void tile(const float *a, int64_t row, int64_t step, const float *b, int64_t b_stride, int64_t n, float *out,
-                 int64_t out_stride) {
+// out[r][0..16) of a tile = scale * the sum over `pieces` and k < n of a[r * row + k * step] * b[k][0..16).
+INLINE void tile(const float *a, int64_t row, int64_t step, int64_t a_piece, const float *b, int64_t b_stride, int64_t n,
+                 int64_t pieces, float scale, float *out, int64_t out_stride) {
     vpart sums[TALL][PARTS];
     UNROLL for (int r = 0; r < TALL; r++)
         UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] = (vpart){};
-    for (int64_t k = 0; k < n; k++) {
-        vpart v[PARTS];
-        UNROLL for (int p = 0; p < PARTS; p++) v[p] = load_part(b + k * b_stride + p * PART);
-        UNROLL for (int r = 0; r < TALL; r++)
-            UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] += a[r * row + k * step] * v[p];
-    }
+    for (int64_t c = 0; c < pieces; c++, a += a_piece, b += n * b_stride)
+        for (int64_t k = 0; k < n; k++) {
+            vpart v[PARTS];
+            UNROLL for (int p = 0; p < PARTS; p++) v[p] = load_part(b + k * b_stride + p * PART);
+            UNROLL for (int r = 0; r < TALL; r++)
+                UNROLL for (int p = 0; p < PARTS; p++) sums[r][p] += a[r * row + k * step] * v[p];
+        }
     UNROLL for (int r = 0; r < TALL; r++)
-        UNROLL for (int p = 0; p < PARTS; p++) store_part(out + r * out_stride + p * PART, sums[r][p]);
+        UNROLL for (int p = 0; p < PARTS; p++) store_part(out + r * out_stride + p * PART, sums[r][p] * scale);
 }
 
 // The lower triangle of x y', given y' : [n][size] times [size][n].
 static void square(Matrix x, Matrix y_turned, int64_t n, int64_t size, Matrix out) {
     for (int64_t i = 0; i < n; i += TALL)
         for (int64_t j = 0; j < i + TALL; j += LANES)
-            tile(x.at + i * x.stride, x.stride, 1, y_turned.at + j, y_turned.stride, size, out.at + i * out.stride + j,
-                 out.stride);
+            tile(x.at + i * x.stride, x.stride, 1, x.piece, y_turned.at + j, y_turned.stride, LANES, size / LANES, 1,
+                 out.at + i * out.stride + j, out.stride);
 }
 
 // A lower triangle times a matrix: each row is a sum over the rows up to its own.
-static void mix_earlier(Matrix triangle, Matrix x, int64_t n, int64_t size, Matrix out) {
+static void mix_earlier(Matrix triangle, Matrix x, int64_t n, int64_t size, float scale, Matrix out) {
     for (int64_t i = 0; i < n; i += TALL)
-        for (int64_t c = 0; c < size; c += LANES)
-            tile(triangle.at + i * triangle.stride, triangle.stride, 1, x.at + c, x.stride, i + TALL,
-                 out.at + i * out.stride + c, out.stride);
+        for (int64_t c = 0; c < size / LANES; c++)
+            tile(triangle.at + i * triangle.stride, triangle.stride, 1, 0, x.at + c * x.piece, x.stride, i + TALL, 1, scale,
+                 out.at + i * out.stride + c * out.piece, out.stride);
 }
 
 // A lower triangle, turned, times a matrix: each row is a sum over the rows from its own on.
-static void mix_later(Matrix triangle, Matrix x, int64_t n, int64_t size, Matrix out) {
+static void mix_later(Matrix triangle, Matrix x, int64_t n, int64_t size, float scale, Matrix out) {
     for (int64_t j = 0; j < n; j += TALL)
-        for (int64_t c = 0; c < size; c += LANES)
-            tile(triangle.at + j * triangle.stride + j, 1, triangle.stride, x.at + j * x.stride + c, x.stride, n - j,
-                 out.at + j * out.stride + c, out.stride);
+        for (int64_t c = 0; c < size / LANES; c++)
+            tile(triangle.at + j * triangle.stride + j, 1, triangle.stride, 0, x.at + j * x.stride + c * x.piece, x.stride,
+                 n - j, 1, scale, out.at + j * out.stride + c * out.piece, out.stride);
 }
 
 // Sixteen numbers in registers.
@@ -164,9 +143,7 @@ INLINE float soften(float *scores, int64_t i) {
     UNROLL for (int p = 0; p < PARTS; p++) top.part[p] = load_part(scores + p * PART);
     for (int64_t j = LANES; j <= i; j += LANES)
         UNROLL for (int p = 0; p < PARTS; p++) {
-            vpart v = load_part(scores + j + p * PART);
-            vipart is_larger = v > top.part[p];
-            top.part[p] = (vpart)(((vipart)v & is_larger) | ((vipart)top.part[p] & ~is_larger));
+            top.part[p] = larger_part(load_part(scores + j + p * PART), top.part[p]);
         }
     float most = largest_of(&top);
     for (int64_t j = 0; j <= i; j += LANES)
@@ -187,66 +164,78 @@ INLINE void weigh(float *scores, int64_t i, float logarithm) {
     hide_later(scores, i);
 }
 
-// One head of one row: [tokens][size], then zeros up to `padded`, each number times `scale`.
-static void gather(const Heads *from, int64_t row, int64_t head, int64_t tokens, int64_t padded, int64_t size,
-                   float scale, Matrix to) {
-    const float *at = from->at + row * from->row + head * from->head;
-    for (int64_t t = 0; t < tokens; t++)
-        for (int64_t i = 0; i < size; i += LANES)
-            store(to.at + t * to.stride + i, load(at + t * from->token + i) * scale);
-    for (int64_t t = tokens; t < padded; t++) memset(to.at + t * to.stride, 0, size * sizeof(float));
-}
-
-static void turn(Matrix x, int64_t n, int64_t size, Matrix out) {
-    for (int64_t i = 0; i < size; i++)
-        for (int64_t t = 0; t < n; t++) out.at[i * out.stride + t] = x.at[t * x.stride + i];
-}
-
-// [tokens][size] of one head into a contiguous [rows][tokens][heads][size].
-static void scatter(Matrix from, const Attention *a, int64_t row, int64_t head, float *to) {
-    for (int64_t t = 0; t < a->tokens; t++)
-        memcpy(to + ((row * a->tokens + t) * a->heads + head) * a->size, from.at + t * from.stride,
-               a->size * sizeof(float));
-}
-
 static int64_t pad(int64_t tokens) { return (tokens + LANES - 1) / LANES * LANES; }
 
-// Floats that a thread needs to work in: seven panels and two squares.
-EXPORT int64_t textgen_attention_floats(int64_t tokens, int64_t size) {
-    int64_t n = pad(tokens);
-    return 7 * n * size + 2 * n * n;
-}
-
 static Matrix take(float **work, int64_t rows, int64_t columns) {
-    Matrix m = {*work, columns};
+    Matrix m = {*work, columns, LANES};
     *work += rows * columns;
     return m;
 }
 
-static void attend_head(const Attention *a, int64_t row, int64_t head, float *work, float *out, float *logarithms) {
-    int64_t n = pad(a->tokens), size = a->size;
-    Matrix query = take(&work, n, size), key = take(&work, n, size), value = take(&work, n, size);
-    Matrix turned = take(&work, size, n), weights = take(&work, n, n), mixed = take(&work, n, size);
-    gather(&a->query, row, head, a->tokens, n, size, a->scale, query);
-    gather(&a->key, row, head, a->tokens, n, size, 1, key);
-    gather(&a->value, row, head, a->tokens, n, size, 1, value);
-    turn(key, n, size, turned);
+// One head of one row where it stands.
+static Matrix head_of(const Heads *from, int64_t row, int64_t head) {
+    return (Matrix){(float *)from->at + row * from->row + head * from->head, from->token, from->piece};
+}
+
+static void copy(Matrix from, int64_t tokens, int64_t size, Matrix to) {
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t i = 0; i < size / LANES; i++)
+            UNROLL for (int p = 0; p < LANES; p += PART)
+                store_part(to.at + t * to.stride + i * to.piece + p, load_part(from.at + t * from.stride + i * from.piece + p));
+}
+
+// A head as tiles read it: where it stands, or a copy with zeros up to a multiple of sixteen tokens.
+static Matrix whole(Matrix head, int64_t tokens, int64_t size, float **work) {
+    int64_t n = pad(tokens);
+    if (n == tokens) return head;
+    Matrix m = take(work, n, size);
+    copy(head, tokens, size, m);
+    memset(m.at + tokens * size, 0, (n - tokens) * size * sizeof(float));
+    return m;
+}
+
+static void turn(Matrix x, int64_t n, int64_t size, float scale, Matrix out) {
+    for (int64_t i = 0; i < size; i++)
+        for (int64_t t = 0; t < n; t++)
+            out.at[i * out.stride + t] = x.at[t * x.stride + i / LANES * x.piece + i % LANES] * scale;
+}
+
+// Where the heads of a contiguous [rows][tokens][heads][size] stand.
+static Heads side_by_side(const Attention *a, float *at) {
+    return (Heads){at, a->tokens * a->heads * a->size, a->size, a->heads * a->size, LANES};
+}
+
+// Floats that a thread needs to work in: at most six copies of a head and two squares.
+EXPORT int64_t textgen_attention_floats(int64_t tokens, int64_t size) {
+    int64_t n = pad(tokens);
+    return 6 * n * size + 2 * n * n;
+}
+
+void attend_head(const Attention *a, int64_t row, int64_t head, float *work, const Heads *out, float *logarithms) {
+    int64_t tokens = a->tokens, n = pad(tokens), size = a->size;
+    Matrix query = whole(head_of(&a->query, row, head), tokens, size, &work);
+    Matrix key = whole(head_of(&a->key, row, head), tokens, size, &work);
+    Matrix value = whole(head_of(&a->value, row, head), tokens, size, &work);
+    Matrix turned = take(&work, size, n), weights = take(&work, n, n);
+    Matrix to = head_of(out, row, head), mixed = n == tokens ? to : take(&work, n, size);
+    turn(key, n, size, a->scale, turned);
     square(query, turned, n, size, weights);
-    float *own = logarithms + (row * a->heads + head) * a->tokens;
+    float *own = logarithms + (row * a->heads + head) * tokens;
     for (int64_t i = 0; i < n; i++) {
         float logarithm = soften(weights.at + i * n, i);
-        if (i < a->tokens) own[i] = logarithm;
+        if (i < tokens) own[i] = logarithm;
     }
-    mix_earlier(weights, value, n, size, mixed);
-    scatter(mixed, a, row, head, out);
+    mix_earlier(weights, value, n, size, 1, mixed);
+    if (n != tokens) copy(mixed, tokens, size, to);
 }
 
 // out [rows][tokens][heads][size]; logarithms [rows][heads][tokens] is for the way back.
 EXPORT void textgen_attention_forward(const Attention *a, float *work, float *out, float *logarithms, int64_t threads) {
     int64_t floats = textgen_attention_floats(a->tokens, a->size);
+    Heads to = side_by_side(a, out);
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t k = 0; k < a->rows * a->heads; k++)
-        attend_head(a, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats, out, logarithms);
+        attend_head(a, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats, &to, logarithms);
 }
 
 // weights -> the gradient of the scores, given that of the weights.
@@ -263,42 +252,38 @@ static void through_softmax(Matrix weights, Matrix up, int64_t tokens) {
     }
 }
 
-typedef struct {
-    float *query, *key, *value;  // [rows][tokens][heads][size]
-} Gradients;
-
-static void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row,
-                                 int64_t head, float *work, Gradients down) {
-    int64_t n = pad(a->tokens), size = a->size;
-    Matrix query = take(&work, n, size), key = take(&work, n, size), value = take(&work, n, size);
-    Matrix turned = take(&work, size, n), gradient = take(&work, n, size), out = take(&work, n, size);
-    Matrix weights = take(&work, n, n), slopes = take(&work, n, n);
-    gather(&a->query, row, head, a->tokens, n, size, a->scale, query);
-    gather(&a->key, row, head, a->tokens, n, size, 1, key);
-    gather(&a->value, row, head, a->tokens, n, size, 1, value);
-    gather(up, row, head, a->tokens, n, size, 1, gradient);
-    turn(key, n, size, turned);
+void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row, int64_t head,
+                          float *work, const HeadGradients *down) {
+    int64_t tokens = a->tokens, n = pad(tokens), size = a->size;
+    Matrix query = whole(head_of(&a->query, row, head), tokens, size, &work);
+    Matrix key = whole(head_of(&a->key, row, head), tokens, size, &work);
+    Matrix value = whole(head_of(&a->value, row, head), tokens, size, &work);
+    Matrix gradient = whole(head_of(up, row, head), tokens, size, &work);
+    Matrix turned = take(&work, size, n), weights = take(&work, n, n), slopes = take(&work, n, n);
+    Matrix to[3] = {head_of(&down->query, row, head), head_of(&down->key, row, head), head_of(&down->value, row, head)};
+    Matrix padded = take(&work, n, size);
+    turn(key, n, size, a->scale, turned);
     square(query, turned, n, size, weights);
-    const float *own = logarithms + (row * a->heads + head) * a->tokens;
-    for (int64_t i = 0; i < n; i++) weigh(weights.at + i * n, i, i < a->tokens ? own[i] : 0);
-    mix_later(weights, gradient, n, size, out);
-    scatter(out, a, row, head, down.value);
-    turn(value, n, size, turned);
+    const float *own = logarithms + (row * a->heads + head) * tokens;
+    for (int64_t i = 0; i < n; i++) weigh(weights.at + i * n, i, i < tokens ? own[i] : 0);
+    mix_later(weights, gradient, n, size, 1, n == tokens ? to[2] : padded);
+    if (n != tokens) copy(padded, tokens, size, to[2]);
+    turn(value, n, size, 1, turned);
     square(gradient, turned, n, size, slopes);
     through_softmax(weights, slopes, n);
-    mix_later(weights, query, n, size, out);  // the queries are scaled already
-    scatter(out, a, row, head, down.key);
-    mix_earlier(weights, key, n, size, out);
-    for (int64_t i = 0; i < n * size; i += LANES) store(out.at + i, load(out.at + i) * a->scale);
-    scatter(out, a, row, head, down.query);
+    mix_later(weights, query, n, size, a->scale, n == tokens ? to[1] : padded);
+    if (n != tokens) copy(padded, tokens, size, to[1]);
+    mix_earlier(weights, key, n, size, a->scale, n == tokens ? to[0] : padded);
+    if (n != tokens) copy(padded, tokens, size, to[0]);
 }
 
 // The gradients of queries, keys and values, each contiguous [rows][tokens][heads][size].
 EXPORT void textgen_attention_backward(const Attention *a, const Heads *up, const float *logarithms, float *work,
                                        float *query, float *key, float *value, int64_t threads) {
     int64_t floats = textgen_attention_floats(a->tokens, a->size);
+    HeadGradients down = {side_by_side(a, query), side_by_side(a, key), side_by_side(a, value)};
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t k = 0; k < a->rows * a->heads; k++)
         attend_head_backward(a, up, logarithms, k / a->heads, k % a->heads, work + omp_get_thread_num() * floats,
-                             (Gradients){query, key, value});
+                             &down);
 }

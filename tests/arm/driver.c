@@ -18,6 +18,11 @@ void textgen_gelu_backward(const float *, const float *, int64_t, int64_t, float
 int64_t textgen_attention_floats(int64_t, int64_t);
 void textgen_attention_forward(const Attention *, float *, float *, float *, int64_t);
 void textgen_attention_backward(const Attention *, const Heads *, const float *, float *, float *, float *, float *, int64_t);
+int64_t textgen_block_floats(const Block *, int64_t, int64_t);
+void textgen_block_forward(const Block *, float *, int64_t);
+void textgen_block_backward(const Block *, float *, int64_t);
+int64_t textgen_loss_floats(const Loss *, int64_t);
+void textgen_loss(const Loss *, float *, int64_t);
 int64_t textgen_cpu_supports(const char *);
 const char *textgen_isa(void);
 
@@ -84,7 +89,7 @@ static void training(void) {
     Heads at[4] = {{qkv}, {qkv + HEADS * SIZE}, {qkv + 2 * HEADS * SIZE}, {gradient}};
     for (int i = 0; i < 4; i++) {
         int64_t token = (i < 3 ? 3 : 1) * HEADS * SIZE;
-        at[i] = (Heads){at[i].at, TOKENS * token, SIZE, token};
+        at[i] = (Heads){at[i].at, TOKENS * token, SIZE, token, 16};
         out[i] = numbers(ALL, 0);
     }
     Attention a = {at[0], at[1], at[2], ROWS, HEADS, TOKENS, SIZE, .2f};
@@ -92,6 +97,42 @@ static void training(void) {
     textgen_attention_forward(&a, work, out[3], logarithms, 1);
     textgen_attention_backward(&a, &at[3], logarithms, work, out[0], out[1], out[2], 1);
     for (int i = 0; i < 4; i++) show("causal", out[i], ALL);
+}
+
+// A block of GPT-2: three rows of 21 tokens, forward and backward.
+static void block(int64_t by_tanh) {
+    enum { ROWS = 3, TOKENS = 21, WIDTH = 32, HIDDEN = 48, ALL = ROWS * TOKENS * WIDTH };
+    int64_t sizes[12] = {WIDTH, WIDTH, 3 * WIDTH * WIDTH, 3 * WIDTH, WIDTH * WIDTH, WIDTH,
+                         WIDTH, WIDTH, WIDTH * HIDDEN, HIDDEN, HIDDEN * WIDTH, WIDTH};
+    Block b = {.rows = ROWS, .tokens = TOKENS, .width = WIDTH, .hidden = HIDDEN, .heads = 2, .by_tanh = by_tanh,
+               .scale = .25f, .eps = 1e-5f, .mlp_eps = 1e-5f};
+    for (int i = 0; i < 12; i++) {
+        b.weights[i] = numbers(sizes[i], .3f);
+        b.gradients[i] = numbers(sizes[i], 0);
+    }
+    b.x = numbers(ALL, 1), b.dy = numbers(ALL, .1f), b.y = numbers(ALL, 0), b.dx = numbers(ALL, 0);
+    b.saved = numbers(ROWS * TOKENS * (5 * WIDTH + HIDDEN + 2), 0);
+    textgen_block_forward(&b, numbers(textgen_block_floats(&b, 0, 1), 0), 1);
+    textgen_block_backward(&b, numbers(textgen_block_floats(&b, 1, 1), 0), 1);
+    show("block", b.y, ALL);
+    show("block-back", b.dx, ALL);
+    for (int i = 0; i < 12; i++) show("block-gradient", b.gradients[i], sizes[i]);
+}
+
+// The loss of 70 tokens, some of which do not count, with 45 logits each.
+static void loss(void) {
+    enum { TOKENS = 70, WIDTH = 32, WORDS = 45 };
+    int64_t labels[TOKENS];
+    for (int i = 0; i < TOKENS; i++) labels[i] = i % 9 ? i * 7 % WORDS : -100;
+    float *losses = numbers(TOKENS, 0), *down = numbers(TOKENS * WIDTH, 0), *gradient = numbers(WORDS * WIDTH, 0);
+    Loss l = {.labels = labels, .losses = losses, .down = down, .gradient = gradient, .tokens = TOKENS, .width = WIDTH,
+              .vocabulary = WORDS, .share = .1f};
+    l.hidden = numbers(TOKENS * WIDTH, 1);
+    l.weight = numbers(WORDS * WIDTH, 1);
+    textgen_loss(&l, numbers(textgen_loss_floats(&l, 1), 0), 1);
+    show("loss", losses, TOKENS);
+    show("loss-down", down, TOKENS * WIDTH);
+    show("loss-gradient", gradient, WORDS * WIDTH);
 }
 
 int main(void) {
@@ -116,6 +157,9 @@ int main(void) {
     textgen_attention(query, keys, values, 0, 37, 32, near, numbers(96, 0), y);
     show("attention", y, 32);
     training();
+    block(1);
+    block(0);
+    loss();
     drawing(1000);
     drawing(50257);
     return 0;

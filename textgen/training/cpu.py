@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECOMPUTE', 'LONGEST', 'PLAIN', 'NATIVE', 'UNMASKED', 'plain_attention', 'NativeGelu', 'native_attention',
-           'activations', 'swapped', 'kept_memory', 'few_kernels', 'fast_cpu', 'fast_gpu']
+           'native_blocks', 'activations', 'swapped', 'kept_memory', 'few_kernels', 'fast_cpu', 'fast_gpu']
 
 # %% ../../nbs/training/54_cpu.ipynb #194b095d
 import ctypes,math,os
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.nn.functional import dropout as drop
-from ..generation.kernels import CAttention, CHeads, library
+from ..generation.kernels import BLOCK_PARTS, CAttention, CHeads, NativeBlock, block_fits, library
 from .losses import Tie, tied_embedding
 
 # %% ../../nbs/training/54_cpu.ipynb #b4df63dc
@@ -158,7 +158,7 @@ class NativeGelu(torch.nn.Module):
 def _heads(t):
     "Where the heads of a tensor [rows, heads, tokens, size] stand."
     row, head, token, _ = t.stride()
-    return CHeads(at=t, row=row, head=head, token=token)
+    return CHeads(at=t, row=row, head=head, token=token, piece=16)
 
 def _asked(query, key, value, scale):
     "Attention as C reads it, and memory to work in."
@@ -215,8 +215,6 @@ def _is_simple(module, mask, dropout, more):
     if more.get("position_bias") is not None: return False
     return _is_causal(module, more.get("is_causal"))
 
-
-
 def _torch_attention(module, *tensors, **kwargs):
     "Attention as transformers computes it."
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -230,6 +228,72 @@ def native_attention(module, query, key, value, attention_mask, dropout=0., scal
         if _suits(*heads): return _Causal.apply(*heads, _scale(query, scaling)), None
     kwargs |= dict(dropout=dropout, scaling=scaling)
     return _torch_attention(module, query, key, value, attention_mask, **kwargs)
+
+# %% ../../nbs/training/54_cpu.ipynb #47bb8e31
+_KINDS = ("GPT2Block LayerNorm GPT2Attention Conv1D Conv1D Dropout Dropout "
+          "LayerNorm GPT2MLP Conv1D Conv1D NativeGelu Dropout").split() # of the modules of a block
+_HOOKS = "_forward_hooks _forward_pre_hooks _backward_hooks _backward_pre_hooks".split()
+
+def _is_left_alone(m):
+    "Whether a module does what its class says, and drops nothing."
+    if "forward" in vars(m) or any(getattr(m, hooks) for hooks in _HOOKS): return False
+    return not (m.training and getattr(m, "p", 0))
+
+def _is_gpt2(block):
+    "Whether a block is GPT-2's, as transformers makes it, with GELU in C."
+    modules = list(block.modules())
+    if [type(m).__name__ for m in modules]!=_KINDS: return False
+    return all(map(_is_left_alone, modules[1:]))
+
+# %% ../../nbs/training/54_cpu.ipynb #412a2a84
+def _block_weights(block):
+    "The parameters of a block, in the order of C."
+    parts = [block.get_submodule(name) for name in BLOCK_PARTS]
+    return [w for m in parts for w in (m.weight, m.bias)]
+
+def _how(block):
+    "The numbers that C needs to know."
+    attention, by_tanh = block.attn, block.mlp.act.by_tanh
+    norms = dict(eps=block.ln_1.eps, mlp_eps=block.ln_2.eps)
+    return dict(heads=attention.num_heads, scale=attention.scaling, by_tanh=by_tanh, **norms)
+
+# %% ../../nbs/training/54_cpu.ipynb #104f1045
+def _asks_more(others, named):
+    "Whether a call of a block hands over anything that counts."
+    counts = [v for k,v in named.items() if k not in ("use_cache", "position_ids")]
+    return any(v is not None for v in (*others, *counts))
+
+def _computes_alike(block):
+    "Whether C computes what a block computes now."
+    attention = block.attn
+    usual = attention.config._attn_implementation==NATIVE and attention.is_causal
+    return usual and not torch.is_autocast_enabled("cpu") and _is_gpt2(block)
+
+# %% ../../nbs/training/54_cpu.ipynb #916c6363
+def _for_c(block, x):
+    "What C needs to know of a block; None where it cannot compute it."
+    if not _computes_alike(block): return None
+    how = _how(block)
+    weights = _block_weights(block)
+    fits = block_fits(x, weights, how["heads"]) and x.shape[1]<=LONGEST
+    return (how, *weights) if fits else None
+
+def _native_block(block):
+    "The forward pass of a block of GPT-2, in C where it can be."
+    plain = block.forward
+    def forward(x, *others, **named):
+        given = None if _asks_more(others, named) else _for_c(block, x)
+        if given is None: return plain(x, *others, **named)
+        return NativeBlock.apply(x, *given)
+    return forward
+
+# %% ../../nbs/training/54_cpu.ipynb #25bc4ba8
+def native_blocks(
+    model, # a transformers model
+)->list:
+    "GPT-2's blocks in C: (module, attribute, what to put there)."
+    blocks = [m for m in model.modules() if type(m).__name__=="GPT2Block" and "forward" not in vars(m)]
+    return [(m, "forward", _native_block(m)) for m in blocks]
 
 # %% ../../nbs/training/54_cpu.ipynb #87521284
 def _product(x, weight, bias, transposed):
@@ -451,6 +515,7 @@ def fast_cpu(
     native = whole and not low and library() is not None
     swaps = activations(model, native)
     if low and whole: swaps += _forwards(model, tie)
+    if native: swaps += native_blocks(model)
     name = _attention_name(model, window, low, native)
     with few_kernels(), kept_memory(), swapped(swaps), _attending(model, name): yield tie
 
