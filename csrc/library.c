@@ -32,7 +32,7 @@ static const Entry LAYOUT[] = {
     FIELD(Model, distance_bias), FIELD(Model, final_norm), FIELD(Model, head), FIELD(Model, layers), FIELD(Model, depth),
     FIELD(Model, width), FIELD(Model, hidden), FIELD(Model, heads), FIELD(Model, kv_heads), FIELD(Model, head_size),
     FIELD(Model, bias_length), FIELD(Model, bias_zero), FIELD(Model, is_encoder), FIELD(Model, activation),
-    FIELD(Model, gated), FIELD(Model, vocabulary),
+    FIELD(Model, gated), FIELD(Model, vocabulary), FIELD(Model, half),
     SIZE(State), FIELD(State, kv_cache), FIELD(State, cross_kv), FIELD(State, positions), FIELD(State, token_rows),
     FIELD(State, prompt_lengths), FIELD(State, tokens), FIELD(State, rows), FIELD(State, capacity),
     FIELD(State, prompt_length),

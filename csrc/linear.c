@@ -74,7 +74,7 @@ INLINE int32_t load_four(const uint8_t *from) {
     return four;
 }
 
-// Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in], as `quantize` makes them.
+// Sums of a tile in integers. weight: [blocks][in / 4][16][4] int8, x: [rows][in][INPUT_BYTES], as `quantize` makes them.
 #if defined(__AVX512VNNI__)
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
                      Ahead ahead, int32_t *sums) {
@@ -101,20 +101,20 @@ INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, 
 #elif defined(__AVX2__)
 // One instruction multiplies unsigned bytes with signed ones and adds two neighbours, in 16 bits, which are too few for
 // inputs up to 255. So an input goes in without its sign, and where that was a minus the bits of the weight are turned
-// over: w becomes -w - 1, and the product too small by the input, which is why a sum begins with those inputs (`negative`
-// of the row). 2 * 127 * 128 fits into 16 bits, so every sum is exact.
+// over by the mask: w becomes -w - 1, and the product too small by the input, which is why a sum begins with those inputs
+// (`negative` of the row). 2 * 127 * 128 fits into 16 bits, so every sum is exact.
 INLINE void dot_int8(const int8_t *weight, const uint8_t *x, const ByteRow *of, int64_t in, int rows, int blocks,
                      Ahead ahead, int32_t *sums) {
     __m256i acc[MOST_ROWS][MOST_BLOCKS * 2];
-    __m256i ones = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
+    __m256i ones = _mm256_set1_epi16(1);
     int64_t next_block = in * LANES;
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < blocks * 2; p++) acc[r][p] = _mm256_set1_epi32(of[r].negative);
     for (int64_t i = 0; i < in; i += 4) {
         if (rows > 1) fetch(ahead, i);
         UNROLL for (int r = 0; r < rows; r++) {
-            __m256i four = _mm256_set1_epi32(load_four(x + r * in + i));
-            __m256i size = _mm256_abs_epi8(four), minus = _mm256_cmpgt_epi8(zero, four);
+            const uint8_t *four = x + (r * in + i) * INPUT_BYTES;
+            __m256i size = _mm256_set1_epi32(load_four(four)), minus = _mm256_set1_epi32(load_four(four + 4));
             UNROLL for (int p = 0; p < blocks * 2; p++) {
                 const int8_t *from = weight + p / 2 * next_block + i * LANES + p % 2 * 32;
                 __m256i w = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)from), minus);
@@ -201,7 +201,7 @@ INLINE void tile(const Linear *linear, int bytes, const void *x, const ByteRow *
     float sums[MOST_ROWS * MOST_BLOCKS * LANES] __attribute__((aligned(64)));
     int64_t in = linear->in_features, first = block * in * LANES;
     if (bytes)
-        dot_int8((const int8_t *)linear->weight + first, (const uint8_t *)x + row * in, of + row, in, rows, blocks,
+        dot_int8((const int8_t *)linear->weight + first, (const uint8_t *)x + row * in * INPUT_BYTES, of + row, in, rows, blocks,
                  ahead, (int32_t *)sums);
     else
         dot_float((const float *)linear->weight + first, (const float *)x + row * in, in, rows, blocks, ahead, sums);

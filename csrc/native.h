@@ -64,11 +64,12 @@ typedef struct {
     int64_t bias_length, bias_zero;  // of `distance_bias`, and where in it the distance 0 stands
     int64_t is_encoder;              // attention looks both ways, and keys and values are not kept
     int64_t activation, gated, vocabulary;
+    int64_t half;  // keys and values are kept in bfloat16
 } Model;
 
 typedef struct {
-    float *kv_cache;                // [layers][2][rows][kv_heads][capacity][head_size]; keys in groups, see attention.c
-    const float *cross_kv;          // [layers][2][rows][heads][prompt_length][head_size], keys in groups; or null
+    void *kv_cache;                 // [layers][2][rows][kv_heads][capacity][head_size]; keys in groups, see attention.c
+    const void *cross_kv;           // [layers][2][rows][heads][prompt_length][head_size], keys in groups; or null
     const int64_t *positions;       // [tokens]: the position of each token in its row
     const int64_t *token_rows;      // [tokens]: its row; null: token i is in row i
     const int64_t *prompt_lengths;  // [rows]: how much of `cross_kv` is in use; null without one
@@ -171,6 +172,14 @@ enum { CENTERED = 1 };
 enum { CENTERED = 0 };
 #endif
 
+// Bytes of an input. With AVX2's instruction there are two, its size and a mask of its sign, in fours: four sizes and then
+// their masks, so that a tile need not make them again and again.
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+enum { INPUT_BYTES = 2 };
+#else
+enum { INPUT_BYTES = 1 };
+#endif
+
 // What belongs to a row of bytes: its largest absolute input, and the sum of the bytes below zero without their sign.
 typedef struct {
     float top;
@@ -187,8 +196,6 @@ void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const
 void multiply(const Linear *linear, const void *x, const ByteRow *byte_rows, int64_t rows, Output out);
 
 // attention.c
-void attend(const float *query, const float *keys, const float *values, int64_t length, int64_t size, const float *bias,
-            float *scores, float *out);
 void append_kv(const Model *model, const Layer *layer, const State *state, int64_t depth, float *qkv);
 void self_attention(const Model *model, const State *state, int64_t depth, const float *qkv, float *out, float *scores);
 void cross_attention(const Model *model, const State *state, int64_t depth, const float *query, float *out, float *scores);

@@ -37,29 +37,40 @@ void gate(const float *x, int64_t n, int64_t activation, float *y) {
         store_part(y + i, activate_part(load_part(x + i), activation) * load_part(x + n + i));
 }
 
-// Sixteen numbers that fit into a byte, as bytes.
-INLINE void store_bytes(uint8_t *to, Parts numbers) {
 #if defined(__AVX2__) && !defined(__AVX512F__)
+// Sixteen numbers from 0 to 255, of which 128 are taken off, as bytes.
+INLINE __m128i to_bytes(Parts numbers) {
     __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32((__m256)numbers.at[0]), _mm256_cvttps_epi32((__m256)numbers.at[1]));
-    words = _mm256_sub_epi16(_mm256_permute4x64_epi64(words, 0xD8), _mm256_set1_epi16(128 * CENTERED));
-    __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    _mm_storeu_si128((__m128i *)to, bytes);
+    words = _mm256_sub_epi16(_mm256_permute4x64_epi64(words, 0xD8), _mm256_set1_epi16(128));
+    return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
+#elif defined(__AVX512F__)
+INLINE __m128i to_bytes(Parts numbers) {
+    __m512i whole = _mm512_sub_epi32(_mm512_cvttps_epi32((__m512)numbers.at[0]), _mm512_set1_epi32(128));
+    return _mm512_cvtepi32_epi8(whole);
+}
+#endif
+
+// Sixteen inputs of a product, from numbers between 0 and 255; returns what those below 128 lack, all together.
+INLINE int32_t put_inputs(uint8_t *to, Parts numbers) {
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+    __m128i v = to_bytes(numbers), zero = _mm_setzero_si128();
+    __m128i sizes = _mm_abs_epi8(v), masks = _mm_cmpgt_epi8(zero, v);
+    _mm_storeu_si128((__m128i *)to, _mm_unpacklo_epi32(sizes, masks));
+    _mm_storeu_si128((__m128i *)(to + 16), _mm_unpackhi_epi32(sizes, masks));
+    __m128i sums = _mm_sad_epu8(_mm_and_si128(sizes, masks), zero);
+    return _mm_cvtsi128_si32(sums) + _mm_extract_epi32(sums, 2);
 #else
     vint v = __builtin_convertvector(joined(numbers), vint);
     if (CENTERED) v -= 128;
     *(vbyte *)to = __builtin_convertvector(v, vbyte);
+    return 0;
 #endif
 }
 
-// What the bytes of a row below zero sum up to, without their sign.
-INLINE int32_t sum_negative(const uint8_t *q, int64_t n) {
-    int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (int8_t)q[i] < 0 ? -(int8_t)q[i] : 0;
-    return sum;
-}
-
 // One row in 8 bits: q = 128 + round(127 x / top), from 1 to 255; CENTERED: without the 128, from -127 to 127. `top` is
-// the largest absolute value.
+// the largest absolute value. q: [n][INPUT_BYTES]
 ByteRow quantize(const float *x, int64_t n, uint8_t *q) {
     Parts largest = {};
     for (int64_t i = 0; i < n; i += LANES)
@@ -69,12 +80,20 @@ ByteRow quantize(const float *x, int64_t n, uint8_t *q) {
         }
     float top = max_lanes(joined(largest));
     float scale = top > 0 ? 127.f / top : 0;
+    int32_t negative = 0;
     for (int64_t i = 0; i < n; i += LANES) {
         Parts v;
         UNROLL for (int p = 0; p < PARTS; p++) v.at[p] = load_part(x + i + p * PART) * scale + 128.5f;
-        store_bytes(q + i, v);
+        negative += put_inputs(q + i * INPUT_BYTES, v);
     }
-    return (ByteRow){top, CENTERED ? sum_negative(q, n) : 0};
+    return (ByteRow){top, negative};
+}
+
+// An input as `quantize` has left it: the number, 128 larger.
+static uint8_t input_at(const uint8_t *q, int64_t i) {
+    if (INPUT_BYTES == 1) return CENTERED ? q[i] ^ 128 : q[i];
+    const uint8_t *four = q + i / 4 * 8 + i % 4;
+    return four[4] ? 128 - four[0] : 128 + four[0];
 }
 
 // A linear layer with what comes before it: `norm`, or a gate by the activation `gate_by`, or neither (null, NONE).
@@ -86,9 +105,9 @@ void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const
     int64_t stride = gate_by != NONE ? 2 * n : n;
     int few = rows < 4 * omp_get_num_threads();
     int changed = norm || gate_by != NONE;
-    float *prepared = few ? work.own : work.shared;  // [rows][n] floats, [rows] of their bytes, [rows][n] bytes
+    float *prepared = few ? work.own : work.shared;  // [rows][n] floats, then what belongs to their bytes, then these
     ByteRow *of = (ByteRow *)(prepared + rows * n);
-    uint8_t *bytes = (uint8_t *)(of + rows);
+    uint8_t *bytes = (uint8_t *)(of + rows);  // [rows][n][INPUT_BYTES]
     if (changed || linear->scale) {
         Range mine = few ? (Range){0, rows} : my_share(rows);
         for (int64_t r = mine.begin; r < mine.end; r++) {
@@ -96,7 +115,7 @@ void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const
             float *to = prepared + r * n;
             if (norm) normalize(norm, from, to);
             if (gate_by != NONE) gate(from, n, gate_by, to);
-            if (linear->scale) of[r] = quantize(changed ? to : from, n, bytes + r * n);
+            if (linear->scale) of[r] = quantize(changed ? to : from, n, bytes + r * n * INPUT_BYTES);
         }
         if (!few) {
 #pragma omp barrier
@@ -120,7 +139,11 @@ EXPORT void textgen_gate(const float *x, int64_t rows, int64_t n, int64_t activa
     for (int64_t r = 0; r < rows; r++) gate(x + r * 2 * n, n, activation, y + r * n);
 }
 
+// q [rows][n]
 EXPORT void textgen_quantize(const float *x, int64_t rows, int64_t n, uint8_t *q, float *tops) {
-    for (int64_t r = 0; r < rows; r++) tops[r] = quantize(x + r * n, n, q + r * n).top;
-    for (int64_t i = 0; CENTERED && i < rows * n; i++) q[i] ^= 128;
+    uint8_t made[n * INPUT_BYTES];
+    for (int64_t r = 0; r < rows; r++) {
+        tops[r] = quantize(x + r * n, n, made).top;
+        for (int64_t i = 0; i < n; i++) q[r * n + i] = input_at(made, i);
+    }
 }

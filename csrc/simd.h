@@ -31,6 +31,8 @@ typedef uint8_t vbyte __attribute__((vector_size(16), aligned(1), may_alias));
 enum { PARTS = LANES / PART };  // registers that sixteen numbers take
 typedef float vpart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
 typedef int32_t vipart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
+typedef uint32_t vupart __attribute__((vector_size(4 * PART), aligned(4), may_alias));
+typedef uint16_t vhpart __attribute__((vector_size(2 * PART), aligned(2), may_alias));
 typedef double vdpart __attribute__((vector_size(8 * PART), aligned(8), may_alias));
 
 // Eight numbers in double precision, for draws near a border.
@@ -43,6 +45,20 @@ INLINE vfloat load(const float *from) { return *(const vfloat *)from; }
 INLINE void store(float *to, vfloat v) { *(vfloat *)to = v; }
 INLINE vpart load_part(const float *from) { return *(const vpart *)from; }
 INLINE void store_part(float *to, vpart v) { *(vpart *)to = v; }
+
+// bfloat16, which is the upper half of a float32: read, and rounded to the nearest, of two to the even one.
+INLINE vpart load_half(const uint16_t *from) {
+#if PART == 8  // GCC widens eight numbers in two halves
+    return (vpart)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
+#else
+    return (vpart)(__builtin_convertvector(*(const vhpart *)from, vupart) << 16);
+#endif
+}
+INLINE uint16_t halved(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, 4);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
 
 // The larger of two numbers each, or the smaller; `b` where it is none (NaN).
 INLINE vpart larger_part(vpart a, vpart b) {

@@ -11,7 +11,7 @@ void textgen_linear(const Linear *, const float *, int64_t, float *, float *, in
 void textgen_activation(const float *, int64_t, int64_t, float *);
 void textgen_norm(const Norm *, const float *, int64_t, float *);
 void textgen_quantize(const float *, int64_t, int64_t, uint8_t *, float *);
-void textgen_attention(const float *, const float *, const float *, int64_t, int64_t, const float *, float *, float *);
+void textgen_attention(const float *, const void *, const void *, int64_t, int64_t, int64_t, const float *, float *, float *);
 int64_t textgen_draw(const float *, int64_t, const Draw *, int64_t, int64_t, float *, float *);
 void textgen_gelu(const float *, int64_t, int64_t, float *, int64_t);
 void textgen_gelu_backward(const float *, const float *, int64_t, int64_t, float *, int64_t);
@@ -154,7 +154,7 @@ int main(void) {
     for (int i = 0; i < 320; i++) y[i] = bytes[i];
     show("quantize", y, 320);
     float *query = numbers(32, 1), *keys = numbers(48 * 32, 1), *values = numbers(48 * 32, 1), *near = numbers(48, 1);
-    textgen_attention(query, keys, values, 37, 32, near, numbers(96, 0), y);
+    textgen_attention(query, keys, values, 0, 37, 32, near, numbers(96, 0), y);
     show("attention", y, 32);
     training();
     block(1);

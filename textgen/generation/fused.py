@@ -35,17 +35,15 @@ def nbytes(self:FastState)->int:
     return self.kv_cache[...,:self.length,:].nbytes
 
 # %% ../../nbs/generation/42_fused.ipynb #08aec4e4
-_LINE = 16 # numbers of a cache line
+_LINE = 64 # bytes of a cache line
 
 def _zeros(cache, shape):
     "Zeros of this shape, in the type and on the device of `cache`."
-    if cache.device.type!="cpu" or cache.dtype!=torch.float32:
-        return cache.new_zeros(shape)
-    n = prod(shape)
-    numbers = np.zeros(n+_LINE, dtype=np.float32)
-    memory = torch.from_numpy(numbers)
-    start = -memory.data_ptr()//4%_LINE
-    return memory[start:start+n].view(shape)
+    if cache.device.type!="cpu": return cache.new_zeros(shape)
+    n = prod(shape)*cache.itemsize
+    memory = torch.from_numpy(np.zeros(n+_LINE, dtype=np.uint8))
+    start = -memory.data_ptr()%_LINE
+    return memory[start:start+n].view(cache.dtype).view(shape)
 
 # %% ../../nbs/generation/42_fused.ipynb #60bf5215
 @patch(as_prop=True)

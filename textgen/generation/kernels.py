@@ -14,6 +14,7 @@ import ctypes
 import math
 import os
 import threading
+from array import array
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ _KERNELS = dict( # for comparisons
     textgen_norm=(None, _STRUCT, _FLOATS, _INT, _FLOATS),
     textgen_gate=(None, _FLOATS, _INT, _INT, _INT, _FLOATS),
     textgen_quantize=(None, _FLOATS, _INT, _INT, _BYTES, _FLOATS),
-    textgen_attention=(None, _FLOATS, _FLOATS, _FLOATS, _INT, _INT, _FLOATS, _FLOATS, _FLOATS),
+    textgen_attention=(None, _FLOATS, _ADDRESS, _ADDRESS, _INT, _INT, _INT, _FLOATS, _FLOATS, _FLOATS),
     textgen_rotate=(None, _FLOATS, _INT, _INT, _FLOATS, _FLOATS),
     textgen_head_norm=(None, _FLOATS, _INT, _INT, _FLOATS, _FLOAT),
     textgen_draw_floats=(_INT, _INT),
@@ -151,7 +152,7 @@ class CModel(CStruct):
         *_all(_ADDRESS, "embedding positions rope_cos rope_sin distance_bias"),
         ("final_norm", CNorm), ("head", CLinear), ("layers", _ADDRESS),
         *_all(_INT, "depth width hidden heads kv_heads head_size bias_length bias_zero"),
-        *_all(_INT, "is_encoder activation gated vocabulary")]
+        *_all(_INT, "is_encoder activation gated vocabulary half")]
 
 # %% ../../nbs/generation/39_kernels.ipynb #2c2ffefa
 class CState(CStruct):
@@ -486,12 +487,12 @@ _MANY_BYTES = 1<<23 # what is worth a second thread
 
 def _pieces(tensors):
     "Address and bytes of each piece, int64 [2n]."
-    found = []
+    found = array("q")
     for t in tensors:
         begin = t.data_ptr()
         end = begin+t.nbytes
-        for at in range(begin, end, PIECE): found += [at, min(PIECE, end-at)]
-    return torch.from_numpy(np.array(found, np.int64))
+        for at in range(begin, end, PIECE): found.extend((at, min(PIECE, end-at)))
+    return torch.from_numpy(np.frombuffer(found, np.int64))
 
 # %% ../../nbs/generation/39_kernels.ipynb #87d97bdf
 def bits_of(

@@ -21,7 +21,7 @@ from ..tasks.pairs import encoder_ids
 from ..threads import giving_way
 from .rules import Guide, Rules, folder_rules, stops_of
 from .samples import (
-    Reader, Row, Rows, Sample, continuation, sample_uniforms, splits_blank, stop_place)
+    Reader, Row, Rows, Sample, sample_uniforms, splits_blank, stop_place)
 
 # %% ../../nbs/generation/48_loop.ipynb #dc9af1b3
 def as_prompts(
@@ -122,7 +122,7 @@ def new_row(self:Writer, prompt:int, index:int, attempt:int=0)->Row:
 @patch
 def text(self:Writer, row:Row)->str:
     "The text of a row, up to a stop string."
-    text = continuation(self.codec, row.before, row.ids)
+    text = row.text(self.codec)
     if row.finish_reason!="stop": return text
     return text[:stop_place(text, self.settings.stop)]
 

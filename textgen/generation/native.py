@@ -141,6 +141,7 @@ def _c_model(plan, layers):
     return CModel(
         **_tables(plan),
         **_numbers(plan),
+        half=plan.in_8_bits,
         final_norm=_c_norm(plan.final_norm),
         head=plan.head or CLinear(),
         layers=ctypes.addressof(layers))
@@ -189,7 +190,7 @@ def _c_state(self:NativeStep, s, positions, token_rows=None):
 @patch
 def _workspace(self:NativeStep, state):
     "How many threads to use, and memory for them to work in."
-    is_small = self.n_weights*state.tokens<3_000_000
+    is_small = self.n_weights*state.tokens<5_000_000
     threads = 1 if is_small else torch.get_num_threads()
     floats = self.lib.textgen_work_floats(self.model, state, self.outputs, threads)
     if self._memory.floats.numel()<floats: self._memory.floats = torch.empty(floats)
@@ -219,7 +220,8 @@ def _check_length(self:NativeStep, n):
 @patch
 def empty_state(self:NativeStep, rows:int, depth:int)->FastState:
     "A state of `depth` layers in which nothing is read yet."
-    cache = torch.zeros(depth, 2, rows, self.plan.kv_heads, 0, self.plan.head_size)
+    plan = self.plan
+    cache = torch.zeros(depth, 2, rows, plan.kv_heads, 0, plan.head_size, dtype=plan.kept)
     return FastState(torch.empty(rows, 0), cache, length=0)
 
 # %% ../../nbs/generation/44_native.ipynb #90f75fe0
@@ -258,13 +260,18 @@ def _laid_out(kv):
 
 # %% ../../nbs/generation/44_native.ipynb #9c9a99f7
 @patch
+def _cross_layers(self:NativeEncoder, encoded):
+    "What each layer of the decoder makes of the encoder's output: [layers, rows*n, 2*heads*head_size]."
+    lib, layers = self.step.lib, self.cross_kv_layers
+    made = [apply_linear(lib, layer, encoded) for layer in layers]
+    return torch.stack(made).to(self.step.plan.kept)
+
+@patch
 def cross_kv(self:NativeEncoder, ids)->dict: # int64 [rows, n]; fields of a `FastState`
     "Keys and values that each layer of the decoder makes of an input."
     rows, n = ids.shape
-    plan, lib = self.step.plan, self.step.lib
-    encoded = self.encode(ids)
-    layers = [apply_linear(lib, layer, encoded) for layer in self.cross_kv_layers]
-    kv = torch.stack(layers)
+    plan = self.step.plan
+    kv = self._cross_layers(self.encode(ids))
     kv = kv.view(-1, rows, n, 2, plan.heads, plan.head_size)
     kv = kv.permute(0, 3, 1, 4, 2, 5)
     return dict(cross_kv=_laid_out(kv), input_lengths=torch.full((rows,), n))
@@ -272,7 +279,7 @@ def cross_kv(self:NativeEncoder, ids)->dict: # int64 [rows, n]; fields of a `Fas
 # %% ../../nbs/generation/44_native.ipynb #cb39a280
 def _native_name(lib, plan):
     "What the engine is called."
-    precision = "int8" if any(o.scale for o in plan.linears) else "float32"
+    precision = "int8" if plan.in_8_bits else "float32"
     return f"native {precision} {isa_of(lib)}"
 
 # %% ../../nbs/generation/44_native.ipynb #da9fb286

@@ -188,6 +188,16 @@ def linears(self:StepPlan)->list:
         if layer.cross: found += [layer.cross.query, layer.cross.out]
     return found
 
+@patch(as_prop=True)
+def in_8_bits(self:StepPlan)->bool:
+    "Whether its linear layers have 8 bits, with a scale for each output."
+    return any(getattr(o, "scale", None) for o in self.linears)
+
+@patch(as_prop=True)
+def kept(self:StepPlan)->torch.dtype:
+    "The numbers that keys and values are kept in."
+    return torch.bfloat16 if self.in_8_bits else torch.float32
+
 # %% ../../nbs/generation/41_plans.ipynb #a8c62c58
 class Unfit(ModelError):
     "The model has something that no plan describes."

@@ -259,12 +259,20 @@ class Row:
     tail:bytes=b"" # the last bytes of its text, in which a stop string may begin
     keeper:_Keeps|None=None # what keeps a schema in it, as `Guide.start` gives it
     logprobs:list=field(default_factory=list) # of each id
+    said:tuple=(None, "") # a number of ids, and their text
 
 # %% ../../nbs/generation/46_samples.ipynb #c3049411
 @patch(as_prop=True)
 def sequence(self:Row)->list:
     "The ids of the text with those in front of it."
     return [*self.before, *self.ids]
+
+@patch
+def text(self:Row, codec)->str:
+    "What its ids add to the text in front of them."
+    n = len(self.ids)
+    if self.said[0]!=n: self.said = n, continuation(codec, self.before, self.ids)
+    return self.said[1]
 
 # %% ../../nbs/generation/46_samples.ipynb #3d64697d
 def stop_place(

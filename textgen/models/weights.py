@@ -48,7 +48,7 @@ def weights_of(
     found, modules = [], [model]
     while modules:
         module = modules.pop()
-        found += _own_weights(module)
+        if module._parameters or module._buffers: found += _own_weights(module)
         modules += [m for m in module._modules.values() if m is not None]
     return found
 
@@ -109,5 +109,5 @@ def weights_version(
     by_device = {}
     for t in tensors: by_device.setdefault(t.device, []).append(t)
     with torch.no_grad(): found = [bits(ts) for ts in by_device.values()]
-    notes = [(t.dtype, *t.shape, _counter(t)) for t in tensors]
+    notes = hash(tuple([(t.dtype, t.shape, _counter(t)) for t in tensors]))
     return sha256(repr([found, notes, adapter_settings(model)]))
