@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "csrc"))
 import variants  # noqa: E402
 
 FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-TESTS = ["tests/test_native.py", "tests/test_fast.py", "tests/test_cpu.py"]
+TESTS = [f"tests/test_{name}.py" for name in ("native", "fast", "cpu", "block", "native_loss")]
 ROOMS = ["nbs/generation/39_kernels.ipynb", "nbs/generation/44_native.ipynb"]
 # one number beyond a tensor's end: if this passes, the run above it says nothing
 WRONG = """
