@@ -8,13 +8,13 @@
 enum { GROUP = 64 };  // tokens that a thread takes at a time
 
 static int64_t own_floats(const Loss *l) {
-    int64_t weights = padded(l->vocabulary) * l->width;
-    return weights + GROUP * (padded(l->vocabulary) + l->width + LANES + 3);
+    int64_t weights = up_to_lanes(l->vocabulary) * l->width;
+    return weights + GROUP * (up_to_lanes(l->vocabulary) + l->width + LANES + 3);
 }
 
 // Floats that `textgen_loss` needs to work in.
 EXPORT int64_t textgen_loss_floats(const Loss *l, int64_t threads) {
-    return 2 * padded(l->vocabulary) * l->width + threads * own_floats(l);
+    return 2 * up_to_lanes(l->vocabulary) * l->width + threads * own_floats(l);
 }
 
 // What is known of each token of a group.
@@ -26,7 +26,7 @@ typedef struct {
 // Logits of n tokens, in panels, and the largest of each token.
 static void make_logits(const Loss *l, const float *packed, View hidden, int64_t n, float *logits, Each each) {
     static const float none[LANES];
-    int64_t size = padded(l->vocabulary);
+    int64_t size = up_to_lanes(l->vocabulary);
     for (int64_t i = 0; i < n * LANES; i++) each.lanes[i] = -INFINITY;
     for (int64_t v = 0; v < size; v += LANES) {
         float *panel = logits + v * n;
@@ -44,7 +44,7 @@ static void make_logits(const Loss *l, const float *packed, View hidden, int64_t
 // Logits -> e^(logit - largest), whose sums become `lanes`.
 static void raise_logits(const Loss *l, int64_t n, float *logits, Each each) {
     memset(each.lanes, 0, n * LANES * sizeof(float));
-    for (int64_t v = 0; v < padded(l->vocabulary); v += LANES)
+    for (int64_t v = 0; v < up_to_lanes(l->vocabulary); v += LANES)
         for (int64_t t = 0; t < n; t++)
             UNROLL for (int p = 0; p < LANES; p += PART) {
                 float *at = logits + v * n + t * LANES + p, *sum = each.lanes + t * LANES + p;
@@ -74,7 +74,7 @@ static void lose(const Loss *l, int64_t first, int64_t n, float *logits, Each ea
 // Some tokens, from `first` on; what the weights get is added to `sums`.
 static void some_tokens(const Loss *l, const float *packed, const float *turned, int64_t first, int64_t n, float *work,
                         float *sums) {
-    int64_t size = padded(l->vocabulary), width = l->width;
+    int64_t size = up_to_lanes(l->vocabulary), width = l->width;
     Each each = {take(&work, GROUP * LANES), take(&work, GROUP), take(&work, GROUP), take(&work, GROUP)};
     View hidden = panels(take(&work, GROUP * width), n, width), logits = panels(take(&work, GROUP * size), n, size);
     View down = plain(l->down + first * width, n, width);
@@ -93,7 +93,7 @@ static void some_tokens(const Loss *l, const float *packed, const float *turned,
 
 // The losses of all tokens, and the gradients of their sum. The same number of threads gives the same bits.
 EXPORT void textgen_loss(const Loss *l, float *work, int64_t threads) {
-    int64_t weights = padded(l->vocabulary) * l->width, floats = own_floats(l), groups = (l->tokens + GROUP - 1) / GROUP;
+    int64_t weights = up_to_lanes(l->vocabulary) * l->width, floats = own_floats(l), groups = (l->tokens + GROUP - 1) / GROUP;
     float *packed = take(&work, weights), *turned = take(&work, weights);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -108,6 +108,6 @@ EXPORT void textgen_loss(const Loss *l, float *work, int64_t threads) {
             some_tokens(l, packed, turned, first, left < GROUP ? left : GROUP, own, sums);
         }
 #pragma omp barrier
-        if (l->gradient) unite_weight(work, floats, padded(l->vocabulary), l->vocabulary, l->width, l->gradient);
+        if (l->gradient) unite_weight(work, floats, up_to_lanes(l->vocabulary), l->vocabulary, l->width, l->gradient);
     }
 }

@@ -77,15 +77,15 @@ void add_bias_gradient(View dy, int64_t out, int64_t rows, int64_t tokens, float
 void pack(const float *weight, int64_t in, int64_t out, float *to) {
     Range mine = my_share(out / LANES);
     for (int64_t o = mine.begin; o < mine.end; o++)
-        for (int64_t i = 0; i < padded(in); i++)
+        for (int64_t i = 0; i < up_to_lanes(in); i++)
             for (int p = 0; p < LANES; p += PART)
-                store_part(to + (o * padded(in) + i) * LANES + p,
+                store_part(to + (o * up_to_lanes(in) + i) * LANES + p,
                            i < in ? load_part(weight + i * out + o * LANES + p) : (vpart){});
 }
 
 // [in][out] -> [blocks of 16 inputs][out][16], with zeros for the inputs that the last block lacks; a thread's share.
 void pack_turned(const float *weight, int64_t in, int64_t out, float *to) {
-    Range mine = my_share(padded(in) / LANES);
+    Range mine = my_share(up_to_lanes(in) / LANES);
     for (int64_t i = mine.begin; i < mine.end; i++)
         for (int64_t first = 0; first < out; first += LANES)
             for (int64_t e = 0; e < LANES; e++)

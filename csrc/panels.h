@@ -21,8 +21,6 @@ static inline float *take(float **work, int64_t n) {
     return at;
 }
 
-static inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
-
 void pack(const float *weight, int64_t in, int64_t out, float *to);
 void pack_turned(const float *weight, int64_t in, int64_t out, float *to);
 void unite_weight(const float *first, int64_t stride, int64_t n, int64_t in, int64_t out, float *to);

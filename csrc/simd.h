@@ -41,6 +41,9 @@ typedef int64_t vlong __attribute__((vector_size(64), aligned(8), may_alias));
 
 enum { RELU = 0, SILU = 1, GELU_TANH = 2, GELU_ERF = 3 };  // the same numbers as ACTIVATIONS in Python
 
+// How many numbers fill whole vectors.
+static inline int64_t up_to_lanes(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
 INLINE vfloat load(const float *from) { return *(const vfloat *)from; }
 INLINE void store(float *to, vfloat v) { *(vfloat *)to = v; }
 INLINE vpart load_part(const float *from) { return *(const vpart *)from; }

@@ -164,8 +164,6 @@ INLINE void weigh(float *scores, int64_t i, float logarithm) {
     hide_later(scores, i);
 }
 
-static int64_t pad(int64_t tokens) { return (tokens + LANES - 1) / LANES * LANES; }
-
 static Matrix take(float **work, int64_t rows, int64_t columns) {
     Matrix m = {*work, columns, LANES};
     *work += rows * columns;
@@ -186,7 +184,7 @@ static void copy(Matrix from, int64_t tokens, int64_t size, Matrix to) {
 
 // A head as tiles read it: where it stands, or a copy with zeros up to a multiple of sixteen tokens.
 static Matrix whole(Matrix head, int64_t tokens, int64_t size, float **work) {
-    int64_t n = pad(tokens);
+    int64_t n = up_to_lanes(tokens);
     if (n == tokens) return head;
     Matrix m = take(work, n, size);
     copy(head, tokens, size, m);
@@ -207,12 +205,12 @@ static Heads side_by_side(const Attention *a, float *at) {
 
 // Floats that a thread needs to work in: at most six copies of a head and two squares.
 EXPORT int64_t textgen_attention_floats(int64_t tokens, int64_t size) {
-    int64_t n = pad(tokens);
+    int64_t n = up_to_lanes(tokens);
     return 6 * n * size + 2 * n * n;
 }
 
 void attend_head(const Attention *a, int64_t row, int64_t head, float *work, const Heads *out, float *logarithms) {
-    int64_t tokens = a->tokens, n = pad(tokens), size = a->size;
+    int64_t tokens = a->tokens, n = up_to_lanes(tokens), size = a->size;
     Matrix query = whole(head_of(&a->query, row, head), tokens, size, &work);
     Matrix key = whole(head_of(&a->key, row, head), tokens, size, &work);
     Matrix value = whole(head_of(&a->value, row, head), tokens, size, &work);
@@ -254,7 +252,7 @@ static void through_softmax(Matrix weights, Matrix up, int64_t tokens) {
 
 void attend_head_backward(const Attention *a, const Heads *up, const float *logarithms, int64_t row, int64_t head,
                           float *work, const HeadGradients *down) {
-    int64_t tokens = a->tokens, n = pad(tokens), size = a->size;
+    int64_t tokens = a->tokens, n = up_to_lanes(tokens), size = a->size;
     Matrix query = whole(head_of(&a->query, row, head), tokens, size, &work);
     Matrix key = whole(head_of(&a->key, row, head), tokens, size, &work);
     Matrix value = whole(head_of(&a->value, row, head), tokens, size, &work);

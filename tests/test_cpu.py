@@ -4,14 +4,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, GemmaConfig, GPT2Config, LlamaConfig
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+)
 
 from textgen import TextGen, TokenDataset, bundled, train_tokenizer
 from textgen.generation import kernels
 from textgen.generation.kernels import library
 from textgen.training import cpu
 from textgen.training.callback import NoView
-from textgen.training.cpu import NATIVE, NativeGelu, fast_cpu, native_attention
+from textgen.training.cpu import NATIVE, UNMASKED, NativeGelu, fast_cpu, fast_gpu, native_attention
 
 if library() is None:
     pytest.skip("no native library here", allow_module_level=True)
@@ -180,3 +188,41 @@ def test_a_run_is_that_of_torch_up_to_rounding(monkeypatch):
         run = tg.train(data, steps=8, batch_size=4, window=32, sample_every=0, precision="fp32", view=NoView())
         losses.append(run.losses)
     assert np.allclose(*losses, rtol=1e-4) and losses[0] != losses[1]
+
+
+SMALL = dict(vocab_size=200, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4)
+SMALL |= dict(num_key_value_heads=2, max_position_embeddings=128)
+WINDOWS = dict(
+    llama=LlamaConfig(**SMALL),
+    mistral=MistralConfig(**SMALL, sliding_window=8),
+    mistral_as_wide=MistralConfig(**SMALL, sliding_window=32),
+    qwen2=Qwen2Config(**SMALL, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    gemma3=Gemma3TextConfig(**SMALL, head_dim=16, sliding_window=8),
+)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@torch.no_grad()
+def test_no_mask_is_left_out_that_hides_something(name):
+    "Windows that are shorter than the row, padding, a cache: beside the model's own attention, written out."
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(WINDOWS[name], attn_implementation="eager").eval()
+    for p in model.parameters():
+        p.mul_(4 if p.ndim > 1 else 1)
+    ids = torch.randint(200, (3, 32))
+    there = torch.ones_like(ids)
+    there[:, :5] = 0
+    asked = dict(do_sample=False, max_new_tokens=9, pad_token_id=0)
+
+    def found():
+        rows = model(ids, use_cache=False).logits, model(ids, attention_mask=there, use_cache=False).logits[:, 5:]
+        return [*rows, model.generate(ids, attention_mask=there, **asked).float()]
+
+    want = found()
+    model.set_attn_implementation("sdpa")
+    with fast_gpu(model):
+        assert model.config._attn_implementation == UNMASKED
+        got = found()
+        run = torch.compile(lambda ids: model(ids, use_cache=False).logits, backend="aot_eager")
+        got.append(run(ids))
+    assert all(_near(a, b, 1e-4) for a, b in zip(got, [*want, want[0]], strict=True))

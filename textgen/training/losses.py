@@ -320,11 +320,15 @@ def chunked_loss(
     return (NativeLoss if native else _ChunkedLoss).apply(hidden, weight, labels)
 
 # %% ../../nbs/training/52_losses.ipynb #9a4d8037
+def _is_sharded(model):
+    "Whether the output weights lie on several devices."
+    return hasattr(model.get_output_embeddings().weight, "device_mesh")
+
 def _has_plain_head(model):
     "Whether the output layer of a transformers model is one matrix, on one device."
     head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear or head.bias is not None: return False
-    return model.base_model is not model and not hasattr(head.weight, "device_mesh")
+    return model.base_model is not model and not _is_sharded(model)
 
 def _both_ways(model, ids):
     "The last hidden states times the output weights, and the model's own logits."
@@ -371,17 +375,24 @@ class ChunkedLoss:
         self.tie = tie
         self.compiled = compiled
     @cached_property
-    def plain(self): return plain_logits(self.decoder)
+    def found_plain(self): return plain_logits(self.decoder)
+    @property
+    def plain(self)->bool:
+        "Whether logits are what `plain_logits` says, and the model has not been sharded since it was asked."
+        return self.found_plain and not _is_sharded(self.decoder.model)
     def pays(self, tokens):
         "Whether chunks pay for so many tokens."
         logits = tokens*self.decoder.model.get_input_embeddings().weight.shape[0]
         most = chunk_size(self.decoder.device) if self.compiled else CHUNK
         return torch.is_grad_enabled() and logits>most and self.plain
-    def is_native(self, labels):
-        "Whether C computes the loss of these labels."
-        head = self.decoder.model.get_output_embeddings()
-        if self.compiled or head is None or not torch.is_grad_enabled(): return False
-        return suits_c(head.weight, labels) and self.plain
+
+# %% ../../nbs/training/52_losses.ipynb #766e5748
+@patch
+def is_native(self:ChunkedLoss, labels)->bool:
+    "Whether C computes the loss of these labels."
+    head = self.decoder.model.get_output_embeddings()
+    if self.compiled or head is None or not torch.is_grad_enabled(): return False
+    return suits_c(head.weight, labels) and self.plain
 
 # %% ../../nbs/training/52_losses.ipynb #773ffd1c
 @patch
@@ -418,5 +429,5 @@ def loss_of(
     "The way to compute a decoder's loss that takes the least memory."
     if not isinstance(decoder, CausalDecoder): return decoder.loss
     chunked = ChunkedLoss(decoder, tie, compiled)
-    _ = compiled and chunked.plain  # found out here, since a compiler cannot
+    _ = compiled and chunked.found_plain  # now, since a compiler cannot find it out
     return chunked.loss
