@@ -199,9 +199,7 @@ void append_kv(const Model *model, const Layer *layer, const State *state, int64
         for (int64_t e = 0; e < size; e++) keep(keys, e * LANES, key[e]);
         for (int64_t e = 0; e < size; e++) keep(values, e, value[e]);
     }
-    if (state->token_rows) {  // of one row there may be several tokens, and one looks at the others
-#pragma omp barrier
-    }
+    if (state->token_rows) meet();  // of one row there may be several tokens, and one looks at the others
 }
 
 // Each token looks at its row as far as itself (an encoder's at all of it): out [tokens][heads][head_size].
@@ -222,7 +220,7 @@ void self_attention(const Model *model, const State *state, int64_t depth, const
             attend(query, keys, values, length, size, ahead, bias, scores, out + (token * heads + e) * size);
         }
     }
-#pragma omp barrier
+    meet();
 }
 
 // Each token looks at what an encoder made of its row's prompt: query, out [tokens][heads][head_size].
@@ -238,7 +236,7 @@ void cross_attention(const Model *model, const State *state, int64_t depth, cons
         Kept values = from_number(keys, all_keys);
         attend(query + i * size, keys, values, state->prompt_lengths[row], size, 0, 0, scores, out + i * size);
     }
-#pragma omp barrier
+    meet();
 }
 
 // ---- each for itself, so that it can be compared with torch

@@ -20,23 +20,32 @@ INLINE void mix(vbits *state, const uint8_t *line) {
     }
 }
 
-// The states after some bytes; the last line is filled up with zeros.
-static void states_of(const uint8_t *from, int64_t bytes, uint32_t *to) {
-    vbits state[REGISTERS];
-    UNROLL for (int r = 0; r < REGISTERS; r++) state[r] = (vbits){} + BEGINNING;
+// Goes on with some bytes; the last line is filled up with zeros.
+static void mix_all(vbits *state, const uint8_t *from, int64_t bytes) {
     int64_t i = 0;
     for (; i + 4 * WORDS <= bytes; i += 4 * WORDS) mix(state, from + i);
-    if (i < bytes) {
-        uint8_t last[4 * WORDS] = {0};
-        memcpy(last, from + i, bytes - i);
-        mix(state, last);
+    if (i == bytes) return;
+    uint8_t last[4 * WORDS] = {0};
+    memcpy(last, from + i, bytes - i);
+    mix(state, last);
+}
+
+// The states after what lies from `begin` up to `end`, where the tensors stand one after the other.
+static void states_of(const int64_t *tensors, int64_t n, int64_t begin, int64_t end, uint32_t *to) {
+    vbits state[REGISTERS];
+    UNROLL for (int r = 0; r < REGISTERS; r++) state[r] = (vbits){} + BEGINNING;
+    for (int64_t t = 0, at = 0; t < n && at < end; at += tensors[2 * t + 1], t++) {
+        int64_t first = begin > at ? begin - at : 0, bytes = tensors[2 * t + 1];
+        int64_t last = end - at < bytes ? end - at : bytes;
+        if (first < last) mix_all(state, (const uint8_t *)tensors[2 * t] + first, last - first);
     }
     UNROLL for (int r = 0; r < REGISTERS; r++) *(vbits *)(to + r * PART) = state[r];
 }
 
-// pieces [n][2]: address and bytes of each; states [n][64].
-EXPORT void textgen_bits(const int64_t *pieces, int64_t n, int32_t *states, int64_t threads) {
+// tensors [n]: address and bytes of each; states [pieces][64], of `piece` bytes each.
+EXPORT void textgen_bits(const int64_t *tensors, int64_t n, int64_t piece, int64_t pieces, int32_t *states,
+                         int64_t threads) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
-    for (int64_t p = 0; p < n; p++)
-        states_of((const uint8_t *)pieces[2 * p], pieces[2 * p + 1], (uint32_t *)states + p * WORDS);
+    for (int64_t p = 0; p < pieces; p++)
+        states_of(tensors, n, p * piece, (p + 1) * piece, (uint32_t *)states + p * WORDS);
 }

@@ -17,23 +17,6 @@ static int64_t draw_row(const float *logits, int64_t vocabulary, const Draw *how
     return 1;
 }
 
-// Draws in every row that writes; returns whether one could not be drawn.
-static int64_t draw_rows(const float *logits, int64_t rows, int64_t vocabulary, const Draw *how, int64_t step,
-                         int64_t *drawn, float *logprobs, float *work, int64_t threads) {
-    int64_t undecided = 0;
-    if (threads == 1 || rows == 1) {  // without OpenMP, see `textgen_step`
-        for (int64_t r = 0; r < rows; r++)
-            undecided |= draw_row(logits + r * vocabulary, vocabulary, how, r, step, drawn + r, logprobs + r, work);
-        return undecided;
-    }
-#pragma omp parallel for num_threads(threads) reduction(| : undecided)
-    for (int64_t r = 0; r < rows; r++) {
-        float *own = work + omp_get_thread_num() * draw_floats(vocabulary);
-        undecided |= draw_row(logits + r * vocabulary, vocabulary, how, r, step, drawn + r, logprobs + r, own);
-    }
-    return undecided;
-}
-
 // Adds what was drawn to the sequences.
 static void append(const Draw *how, int64_t rows, const int64_t *drawn) {
     if (!how->sequences) return;
@@ -68,6 +51,54 @@ EXPORT int64_t textgen_work_floats(const Model *model, const State *state, int64
     return tokens_to_read + max(step_floats(model, state, threads), drawing);
 }
 
+// A call, as the threads share it.
+typedef struct {
+    Pass pass;  // whose outputs are the logits of the next draw
+    int64_t vocabulary;
+    const Draw *how;
+    int64_t *tokens, *positions, *next;
+    float *logprobs, *work;
+    int64_t undecided, ended, n;  // rows that could not be drawn; rows that have ended; steps that are drawn
+    int done;
+} Decoding;
+
+// A thread draws in its share of the rows that write.
+static void draw_rows(Decoding *d, int64_t step) {
+    int64_t rows = d->pass.state->rows, undecided = 0;
+    float *own = d->work + omp_get_thread_num() * draw_floats(d->vocabulary);
+    Range mine = my_share(rows);
+    for (int64_t r = mine.begin; r < mine.end; r++) {
+        int64_t at = step * rows + r;
+        const float *logits = d->pass.out + r * d->vocabulary;
+        undecided |= draw_row(logits, d->vocabulary, d->how, r, step, d->tokens + at, d->logprobs + at, own);
+    }
+    if (undecided) __atomic_store_n(&d->undecided, 1, __ATOMIC_RELAXED);
+}
+
+// Notes what was drawn, and what is to be read now, if anything is.
+static void note(Decoding *d, int64_t step) {
+    int64_t rows = d->pass.state->rows, *drawn = d->tokens + step * rows;
+    for (int64_t r = 0; step && r < rows; r++) d->positions[r] += writes(d->how, r);  // since the last pass
+    append(d->how, rows, drawn);
+    d->ended += rest_ended(d->how, rows, drawn, d->positions);
+    d->n = step + 1;
+    to_read(drawn, rows, d->next);
+    d->done = d->undecided || d->n == d->how->steps || d->ended >= d->how->rest_until ||
+              !are_known(d->pass.model, d->next, rows);
+}
+
+// What a thread does; the first notes, while nobody draws or reads.
+static void decode(void *whole) {
+    Decoding *d = whole;
+    for (int64_t step = 0; !d->done; step++) {
+        if (step) read_tokens(&d->pass);
+        draw_rows(d, step);
+        meet();
+        if (omp_get_thread_num() == 0) note(d, step);
+        meet();
+    }
+}
+
 // Draws and reads in turn until all tokens are drawn in each row, or `rest_until` rows have ended. Returns
 // how many were drawn (the last are not read), negative where among the last are UNDECIDED ones. A row that has
 // ended writes nothing more.
@@ -76,19 +107,19 @@ EXPORT int64_t textgen_work_floats(const Model *model, const State *state, int64
 EXPORT int64_t textgen_decode_steps(const Model *model, const State *state, float *logits, int64_t vocabulary,
                                     const Draw *how, int64_t *tokens, int64_t *positions, float *logprobs, float *work,
                                     int64_t threads) {
-    int64_t rows = state->rows, ended = 0;
-    int64_t *next = (int64_t *)work;
+    int64_t rows = state->rows, *next = (int64_t *)work;
     work += 2 * rows;
-    for (int64_t step = 0; step < how->steps; step++) {
-        int64_t *drawn = tokens + step * rows;
-        int64_t undecided = draw_rows(logits, rows, vocabulary, how, step, drawn, logprobs + step * rows, work, threads);
-        append(how, rows, drawn);
-        ended += rest_ended(how, rows, drawn, positions);
-        if (undecided) return -(step + 1);
-        if (step == how->steps - 1 || ended >= how->rest_until) return step + 1;
-        to_read(drawn, rows, next);
-        textgen_step(model, state, next, 0, rows, logits, work, threads);
-        for (int64_t r = 0; r < rows; r++) positions[r] += writes(how, r);
-    }
-    return how->steps;
+    Decoding all = {
+        .pass = {model, state, next, 0, rows, logits, work, threads},
+        .vocabulary = vocabulary,
+        .how = how,
+        .tokens = tokens,
+        .positions = positions,
+        .next = next,
+        .logprobs = logprobs,
+        .work = work,
+        .done = how->steps == 0,
+    };
+    together(decode, &all, threads);
+    return all.undecided ? -all.n : all.n;
 }

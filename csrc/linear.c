@@ -253,7 +253,7 @@ void multiply(const Linear *linear, const void *x, const ByteRow *of, int64_t ro
     else if (linear->scale) share(linear, 1, x, of, rows, BYTE_BLOCKS, &out);
     else if (rows == 1) share_of_row(linear, 0, x, of, ROW_FLOAT_BLOCKS, &out);
     else share(linear, 0, x, of, rows, FLOAT_BLOCKS, &out);
-#pragma omp barrier
+    meet();
 }
 
 // Floats that `textgen_linear` needs to work in.
@@ -261,12 +261,22 @@ EXPORT int64_t textgen_linear_floats(const Linear *linear, int64_t rows, int64_t
     return (1 + threads) * 2 * rows * (linear->in_features + LANES);
 }
 
+typedef struct {
+    const Linear *linear;
+    const float *x;
+    int64_t rows;
+    float *work;
+    Output out;
+} Product;
+
+static void one_linear(void *whole) {
+    const Product *p = whole;
+    float *own = p->work + (1 + omp_get_thread_num()) * 2 * p->rows * (p->linear->in_features + LANES);
+    apply_linear(p->linear, 0, NONE, p->x, p->rows, (Workspace){own, p->work}, p->out);
+}
+
 // One linear layer: x [rows][in_features] -> y [rows][out_features].
 EXPORT void textgen_linear(const Linear *linear, const float *x, int64_t rows, float *y, float *work, int64_t threads) {
-    Output out = {y, linear->out_features, 0, NONE};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        float *own = work + (1 + omp_get_thread_num()) * 2 * rows * (linear->in_features + LANES);
-        apply_linear(linear, 0, NONE, x, rows, (Workspace){own, work}, out);
-    }
+    Product product = {linear, x, rows, work, {y, linear->out_features, 0, NONE}};
+    together(one_linear, &product, threads);
 }

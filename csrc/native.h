@@ -164,6 +164,10 @@ static inline Range my_share(int64_t n) {
     return (Range){n * thread / threads, n * (thread + 1) / threads};
 }
 
+// team.c
+void together(void (*part)(void *), void *whole, int64_t threads);
+void meet(void);
+
 // prepare.c
 // Inputs of a product of bytes: signed where that suits the instruction (CENTERED), else 128 is zero.
 #if defined(__ARM_FEATURE_DOTPROD) || defined(__AVX2__) && !defined(__AVX512VNNI__)
@@ -192,7 +196,7 @@ ByteRow quantize(const float *x, int64_t n, uint8_t *q);
 void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const float *x, int64_t rows, Workspace work,
                   Output out);
 
-// linear.c; called by all threads of a parallel region, which meet at its end
+// linear.c; called by all threads of a team, which meet at its end
 void multiply(const Linear *linear, const void *x, const ByteRow *byte_rows, int64_t rows, Output out);
 
 // attention.c
@@ -200,10 +204,18 @@ void append_kv(const Model *model, const Layer *layer, const State *state, int64
 void self_attention(const Model *model, const State *state, int64_t depth, const float *qkv, float *out, float *scores);
 void cross_attention(const Model *model, const State *state, int64_t depth, const float *query, float *out, float *scores);
 
-// step.c
+// step.c; a pass over the tokens of a state, whose outputs go to `out`: of those in `pick` [picked], or of all (null)
+typedef struct {
+    const Model *model;
+    const State *state;
+    const int64_t *tokens, *pick;
+    int64_t picked;
+    float *out, *work;
+    int64_t threads;
+} Pass;
 int64_t step_floats(const Model *model, const State *state, int64_t threads);
-EXPORT int64_t textgen_step(const Model *model, const State *state, const int64_t *tokens, const int64_t *pick,
-                            int64_t picked, float *out, float *work, int64_t threads);
+int are_known(const Model *model, const int64_t *tokens, int64_t n);
+void read_tokens(const Pass *pass);
 
 // training.c; one head of one row
 typedef struct {

@@ -117,9 +117,7 @@ void apply_linear(const Linear *linear, const Norm *norm, int64_t gate_by, const
             if (gate_by != NONE) gate(from, n, gate_by, to);
             if (linear->scale) of[r] = quantize(changed ? to : from, n, bytes + r * n * INPUT_BYTES);
         }
-        if (!few) {
-#pragma omp barrier
-        }
+        if (!few) meet();
     }
     const void *input = linear->scale ? (const void *)bytes : changed ? prepared : x;
     multiply(linear, input, of, rows, out);

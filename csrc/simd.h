@@ -12,6 +12,15 @@
 #include <arm_neon.h>
 #endif
 
+// A moment of rest for a thread that waits for another.
+static inline void look_away(void) {
+#if defined(__SSE2__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");  // `yield` takes no time on most processors
+#endif
+}
+
 #define LANES 16  // numbers in a vector; every width (in floats) is a multiple of it
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")

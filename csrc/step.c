@@ -73,7 +73,7 @@ static void embed(const Model *model, const State *state, const int64_t *tokens,
         const float *position = model->positions ? model->positions + state->positions[r] * width : 0;
         for (int64_t i = 0; i < width; i++) hidden[r * width + i] = token[i] + (position ? position[i] : 0);
     }
-#pragma omp barrier
+    meet();
 }
 
 // Logits [picked][out_features], or, of an encoder, its output [picked][width].
@@ -92,53 +92,43 @@ static void finish(const Model *model, const float *hidden, int64_t picked, Work
 static void gather(float *hidden, int64_t width, const int64_t *pick, int64_t picked) {
     if (omp_get_thread_num() == 0)
         for (int64_t r = 0; r < picked; r++) memmove(hidden + r * width, hidden + pick[r] * width, width * sizeof(float));
-#pragma omp barrier
+    meet();
 }
 
-// A pass over the tokens of a state.
-typedef struct {
-    const Model *model;
-    const State *state;
-    const int64_t *tokens, *pick;
-    int64_t picked;
-    float *out, *shared, *own;  // `own`: `own_floats` of each thread
-    int64_t own_floats;
-    Activations a;
-} Pass;
+// Whether the model has an embedding for each token.
+int are_known(const Model *model, const int64_t *tokens, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= model->vocabulary) return 0;
+    return 1;
+}
 
-// What a thread does of it.
-static void run(const Pass *pass) {
+// What a thread does of a pass; the threads meet at its end.
+void read_tokens(const Pass *pass) {
     const Model *model = pass->model;
     const State *state = pass->state;
-    float *scores = pass->own + pass->own_floats * omp_get_thread_num();
-    Workspace mine = {scores + score_floats(state), pass->shared};
-    embed(model, state, pass->tokens, pass->a.hidden);
-    for (int64_t depth = 0; depth < model->depth; depth++) read_layer(model, state, depth, pass->a, scores, mine);
-    if (pass->pick) gather(pass->a.hidden, model->width, pass->pick, pass->picked);
-    finish(model, pass->a.hidden, pass->picked, mine, pass->out);
+    int64_t n = state->tokens;
+    Activations a = {.hidden = pass->work};
+    a.qkv = a.hidden + n * model->width;
+    a.attended = a.qkv + n * qkv_width(model);
+    a.up = a.attended + n * model->heads * model->head_size;
+    float *shared = a.up + n * 2 * model->hidden;
+    float *scores = pass->work + shared_floats(model, state);
+    scores += omp_get_thread_num() * thread_floats(model, state, pass->threads);
+    Workspace mine = {scores + score_floats(state), shared};
+    embed(model, state, pass->tokens, a.hidden);
+    for (int64_t depth = 0; depth < model->depth; depth++) read_layer(model, state, depth, a, scores, mine);
+    if (pass->pick) gather(a.hidden, model->width, pass->pick, pass->picked);
+    finish(model, a.hidden, pass->picked, mine, pass->out);
 }
 
-// Reads the tokens and writes to `out` what comes of those in `pick` [picked], or of all where it is null.
-// Returns -1, with nothing read, where a token is not in the vocabulary. All of it is one parallel region; with one
-// thread it is none, since even then OpenMP would wake sleepers at every barrier, a call of the system each time.
+static void step(void *pass) { read_tokens(pass); }
+
+// Reads the tokens and writes to `out` what comes of those in `pick`. Returns -1, with nothing read, where a token is
+// not in the vocabulary.
 EXPORT int64_t textgen_step(const Model *model, const State *state, const int64_t *tokens, const int64_t *pick,
                             int64_t picked, float *out, float *work, int64_t threads) {
-    int64_t n = state->tokens;
-    for (int64_t r = 0; r < n; r++)
-        if (tokens[r] < 0 || tokens[r] >= model->vocabulary) return -1;
-    Pass pass = {model, state, tokens, pick, picked, out};
-    pass.a.hidden = work;
-    pass.a.qkv = pass.a.hidden + n * model->width;
-    pass.a.attended = pass.a.qkv + n * qkv_width(model);
-    pass.a.up = pass.a.attended + n * model->heads * model->head_size;
-    pass.shared = pass.a.up + n * 2 * model->hidden;
-    pass.own = work + shared_floats(model, state);
-    pass.own_floats = thread_floats(model, state, threads);
-    if (threads > 1) {
-#pragma omp parallel num_threads(threads)
-        run(&pass);
-    } else {
-        run(&pass);
-    }
+    if (!are_known(model, tokens, state->tokens)) return -1;
+    Pass pass = {model, state, tokens, pick, picked, out, work, threads};
+    together(step, &pass, threads);
     return 0;
 }

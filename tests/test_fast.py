@@ -4,6 +4,7 @@ nothing else needs it."""
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -411,6 +412,68 @@ def test_threads(in_c):
     for t in threads:
         t.join()
     assert got == want
+
+
+def with_threads(monkeypatch, n):
+    "Every call of the native engine by `n` threads, however little there is to do."
+
+    def workspace(self, state):
+        return n, torch.empty(self.lib.textgen_work_floats(self.model, state, self.outputs, n))
+
+    monkeypatch.setattr(native.NativeStep, "_workspace", workspace)
+
+
+@needs_library
+@pytest.mark.parametrize("n", [2, 3, 16])  # 16 are more than most processors have: whoever waits falls asleep
+@pytest.mark.parametrize("name, rows", [("gpt2", 1), ("llama", 5), ("t5", 5), ("t5", 40)])
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@torch.inference_mode()
+def test_many_threads_write_what_one_does(name, rows, quantize, n, monkeypatch):
+    _, f = both(name, True, quantize=quantize)
+    k = 30
+    u = torch.from_numpy(uniforms(rows * k, "generate", 3)).view(rows, k)
+    u[0, 5] = 1 - 2**-53  # where C leaves the draw to Python
+    how = simple_draw(u, [1.0] * rows, ends=(7, 11), max_ends=rows)
+
+    def written():
+        tokens, logprobs, state = f.decode_steps(f.prefill(torch.arange(5, 16)[None]).repeat(rows), how, k)
+        return tokens, logprobs, state.logits, state.lengths
+
+    with_threads(monkeypatch, 1)
+    want = written()
+    with_threads(monkeypatch, n)
+    for _ in range(3):
+        assert all(torch.equal(a, b) for a, b in zip(written(), want))
+
+
+@needs_library
+@torch.inference_mode()
+def test_two_who_write_at_once_do_not_wait_for_each_other(monkeypatch):
+    "Each call has a team of its own."
+    _, f = both("gpt2", True)
+    with_threads(monkeypatch, 2)
+    u = torch.from_numpy(uniforms(4 * 100, "generate", 3)).view(4, 100)
+
+    def write(seed):
+        start = f.prefill(torch.arange(5, 9)[None])
+        return f.decode_steps(start, simple_draw(u[seed : seed + 1], [1.0]), 100)[0].tolist()
+
+    want = [write(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            assert list(pool.map(torch.inference_mode()(write), range(4))) == want
+
+
+@needs_library
+@torch.inference_mode()
+def test_a_token_that_the_model_cannot_read_is_an_error():
+    "A head may be wider than the embedding; what lies behind its end is not read."
+    _, f = both("gpt2", True)
+    start = f.prefill(torch.arange(5, 9)[None])
+    f.step.model.vocabulary = 50
+    u = torch.from_numpy(uniforms(100, "generate", 3)).view(1, 100)
+    with pytest.raises(IndexError, match="a token that the model does not know"):
+        f.decode_steps(start, simple_draw(u, [5.0]), 100)
 
 
 def test_nothing_needs_these_modules():

@@ -178,12 +178,10 @@ _preparing = threading.Lock()
 
 def _parts(model):
     "What a module is made of: the classes of its parts, and how many hooks each has."
-    found, modules = [], [model]
-    while modules:
-        m = modules.pop()
-        found.append((type(m), len(m._forward_hooks), len(m._forward_pre_hooks)))
-        modules += [part for part in m._modules.values() if part is not None]
-    return found
+    modules = [model]
+    for m in modules: # there are more and more of them
+        if m._modules: modules += [part for part in m._modules.values() if part is not None]
+    return [(type(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules]
 
 # %% ../../nbs/generation/45_engine.ipynb #f733262f
 def _plain(model):

@@ -34,6 +34,12 @@ def nbytes(self:FastState)->int:
     "What keys and values of the text take, in bytes; there may be room for more of them."
     return self.kv_cache[...,:self.length,:].nbytes
 
+# %% ../../nbs/generation/42_fused.ipynb #7a33c7ff
+@patch
+def but(self:FastState, **fields)->FastState:
+    "The same state, but for these fields."
+    return FastState(**vars(self)|fields)
+
 # %% ../../nbs/generation/42_fused.ipynb #08aec4e4
 _LINE = 64 # bytes of a cache line
 
@@ -59,8 +65,8 @@ def with_room(self:FastState, n:int)->FastState:
     if n<=have: return self
     room = max(64, 1<<(n-1).bit_length())
     larger = _zeros(self.kv_cache, (*shape, room, size))
-    larger[...,:self._filled,:] = self.kv_cache[...,:self._filled,:]
-    return replace(self, kv_cache=larger)
+    if have: larger[...,:self._filled,:] = self.kv_cache[...,:self._filled,:]
+    return self.but(kv_cache=larger)
 
 # %% ../../nbs/generation/42_fused.ipynb #2f507b5d
 @patch
@@ -462,7 +468,7 @@ def decode(self:FusedDecoder,
     x = self._layers(self._step(s), self._embed(tokens, s))
     logits = self.plan.head(self.plan.final_norm(x)).float()
     lengths = None if s.lengths is None else s.lengths+1
-    return replace(s, logits=logits, length=s.length+1, lengths=lengths)
+    return s.but(logits=logits, length=s.length+1, lengths=lengths)
 
 # %% ../../nbs/generation/42_fused.ipynb #b0256140
 @patch

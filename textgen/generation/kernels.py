@@ -94,7 +94,7 @@ _KERNELS = dict( # for comparisons
     textgen_draw=(_INT, _FLOATS, _INT, _STRUCT, _INT, _INT, _FLOATS, _FLOATS))
 
 # %% ../../nbs/generation/39_kernels.ipynb #8d0d085e
-_WEIGHTS = dict(textgen_bits=(None, _INTS, _INT, _STATES, _INT)) # what `45_engine` calls
+_WEIGHTS = dict(textgen_bits=(None, _INTS, _INT, _INT, _INT, _STATES, _INT)) # what `45_engine` calls
 
 _CHECKS = dict( # what `62_slices` calls
     textgen_sizes=(None, _FLOATS, _INT, _INT, _FLOATS, _INT),
@@ -482,17 +482,13 @@ def block_fits(
     return small and even and len(x)>=torch.get_num_threads()
 
 # %% ../../nbs/generation/39_kernels.ipynb #a19b6dbc
-PIECE = 1<<20 # bytes that are read one after the other
-_MANY_BYTES = 1<<23 # what is worth a second thread
+PIECE = 1<<19 # bytes that are read one after the other
 
-def _pieces(tensors):
-    "Address and bytes of each piece, int64 [2n]."
+def _spans(tensors):
+    "Address and bytes of each tensor."
     found = array("q")
-    for t in tensors:
-        begin = t.data_ptr()
-        end = begin+t.nbytes
-        for at in range(begin, end, PIECE): found.extend((at, min(PIECE, end-at)))
-    return torch.from_numpy(np.frombuffer(found, np.int64))
+    for t in tensors: found.extend((t.data_ptr(), t.numel()*t.itemsize))
+    return found
 
 # %% ../../nbs/generation/39_kernels.ipynb #87d97bdf
 def bits_of(
@@ -501,11 +497,11 @@ def bits_of(
 )->str: # 64 hexadecimal digits, the same in every variant
     "A hash of the bits of some tensors, as they come; not of their shapes."
     dense = [t if t.is_contiguous() else t.contiguous() for t in tensors]
-    pieces = _pieces(dense)
-    n = len(pieces)//2
+    spans = _spans(dense)
+    n = max(-(-sum(spans[1::2])//PIECE), 1)
     states = torch.empty(n, 64, dtype=torch.int32)
-    is_large = sum(t.nbytes for t in dense)>_MANY_BYTES
-    lib.textgen_bits(pieces, n, states, torch.get_num_threads() if is_large else 1)
+    threads = min(torch.get_num_threads(), n)
+    lib.textgen_bits(torch.frombuffer(spans, dtype=torch.int64), len(dense), PIECE, n, states, threads)
     return sha256(states.numpy().data)
 
 # %% ../../nbs/generation/39_kernels.ipynb #037577ba

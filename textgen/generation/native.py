@@ -190,7 +190,7 @@ def _c_state(self:NativeStep, s, positions, token_rows=None):
 @patch
 def _workspace(self:NativeStep, state):
     "How many threads to use, and memory for them to work in."
-    is_small = self.n_weights*state.tokens<5_000_000
+    is_small = self.n_weights*state.tokens<500_000
     threads = 1 if is_small else torch.get_num_threads()
     floats = self.lib.textgen_work_floats(self.model, state, self.outputs, threads)
     if self._memory.floats.numel()<floats: self._memory.floats = torch.empty(floats)
@@ -248,7 +248,7 @@ def encode(self:NativeEncoder, ids): # int64 [rows, n] -> float32 [rows*n, width
     rows, n = ids.shape
     self.step._check_length(n)
     state = self.step.empty_state(rows, 1).with_room(n)
-    c_state = self.step._c_state(replace(state, length=n), *_places(rows, n))
+    c_state = self.step._c_state(state.but(length=n), *_places(rows, n))
     return self.step.read(ids.reshape(-1), c_state)
 
 # %% ../../nbs/generation/44_native.ipynb #0d42bd2a
@@ -311,7 +311,7 @@ def decode(self:NativeDecoder,
     positions = s._row_lengths() if s.lengths is None else s.lengths
     logits = self.step.read(tokens, self.step._c_state(s, positions))
     lengths = None if s.lengths is None else s.lengths+1
-    return replace(s, logits=logits, length=n, lengths=lengths)
+    return s.but(logits=logits, length=n, lengths=lengths)
 
 # %% ../../nbs/generation/44_native.ipynb #4f89e56e
 PROMPT_CHUNK = 256 # tokens of each row that are read at once
@@ -330,7 +330,7 @@ def _read_chunk(self:NativeDecoder, ids, state, begin, is_last):
 def _empty_state(self:NativeDecoder, rows, n, inputs):
     "A state in which nothing is read yet, with room for `n` tokens in each row; `inputs` are an encoder's fields."
     empty = self.step.empty_state(rows, len(self.plan.layers)).with_room(n)
-    return replace(empty, **inputs) if inputs else empty
+    return empty.but(**inputs) if inputs else empty
 
 @patch
 def _read_prompt(self:NativeDecoder, ids, **inputs):
@@ -341,7 +341,7 @@ def _read_prompt(self:NativeDecoder, ids, **inputs):
     for begin in range(0, n, PROMPT_CHUNK):
         end = min(begin+PROMPT_CHUNK, n)
         logits = self._read_chunk(ids[:,begin:end], s, begin, end==n)
-    return replace(s, logits=logits, length=n)
+    return s.but(logits=logits, length=n)
 
 # %% ../../nbs/generation/44_native.ipynb #ab39ea8e
 @patch
@@ -456,11 +456,11 @@ def _call_c(self:NativeDecoder, drawn, how):
 def _draw_and_read(self:NativeDecoder, state, how):
     "One call: up to as many tokens as are left."
     rows = len(state.logits)
-    after = replace(state, logits=state.logits.clone(), lengths=state._row_lengths())
+    after = state.but(logits=state.logits.clone(), lengths=state._row_lengths())
     tokens = torch.empty(how.left, rows, dtype=torch.int64)
     logprobs = torch.empty(how.left, rows)
     n = self._call_c(_Drawn(tokens, logprobs, after), how)
-    after = replace(after, length=state.length+n-1)
+    after = after.but(length=state.length+n-1)
     return _Drawn(tokens[:n], logprobs[:n], after)
 
 # %% ../../nbs/generation/44_native.ipynb #4d50d478

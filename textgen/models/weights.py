@@ -34,22 +34,20 @@ def model_hash(
     return sha256("\n".join(lines))
 
 # %% ../../nbs/models/32_weights.ipynb #b0d1a011
-def _own_weights(module):
-    "The weights and saved buffers that a module itself holds."
-    found = [p for p in module._parameters.values() if p is not None]
-    if not module._buffers: return found
+def _saved_buffers(module):
+    "The buffers that a module itself holds and that are saved with it."
     unsaved = module._non_persistent_buffers_set
-    return found+[b for name,b in module._buffers.items() if b is not None and name not in unsaved]
+    return [b for name,b in module._buffers.items() if b is not None and name not in unsaved]
 
 def weights_of(
     model, # a torch module
 )->list: # a tensor that is shared may come twice
     "All weights and saved buffers of a torch module."
     found, modules = [], [model]
-    while modules:
-        module = modules.pop()
-        if module._parameters or module._buffers: found += _own_weights(module)
+    for module in modules: # there are more and more of them
         modules += [m for m in module._modules.values() if m is not None]
+        if module._parameters: found += [p for p in module._parameters.values() if p is not None]
+        if module._buffers: found += _saved_buffers(module)
     return found
 
 # %% ../../nbs/models/32_weights.ipynb #f1a0b002
@@ -92,7 +90,9 @@ def _mixed(sums):
     return (folded*factors).sum(1)
 
 # %% ../../nbs/models/32_weights.ipynb #f1a0b004
-def _counter(tensor): return 0 if tensor.is_inference() else tensor._version
+def _note(t):
+    "What a tensor is, and how often it was written to, which torch counts."
+    return t.dtype, t.shape, 0 if t.is_inference() else t._version
 
 def mixed_sums(
     tensors, # on one device
@@ -109,5 +109,5 @@ def weights_version(
     by_device = {}
     for t in tensors: by_device.setdefault(t.device, []).append(t)
     with torch.no_grad(): found = [bits(ts) for ts in by_device.values()]
-    notes = hash(tuple([(t.dtype, t.shape, _counter(t)) for t in tensors]))
+    notes = hash(tuple(map(_note, tensors)))
     return sha256(repr([found, notes, adapter_settings(model)]))
