@@ -90,16 +90,17 @@ def _mixed(sums):
     return (folded*factors).sum(1)
 
 # %% ../../nbs/models/32_weights.ipynb #f1a0b004
-def _note(t):
-    "What a tensor is, and how often it was written to, which torch counts."
-    return t.dtype, t.shape, 0 if t.is_inference() else t._version
-
 def mixed_sums(
     tensors, # on one device
 )->list: # of numbers
     "What changes with the bits of the tensors."
     return _mixed(_all_sums(tensors)).tolist()
 
+def _note(t):
+    "What a tensor is, and how often it was written to, which torch counts."
+    return t.dtype, t.shape, 0 if t.is_inference() else t._version
+
+# %% ../../nbs/models/32_weights.ipynb #666011a0
 def weights_version(
     model, # a torch module
     bits=mixed_sums, # gives what changes with the bits of tensors on one device
