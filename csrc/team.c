@@ -7,7 +7,12 @@
 #include "native.h"
 #include "simd.h"
 
-enum { PATIENCE = 4096 };  // looks before a thread sleeps: some 50 to 200 microseconds
+// Looks before a thread sleeps: some 50 to 200 microseconds, and one or two. Where others want the same processors, who
+// looks for long keeps the one that is waited for from working; so after a meeting for which somebody had to sleep, as
+// many as OFTEN are not waited for.
+enum { PATIENT = 4096, HASTY = 64, OFTEN = 256 };
+
+static atomic_int hasty;  // meetings left that nobody looks for long, in this process
 
 typedef struct {
     _Alignas(64) atomic_int_fast64_t arrived;   // how many wait for the others
@@ -60,9 +65,12 @@ void meet(void) {
         end_meeting(team, meeting);
         return;
     }
-    for (int looks = 0; looks < PATIENCE; looks++) {
+    int left = atomic_load_explicit(&hasty, memory_order_relaxed);
+    if (left) atomic_store_explicit(&hasty, left - 1, memory_order_relaxed);
+    for (int looks = left ? HASTY : PATIENT; looks; looks--) {
         if (atomic_load_explicit(&team->meetings, memory_order_acquire) != meeting) return;
         look_away();
     }
+    if (!left) atomic_store_explicit(&hasty, OFTEN, memory_order_relaxed);
     sleep_until_over(team, meeting);
 }
