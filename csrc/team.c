@@ -3,16 +3,31 @@
 // who waits looks for a while, then sleeps, and the system is called only where somebody does sleep.
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "native.h"
 #include "simd.h"
 
-// Looks before a thread sleeps: some 50 to 200 microseconds, and one or two. Where others want the same processors, who
-// looks for long keeps the one that is waited for from working; so after a meeting for which somebody had to sleep, as
-// many as OFTEN are not waited for.
-enum { PATIENT = 4096, HASTY = 64, OFTEN = 256 };
+// Looks before a thread sleeps: a millisecond or less, and one or two microseconds. Where others want the same processors,
+// who looks for long keeps the one that is waited for from working; so after a meeting for which somebody had to sleep,
+// nobody looks for long for HASTE nanoseconds.
+enum { PATIENT = 1 << 15, HASTY = 64, HASTE = 100000000 };
 
-static atomic_int hasty;  // meetings left that nobody looks for long, in this process
+static atomic_int_fast64_t hasty_until;  // in this process; 0: nobody is in haste
+
+static int64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static int in_haste(void) {
+    int64_t until = atomic_load_explicit(&hasty_until, memory_order_relaxed);
+    if (!until) return 0;
+    if (now() < until) return 1;
+    atomic_store_explicit(&hasty_until, 0, memory_order_relaxed);
+    return 0;
+}
 
 typedef struct {
     _Alignas(64) atomic_int_fast64_t arrived;   // how many wait for the others
@@ -65,12 +80,11 @@ void meet(void) {
         end_meeting(team, meeting);
         return;
     }
-    int left = atomic_load_explicit(&hasty, memory_order_relaxed);
-    if (left) atomic_store_explicit(&hasty, left - 1, memory_order_relaxed);
-    for (int looks = left ? HASTY : PATIENT; looks; looks--) {
+    int hasty = in_haste();
+    for (int looks = hasty ? HASTY : PATIENT; looks; looks--) {
         if (atomic_load_explicit(&team->meetings, memory_order_acquire) != meeting) return;
         look_away();
     }
-    if (!left) atomic_store_explicit(&hasty, OFTEN, memory_order_relaxed);
+    if (!hasty) atomic_store_explicit(&hasty_until, now() + HASTE, memory_order_relaxed);
     sleep_until_over(team, meeting);
 }
