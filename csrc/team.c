@@ -3,31 +3,19 @@
 // who waits looks for a while, then sleeps, and the system is called only where somebody does sleep.
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "native.h"
 #include "simd.h"
 
-// Looks before a thread sleeps: a millisecond or less, and one or two microseconds. Where others want the same processors,
-// who looks for long keeps the one that is waited for from working; so after a meeting for which somebody had to sleep,
-// nobody looks for long for HASTE nanoseconds.
-enum { PATIENT = 1 << 15, HASTY = 64, HASTE = 100000000 };
+// Looks before a thread sleeps: a millisecond or less, and a microsecond. Where others want the same processors, who looks
+// for long keeps the one that is waited for from working.
+enum { PATIENT = 1 << 15, HASTY = 64 };
 
-static atomic_int_fast64_t hasty_until;  // in this process; 0: nobody is in haste
+static const int64_t *crowded;  // 1 while others want them; 06_threads.ipynb watches for that
 
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
+EXPORT void textgen_crowded(const int64_t *flag) { crowded = flag; }
 
-static int in_haste(void) {
-    int64_t until = atomic_load_explicit(&hasty_until, memory_order_relaxed);
-    if (!until) return 0;
-    if (now() < until) return 1;
-    atomic_store_explicit(&hasty_until, 0, memory_order_relaxed);
-    return 0;
-}
+static int patience(void) { return crowded && __atomic_load_n(crowded, __ATOMIC_RELAXED) ? HASTY : PATIENT; }
 
 typedef struct {
     _Alignas(64) atomic_int_fast64_t arrived;   // how many wait for the others
@@ -80,11 +68,9 @@ void meet(void) {
         end_meeting(team, meeting);
         return;
     }
-    int hasty = in_haste();
-    for (int looks = hasty ? HASTY : PATIENT; looks; looks--) {
+    for (int looks = patience(); looks; looks--) {
         if (atomic_load_explicit(&team->meetings, memory_order_acquire) != meeting) return;
         look_away();
     }
-    if (!hasty) atomic_store_explicit(&hasty_until, now() + HASTE, memory_order_relaxed);
     sleep_until_over(team, meeting);
 }

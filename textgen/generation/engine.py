@@ -26,7 +26,7 @@ from ..models.seq2seq import wrap
 from ..models.weights import mixed_sums, weights_version
 from .fused import FastDecoder, FusedDecoder
 from .graph import GraphDecoder
-from .kernels import bits_of, c_linear, library, why_no_library
+from .kernels import Pages, bits_of, c_linear, library, why_no_library
 from .plans import FAMILIES, MANY_ROWS, Unfit, linear_maker
 from .native import NativeDecoder
 
@@ -126,7 +126,8 @@ def _try_native(model, quantize, lib):
     "The native engine or None, and why it is None."
     if why := _why_not_native(model, quantize, lib): return None, why
     if not lib: return None, ""
-    decoder, why = _try(model, lambda w, b: c_linear(w, b, quantize=="int8"), quantize, partial(NativeDecoder, lib=lib))
+    linear = partial(c_linear, int8=quantize=="int8", pages=Pages())
+    decoder, why = _try(model, linear, quantize, partial(NativeDecoder, lib=lib))
     return decoder, why and f"native: {why}"
 
 # %% ../../nbs/generation/45_engine.ipynb #43e90a14
@@ -379,7 +380,7 @@ def _read_decoder(folder, lib):
     "A decoder in C, made of a configuration and a file of weights."
     config = _known_config(folder)
     model = _modules(folder, config)
-    plan = FAMILIES[config.model_type](model, lambda w, b: c_linear(w, b, False))
+    plan = FAMILIES[config.model_type](model, partial(c_linear, int8=False, pages=Pages()))
     return NativeDecoder(WeightsDecoder(model), plan, lib)
 
 def from_files(

@@ -6,19 +6,19 @@
 __all__ = ['ISAS', 'SIGNATURES', 'STRUCTS', 'LANES', 'ACTIVATION_NUMBERS', 'BLOCK_PARTS', 'SMALL', 'PIECE', 'native_folder',
            'built_isas', 'Pointer', 'CStruct', 'CLinear', 'CNorm', 'CLayer', 'CModel', 'CState', 'CDraw', 'CHeads',
            'CAttention', 'CBlock', 'CLoss', 'layout_here', 'layout_there', 'check_layout', 'open_library', 'library',
-           'why_no_library', 'isa_of', 'c_linear', 'apply_linear', 'c_norm', 'grouped', 'c_filters', 'Past', 'c_past',
-           'NativeBlock', 'is_readable', 'block_fits', 'bits_of', 'sizes_of', 'slice_sums']
+           'why_no_library', 'isa_of', 'Pages', 'c_linear', 'apply_linear', 'c_norm', 'grouped', 'c_filters', 'Past',
+           'c_past', 'NativeBlock', 'is_readable', 'block_fits', 'bits_of', 'sizes_of', 'slice_sums']
 
 # %% ../../nbs/generation/39_kernels.ipynb #06210def
 import ctypes
 import math
+import mmap
 import os
 import threading
 from array import array
 from functools import cache
 from pathlib import Path
 from typing import Any
-import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 import textgen
 from ..core import ModelError, sha256
 from ..models.decoder import History
+from ..threads import crowded
 
 # %% ../../nbs/generation/39_kernels.ipynb #f2e7351d
 ISAS = ("avx512-vnni", "avx512", "avx2", "neon-dot", "generic") # instruction sets, the best first
@@ -71,7 +72,8 @@ _ABOUT = dict( # of the library itself
     textgen_isa=(_TEXT,),
     textgen_has_openmp=(_INT,),
     textgen_cpu_supports=(_INT, _TEXT),
-    textgen_layout=(_TEXT, _INT, _ADDRESS))
+    textgen_layout=(_TEXT, _INT, _ADDRESS),
+    textgen_crowded=(None, _ADDRESS))
 
 _STEPS = dict( # what `44_native` calls
     textgen_work_floats=(_INT, _STRUCT, _STRUCT, _INT, _INT),
@@ -233,6 +235,7 @@ def open_library(isa):
         function.restype = returns
         function.argtypes = takes
     check_layout(lib)
+    lib.textgen_crowded(ctypes.addressof(crowded)) # whether waiting threads spin
     return lib
 
 # %% ../../nbs/generation/39_kernels.ipynb #6c84a056
@@ -292,38 +295,70 @@ def isa_of(lib)->str:
 LANES = 16 # numbers in a vector: every width is a multiple of it
 ACTIVATION_NUMBERS = dict(relu=0, silu=1, swish=1, gelu_new=2, gelu_pytorch_tanh=2, gelu=3) # those of csrc/simd.h
 
+# %% ../../nbs/generation/39_kernels.ipynb #9f6e5ea9
+_LARGE = 2<<20 # bytes of a large page
+_PRIVATE = dict(flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS) if hasattr(mmap, "MAP_ANONYMOUS") else {}
+
+class Pages:
+    "Memory for the tensors of a model, in large pages where the system has them."
+    def __init__(self, size=32*_LARGE): # bytes that are asked for at once; only what is filled takes memory
+        self.size = size
+        self.left = torch.empty(0, dtype=torch.uint8)
+
+    def _ask(self, n):
+        "Ask for memory in which a tensor of `n` bytes has room."
+        memory = mmap.mmap(-1, max(self.size, n)+_LARGE, **_PRIVATE)
+        try: memory.madvise(mmap.MADV_HUGEPAGE)
+        except (AttributeError, OSError): pass # another system, or one that has none
+        found = torch.frombuffer(memory, dtype=torch.uint8)
+        self.left = found[-found.data_ptr()%_LARGE:]
+
+# %% ../../nbs/generation/39_kernels.ipynb #2204a66c
+@patch
+def put(self:Pages, t)->torch.Tensor:
+    "A copy of a tensor, contiguous, from a cache line on."
+    n = t.numel()*t.itemsize
+    if len(self.left)<n: self._ask(n)
+    mine, self.left = self.left.tensor_split([n-n%-64])
+    copy = mine[:n].view(t.dtype)
+    return copy.view(t.shape).copy_(t)
+
+# %% ../../nbs/generation/39_kernels.ipynb #c6676540
+def _whole_blocks(t):
+    "In float32, filled up with zeros to whole blocks of outputs."
+    return F.pad(t.float(), (0, 0)*(t.ndim-1)+(0, -len(t)%LANES))
+
 # %% ../../nbs/generation/39_kernels.ipynb #218158c1
-def _int8_blocks(weight, blocks):
+def _int8_blocks(weight, pages):
     "Fields of a weight in 8 bits: float32 [blocks*16, n] as [blocks, n/4, 16, 4]."
     n = weight.shape[1]
     largest = weight.abs().amax(1).clamp(min=1e-30)
     scaled = weight*(127/largest)[:,None]
     rounded = scaled.round().to(torch.int8)
-    blocked = rounded.view(blocks, LANES, n//4, 4).transpose(1, 2)
+    blocked = rounded.view(-1, LANES, n//4, 4).transpose(1, 2)
     sums = rounded.sum(1, dtype=torch.int32)
-    return dict(weight=blocked.contiguous(), scale=largest/127**2, weight_sum=sums*128)
+    return dict(weight=pages.put(blocked), scale=largest/127**2, weight_sum=sums*128)
 
-def _float_blocks(weight, blocks):
+def _float_blocks(weight, pages):
     "Fields of a weight in float32: [blocks*16, n] as [blocks, n, 16]."
-    blocked = weight.view(blocks, LANES, weight.shape[1]).transpose(1, 2)
-    return dict(weight=blocked.contiguous())
+    blocked = weight.view(-1, LANES, weight.shape[1]).transpose(1, 2)
+    return dict(weight=pages.put(blocked))
 
 # %% ../../nbs/generation/39_kernels.ipynb #4677099b
 def c_linear(
     weight, # [out, in]
     bias, # [out], or None
     int8, # 8 bits, with a scale for each output
+    pages=None, # the `Pages` of its model; None: the layer is alone
 )->CLinear:
     "A linear layer for C: blocks of 16 outputs, the last filled up with zeros."
     out, n = weight.shape
     if n%LANES: raise ModelError(f"a width of {n}, which is no multiple of 16")
-    blocks = -(-out//LANES)
-    missing = -out%LANES
     blocked = _int8_blocks if int8 else _float_blocks
-    fields = blocked(F.pad(weight.float(), (0, 0, 0, missing)), blocks)
-    if bias is None: bias = torch.zeros(out)
-    fields["bias"] = F.pad(bias.float(), (0, missing))
-    return CLinear(**fields, in_features=n, out_features=out, blocks=blocks)
+    whole = _whole_blocks(weight)
+    fields = blocked(whole, pages or Pages(size=0))
+    fields["bias"] = _whole_blocks(torch.zeros(out) if bias is None else bias)
+    return CLinear(**fields, in_features=n, out_features=out, blocks=len(whole)//LANES)
 
 # %% ../../nbs/generation/39_kernels.ipynb #3bddd3e7
 def apply_linear(lib, linear, x): # float32 [rows, in] -> [rows, out]
