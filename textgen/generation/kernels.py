@@ -317,7 +317,7 @@ class Pages:
 @patch
 def put(self:Pages, t)->torch.Tensor:
     "A copy of a tensor, contiguous, from a cache line on."
-    n = t.numel()*t.itemsize
+    n = t.nbytes
     if len(self.left)<n: self._ask(n)
     mine, self.left = self.left.tensor_split([n-n%-64])
     copy = mine[:n].view(t.dtype)
