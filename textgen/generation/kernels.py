@@ -522,7 +522,7 @@ PIECE = 1<<19 # bytes that are read one after the other
 def _spans(tensors):
     "Address and bytes of each tensor."
     found = array("q")
-    for t in tensors: found.extend((t.data_ptr(), t.numel()*t.itemsize))
+    for t in tensors: found.extend((t.data_ptr(), t.nbytes))
     return found
 
 # %% ../../nbs/generation/39_kernels.ipynb #87d97bdf

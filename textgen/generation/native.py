@@ -190,8 +190,8 @@ def _c_state(self:NativeStep, s, positions, token_rows=None):
 @patch
 def _workspace(self:NativeStep, state):
     "How many threads to use, and memory for them to work in."
-    is_small = self.n_weights*state.tokens<500_000
-    threads = 1 if is_small else torch.get_num_threads()
+    enough = self.n_weights*state.tokens//400_000
+    threads = min(max(enough, 1), torch.get_num_threads())
     floats = self.lib.textgen_work_floats(self.model, state, self.outputs, threads)
     if self._memory.floats.numel()<floats: self._memory.floats = torch.empty(floats)
     return threads, self._memory.floats
